@@ -1,0 +1,259 @@
+//! Where a login comes from: what wrong answers are counted by.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// One place that a login can come from. Comparing and printing need no name service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Address {
+    /// A whole IPv4 address; v4-mapped IPv6 addresses are folded into it.
+    V4(Ipv4Addr),
+    /// An IPv6 network of 64 bits: whoever has one address of it has them all.
+    V6([u8; 8]),
+    /// The caller's real user id: sudo and su.
+    Uid(u32),
+    /// A real console, such as `tty1` or `ttyS0`.
+    Tty(TtyName),
+    /// On this machine, and nothing more is known.
+    Local,
+    /// A remote host that was given neither as an address nor in a form that leads to one.
+    Unreadable,
+    /// All the addresses that came while a user's table was full.
+    Crowd,
+    /// A keyed hash of a name and an address, in the tables of people who are not enrolled.
+    Masked(u64),
+}
+
+/// What a PAM application says of a login's origin.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin<'a> {
+    /// PAM_RHOST.
+    pub rhost: Option<&'a str>,
+    /// SSH_CONNECTION of the PAM environment: client address, client port, server address, server port.
+    pub ssh_connection: Option<&'a str>,
+    /// PAM_TTY.
+    pub tty: Option<&'a str>,
+    /// The user id of PAM_RUSER, where that names an account.
+    pub ruser_uid: Option<u32>,
+    /// The calling process's real user id.
+    pub real_uid: u32,
+}
+
+impl Address {
+    /// The address of a login.
+    #[must_use]
+    pub fn of(origin: &Origin<'_>) -> Self {
+        if let Some(rhost) = origin.rhost.filter(|rhost| !rhost.is_empty()) {
+            // With `UseDNS yes` sshd gives a name here, which its owner chose; the address is beside it.
+            let connected = || origin.ssh_connection?.split(' ').next()?.parse().ok();
+            let remote = rhost.parse().ok().or_else(connected);
+            return remote.map_or(Self::Unreadable, Self::remote);
+        }
+        let uid = match origin.real_uid {
+            0 => origin.ruser_uid.unwrap_or(0),
+            uid => uid,
+        };
+        if uid != 0 {
+            return Self::Uid(uid);
+        }
+        let console = origin.tty.and_then(TtyName::console);
+        console.map_or(Self::Local, Self::Tty)
+    }
+
+    fn remote(Remote(address): Remote) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => match address.to_ipv4_mapped() {
+                Some(address) => Self::V4(address),
+                None => {
+                    let [a, b, c, d, e, f, g, h, ..] = address.octets();
+                    Self::V6([a, b, c, d, e, f, g, h])
+                }
+            },
+        }
+    }
+}
+
+/// An IP address as text, with the zone that link-local ones carry left off (`fe80::1%eth0`).
+struct Remote(IpAddr);
+
+impl FromStr for Remote {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unzoned = text.split('%').next().unwrap_or(text);
+        unzoned.parse().map(Self)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(address) => address.fmt(f),
+            Self::V6([a, b, c, d, e, g, h, i]) => {
+                let address =
+                    Ipv6Addr::from([*a, *b, *c, *d, *e, *g, *h, *i, 0, 0, 0, 0, 0, 0, 0, 0]);
+                write!(f, "{address}/64")
+            }
+            Self::Uid(uid) => write!(f, "uid:{uid}"),
+            Self::Tty(name) => write!(f, "tty:{}", name.as_str()),
+            Self::Local => f.write_str("local"),
+            Self::Unreadable => f.write_str("unreadable"),
+            Self::Crowd => f.write_str("crowd"),
+            Self::Masked(hash) => write!(f, "masked:{hash:016x}"),
+        }
+    }
+}
+
+/// The name of a console below /dev, 1 to 16 bytes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TtyName(String);
+
+impl TtyName {
+    /// Longest name kept.
+    pub const MAX_BYTES: usize = 16;
+
+    /// The name of a device that only somebody at the machine (or at its serial line) has: virtual
+    /// consoles and serial ports. Pseudo-terminals are not consoles.
+    #[must_use]
+    pub fn console(tty: &str) -> Option<Self> {
+        const CONSOLES: [&str; 6] = ["ttyS", "ttyAMA", "ttyUSB", "hvc", "xvc", "tty"];
+        let name = tty.strip_prefix("/dev/").unwrap_or(tty);
+        let numbered = CONSOLES.iter().find_map(|kind| name.strip_prefix(kind));
+        let is_console = name == "console"
+            || numbered.is_some_and(|number| {
+                !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+            });
+        (is_console && name.len() <= Self::MAX_BYTES).then(|| Self(name.to_owned()))
+    }
+
+    /// The name, without `/dev/`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(origin: &Origin<'_>) -> String {
+        Address::of(origin).to_string()
+    }
+
+    #[test]
+    fn remote_hosts_count_by_address() {
+        for (rhost, expected) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+            ("fe80::1%eth0", "fe80::/64"),
+            ("::1", "::/64"),
+            ("client.example.com", "unreadable"),
+            ("192.0.2.7.", "unreadable"),
+            ("0xc0000207", "unreadable"),
+            (" 192.0.2.7", "unreadable"),
+            ("%eth0", "unreadable"),
+        ] {
+            let origin = Origin {
+                rhost: Some(rhost),
+                real_uid: 1000,
+                ..Origin::default()
+            };
+            assert_eq!(address(&origin), expected, "{rhost}");
+        }
+    }
+
+    #[test]
+    fn a_host_name_is_not_believed_where_sshd_tells_the_address() {
+        let mut origin = Origin {
+            rhost: Some("trusted.example.com"),
+            ssh_connection: Some("203.0.113.9 50222 192.0.2.1 22"),
+            ..Origin::default()
+        };
+        assert_eq!(address(&origin), "203.0.113.9");
+        origin.ssh_connection = Some("UNKNOWN 65535 UNKNOWN 65535");
+        assert_eq!(address(&origin), "unreadable");
+    }
+
+    #[test]
+    fn local_callers_count_by_user_id_then_by_console() {
+        let base = Origin {
+            rhost: Some(""),
+            ..Origin::default()
+        };
+        for (origin, expected) in [
+            (
+                Origin {
+                    real_uid: 1000,
+                    tty: Some("/dev/tty1"),
+                    ..base
+                },
+                "uid:1000",
+            ),
+            (
+                Origin {
+                    ruser_uid: Some(1001),
+                    ..base
+                },
+                "uid:1001",
+            ),
+            (
+                Origin {
+                    ruser_uid: Some(0),
+                    tty: Some("tty2"),
+                    ..base
+                },
+                "tty:tty2",
+            ),
+            (
+                Origin {
+                    tty: Some("/dev/ttyS0"),
+                    ..base
+                },
+                "tty:ttyS0",
+            ),
+            (
+                Origin {
+                    tty: Some("/dev/pts/3"),
+                    ..base
+                },
+                "local",
+            ),
+            (
+                Origin {
+                    tty: Some("ssh"),
+                    ..base
+                },
+                "local",
+            ),
+            (
+                Origin {
+                    tty: Some("tty"),
+                    ..base
+                },
+                "local",
+            ),
+            (
+                Origin {
+                    tty: Some("tty1\n"),
+                    ..base
+                },
+                "local",
+            ),
+            (
+                Origin {
+                    tty: Some("tty11111111111111"),
+                    ..base
+                },
+                "local",
+            ),
+            (base, "local"),
+        ] {
+            assert_eq!(address(&origin), expected);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a person typed at a prompt.
+
+use zeroize::Zeroizing;
+
+use crate::otp::Code;
+
+/// The bytes that came back from a prompt. Wiped on drop; has no `Debug`.
+pub struct Answer(Zeroizing<Vec<u8>>);
+
+/// What an answer can be judged as.
+pub enum Typed {
+    /// Nothing, or nothing but blanks and dashes.
+    Empty,
+    /// 6 to 8 ASCII digits, once blanks and dashes are left out.
+    Code(Code),
+    /// Anything else.
+    Other,
+}
+
+impl Answer {
+    /// PAM_MAX_RESP_SIZE of Linux-PAM: no code needs more, and a longer answer is never read.
+    pub const MAX_BYTES: usize = 512;
+
+    /// Takes over what was typed.
+    #[must_use]
+    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads the answer: blanks and dashes are dropped, digits are ASCII, nothing becomes a number.
+    #[must_use]
+    pub fn typed(&self) -> Typed {
+        if self.0.len() > Self::MAX_BYTES {
+            return Typed::Other;
+        }
+        let mut digits = Zeroizing::new(Vec::with_capacity(self.0.len()));
+        digits.extend(
+            self.0
+                .iter()
+                .filter(|byte| !matches!(byte, b' ' | b'\t' | b'-')),
+        );
+        if digits.is_empty() {
+            return Typed::Empty;
+        }
+        Code::from_digits(&digits).map_or(Typed::Other, Typed::Code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[u8]) -> String {
+        match Answer::new(Zeroizing::new(text.to_vec())).typed() {
+            Typed::Empty => "empty".to_owned(),
+            Typed::Code(code) => code.to_digits().to_string(),
+            Typed::Other => "other".to_owned(),
+        }
+    }
+
+    #[test]
+    fn answers_are_read_with_good_will_and_nothing_more() {
+        for (text, expected) in [
+            ("123456", "123456"),
+            (" 123 456 ", "123456"),
+            ("123-456", "123456"),
+            ("1-2-3-4-5-6-7-8", "12345678"),
+            ("\t000000", "000000"),
+            ("", "empty"),
+            ("  ", "empty"),
+            ("--", "empty"),
+            ("12345", "other"),
+            ("123456789", "other"),
+            ("１２３４５６", "other"),
+            ("+123456", "other"),
+            ("123456\n", "other"),
+            ("0x1234", "other"),
+            ("123\u{a0}456", "other"),
+            ("123456x", "other"),
+        ] {
+            assert_eq!(read(text.as_bytes()), expected, "{text:?}");
+        }
+        assert_eq!(read(b"12345\xff6"), "other");
+    }
+
+    #[test]
+    fn overlong_answers_are_not_read() {
+        let blanks = [b' '; Answer::MAX_BYTES];
+        let mut text = blanks[..Answer::MAX_BYTES - 6].to_vec();
+        text.extend(b"123456");
+        assert_eq!(read(&text), "123456");
+        text.push(b' ');
+        assert_eq!(read(&text), "other");
+    }
+}

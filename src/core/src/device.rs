@@ -1,0 +1,114 @@
+//! A device: a named thing that makes codes, such as a phone.
+
+use std::fmt;
+
+use crate::otp::Totp;
+use crate::secret::Secret;
+use crate::time::Time;
+
+/// A device as it was enrolled.
+#[derive(Clone)]
+pub struct Device {
+    /// Made anew with each secret; the state of logins is kept under it.
+    pub id: DeviceId,
+    /// What its owner calls it.
+    pub name: DeviceName,
+    /// How it makes codes.
+    pub totp: Totp,
+    /// What it makes them of.
+    pub secret: Secret,
+    /// When it was enrolled.
+    pub enrolled: Time,
+}
+
+/// 64 random bits that tell one enrollment of a device from every other, even of the same name.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct DeviceId(pub u64);
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl DeviceId {
+    /// What is expected where an id is read.
+    pub const EXPECTED: &str = "expected an id of 16 hexadecimal digits in lower case";
+
+    /// Reads the one spelling that an id has.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = u64::from_str_radix(text, 16).map(Self).ok()?;
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+/// The name of a device: 1 to 32 letters, digits, dots, dashes and underscores, a letter or digit first.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeviceName(String);
+
+impl DeviceName {
+    /// Longest name.
+    pub const MAX_BYTES: usize = 32;
+    /// What is expected where a name is read.
+    pub const EXPECTED: &str =
+        "expected a device name of 1 to 32 letters, digits, dots, dashes and underscores";
+
+    /// The name, where it is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let is_name = starts_well && text.len() <= Self::MAX_BYTES && text.bytes().all(allowed);
+        is_name.then(|| Self(text.to_owned()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_and_plain() {
+        for name in ["phone", "Pixel-9", "token_2.alice", "7", &"x".repeat(32)] {
+            assert_eq!(DeviceName::parse(name).map(|n| n.0).as_deref(), Some(name));
+        }
+        for name in [
+            "",
+            "-phone",
+            ".phone",
+            "my phone",
+            "phone\n",
+            "téléphone",
+            &"x".repeat(33),
+        ] {
+            assert_eq!(DeviceName::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn ids_have_one_spelling() {
+        assert_eq!(DeviceId::parse("00000000000000ff"), Some(DeviceId(255)));
+        assert_eq!(DeviceId(255).to_string(), "00000000000000ff");
+        for id in [
+            "ff",
+            "00000000000000FF",
+            "+0000000000000ff",
+            "00000000000000fff",
+        ] {
+            assert_eq!(DeviceId::parse(id), None, "{id}");
+        }
+    }
+}

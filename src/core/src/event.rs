@@ -1,0 +1,154 @@
+//! The log: one line an event, fixed `key=value` fields, nothing in it that could break a line.
+
+use std::fmt;
+
+use crate::address::Address;
+use crate::time::Time;
+
+/// How loud an event is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Severity {
+    /// Somebody has to do something.
+    Error,
+    /// Somebody may want to look.
+    Warning,
+    /// The usual.
+    Notice,
+    /// Only where the stack's line says `debug`.
+    Debug,
+}
+
+/// One line of the log. Secrets, codes and answers have no field to be in.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// How loud.
+    pub severity: Severity,
+    /// What happened: a word.
+    pub name: &'static str,
+    /// To whose account; `None` for names that are no account, since people type passwords there.
+    pub user: Option<String>,
+    /// By which PAM service.
+    pub service: Option<String>,
+    /// From where.
+    pub address: Option<Address>,
+    /// With which device.
+    pub device: Option<String>,
+    /// Why, and for errors what to do next.
+    pub reason: Option<String>,
+    /// Wrong answers left.
+    pub left: Option<u8>,
+    /// When a lock runs out.
+    pub until: Option<Time>,
+    /// Who did it, where that is an administrator.
+    pub actor: Option<String>,
+}
+
+impl Event {
+    /// An event with no field set but its name.
+    #[must_use]
+    pub fn new(severity: Severity, name: &'static str) -> Self {
+        Self {
+            severity,
+            name,
+            user: None,
+            service: None,
+            address: None,
+            device: None,
+            reason: None,
+            left: None,
+            until: None,
+            actor: None,
+        }
+    }
+
+    /// The same event with a reason.
+    #[must_use]
+    pub fn because(mut self, reason: impl fmt::Display) -> Self {
+        self.reason = Some(reason.to_string());
+        self
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event={}", self.name)?;
+        let address = self.address.as_ref().map(ToString::to_string);
+        let left = self.left.map(|left| left.to_string());
+        let until = self.until.map(|until| until.to_string());
+        for (key, value) in [
+            ("user", &self.user),
+            ("service", &self.service),
+            ("address", &address),
+            ("device", &self.device),
+            ("reason", &self.reason),
+            ("left", &left),
+            ("until", &until),
+        ] {
+            write!(f, " {key}={}", Value(value.as_deref().unwrap_or("-")))?;
+        }
+        match &self.actor {
+            Some(actor) => write!(f, " actor={}", Value(actor)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A value as the log shows it: at most 256 bytes, quoted where it is more than one plain word, everything
+/// but printable ASCII escaped.
+struct Value<'a>(&'a str);
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MAX_BYTES: usize = 256;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@%+,".contains(&byte);
+        let is_plain = !self.0.is_empty() && self.0.bytes().all(plain);
+        let quote = if is_plain { "" } else { "\"" };
+        f.write_str(quote)?;
+        for byte in self.0.bytes().take(MAX_BYTES) {
+            write!(f, "{}", byte.escape_ascii())?;
+        }
+        if self.0.len() > MAX_BYTES {
+            f.write_str("...")?;
+        }
+        f.write_str(quote)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_all_fields_in_order() {
+        let event = Event {
+            user: Some("alice".to_owned()),
+            service: Some("sshd".to_owned()),
+            address: Some(Address::Uid(1000)),
+            left: Some(2),
+            until: Some(Time::from_unix(0)),
+            ..Event::new(Severity::Notice, "wrong").because("the code doesn't fit")
+        };
+        assert_eq!(
+            event.to_string(),
+            "event=wrong user=alice service=sshd address=uid:1000 device=- \
+             reason=\"the code doesn\\'t fit\" left=2 until=1970-01-01T00:00:00Z"
+        );
+    }
+
+    #[test]
+    fn no_value_breaks_out_of_its_field() {
+        for (value, shown) in [
+            ("a b", "\"a b\""),
+            ("", "\"\""),
+            ("a\" user=root x=\"", "\"a\\\" user=root x=\\\"\""),
+            ("a\nevent=accepted", "\"a\\nevent=accepted\""),
+            ("\x1b[2J\0", "\"\\x1b[2J\\x00\""),
+            ("é", "\"\\xc3\\xa9\""),
+            ("back\\slash", "\"back\\\\slash\""),
+        ] {
+            assert_eq!(Value(value).to_string(), shown);
+        }
+        let long = Value(&"x".repeat(300)).to_string();
+        assert_eq!(long, format!("{}...", "x".repeat(256)));
+    }
+}

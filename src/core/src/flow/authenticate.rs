@@ -1,0 +1,286 @@
+//! One login, from the first question to the outcome.
+
+use crate::address::Address;
+use crate::config::Config;
+use crate::doors::{Account, Conversation, Echo, NoAnswer, Store, Subject, System};
+use crate::event::{Event, Severity};
+use crate::judge::{Accepted, Verdict, Wrong, WrongReason};
+use crate::message;
+use crate::policy::Unenrolled;
+use crate::throttle::Standing;
+use crate::time::Time;
+
+/// Who wants to log in, where and how.
+pub struct Request<'a> {
+    /// PAM_USER; `None` where it is not UTF-8, which no account's name is.
+    pub user: Option<&'a str>,
+    /// PAM_SERVICE.
+    pub service: &'a str,
+    /// Where from.
+    pub address: Address,
+    /// What the stack's line says.
+    pub options: Options,
+}
+
+/// The arguments of the module's line in a stack that change what happens.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Options {
+    /// Whoever is not enrolled is let through on this line, whatever the policy says.
+    pub nullok: bool,
+    /// The prompt, where it is not [`message::PROMPT`].
+    pub prompt: Option<String>,
+    /// Show what is typed.
+    pub echo: bool,
+    /// The service hides messages or chokes on them: what has to be seen goes into the prompt.
+    pub no_info: bool,
+    /// Log how a verdict came about.
+    pub debug: bool,
+}
+
+/// How a login ends.
+#[must_use]
+#[derive(Debug)]
+pub enum Outcome {
+    /// A code was accepted.
+    Accepted(Accepted),
+    /// No.
+    Denied,
+    /// A second factor is not asked of this person.
+    Ignored,
+}
+
+/// Lets one person try to log in.
+pub fn authenticate<S: Store>(
+    request: &Request<'_>,
+    config: &Config,
+    person: &mut dyn Conversation,
+    store: &S,
+    system: &dyn System,
+) -> Outcome {
+    let mut login = Login {
+        request,
+        config,
+        person,
+        store,
+        system,
+        user: None,
+    };
+    match login.run() {
+        Ok(outcome) => outcome,
+        Err(fault) => login.fail(&fault),
+    }
+}
+
+struct Login<'a, S> {
+    request: &'a Request<'a>,
+    config: &'a Config,
+    person: &'a mut dyn Conversation,
+    store: &'a S,
+    system: &'a dyn System,
+    /// The account, as soon as it is known to be one.
+    user: Option<String>,
+}
+
+impl<S: Store> Login<'_, S> {
+    fn run(&mut self) -> Result<Outcome, String> {
+        let name = self.request.user.unwrap_or_default();
+        let account = self.system.account(name)?;
+        self.user = account.as_ref().map(|account| account.name.clone());
+
+        let subject = match &account {
+            None => Subject::Stranger(name),
+            Some(account) if self.store.is_enrolled(account).map_err(fault)? => {
+                Subject::Enrolled(account)
+            }
+            Some(_) if self.lets_unenrolled_through() => {
+                self.log(
+                    self.event(Severity::Debug, "ignored")
+                        .because("not enrolled"),
+                );
+                return Ok(Outcome::Ignored);
+            }
+            Some(Account { name, .. }) => Subject::Stranger(name),
+        };
+        for _ in 0..self.tries() {
+            match self.attempt(subject)? {
+                Attempted::Accepted(accepted) => return Ok(Outcome::Accepted(accepted)),
+                Attempted::Wrong => {}
+                Attempted::Over => break,
+            }
+        }
+        Ok(Outcome::Denied)
+    }
+
+    fn lets_unenrolled_through(&self) -> bool {
+        self.request.options.nullok || self.config.policy.unenrolled == Unenrolled::Skip
+    }
+
+    /// sshd runs the whole stack again for each try, so one prompt a call is right there.
+    fn tries(&self) -> u8 {
+        match self.request.service {
+            "sshd" => 1,
+            _ => self.config.verify.tries.get(),
+        }
+    }
+
+    /// One prompt and what comes of it.
+    fn attempt(&mut self, subject: Subject<'_>) -> Result<Attempted, String> {
+        let address = &self.request.address;
+        let left = match self.store.standing(subject, address).map_err(fault)? {
+            Standing::Open { left } => left,
+            Standing::Refused { until } => return Ok(self.refuse(subject, until)),
+        };
+        let Ok(answer) = self.ask(left) else {
+            self.log(self.event(Severity::Notice, "aborted"));
+            return Ok(Attempted::Over);
+        };
+        Ok(
+            match self
+                .store
+                .submit(subject, address, &answer)
+                .map_err(fault)?
+            {
+                Verdict::Accepted(accepted) => {
+                    self.report_accepted(&accepted);
+                    Attempted::Accepted(accepted)
+                }
+                Verdict::Empty => {
+                    self.log(
+                        self.event(Severity::Notice, "aborted")
+                            .because("empty answer"),
+                    );
+                    Attempted::Over
+                }
+                Verdict::Refused { until } => self.refuse(subject, until),
+                Verdict::Wrong(wrong) => {
+                    self.report_wrong(subject, &wrong);
+                    Attempted::Wrong
+                }
+            },
+        )
+    }
+
+    fn ask(&mut self, left: Option<u8>) -> Result<crate::answer::Answer, NoAnswer> {
+        let options = &self.request.options;
+        let prompt = options.prompt.as_deref().unwrap_or(message::PROMPT);
+        let echo = if options.echo { Echo::On } else { Echo::Off };
+        let deny = self.config.limits.deny.get();
+        match left.filter(|left| options.no_info && *left < deny) {
+            Some(left) => {
+                let notice = message::attempts_left(left);
+                self.person
+                    .ask(&message::prompt_after(&notice, prompt), echo)
+            }
+            None => self.person.ask(prompt, echo),
+        }
+    }
+
+    fn refuse(&mut self, subject: Subject<'_>, until: Time) -> Attempted {
+        let wait = until.since(self.system.now());
+        self.tell(&message::refused(wait));
+        let event = self.event(Severity::Warning, "refused");
+        self.log(
+            Event {
+                until: Some(until),
+                ..event
+            }
+            .because(match subject {
+                Subject::Enrolled(_) => "limit reached",
+                Subject::Stranger(_) => "limit reached, not enrolled",
+            }),
+        );
+        Attempted::Over
+    }
+
+    fn report_accepted(&self, accepted: &Accepted) {
+        let names: Vec<&str> = accepted
+            .devices()
+            .iter()
+            .map(|name| name.as_str())
+            .collect();
+        let event = self.event(Severity::Notice, "accepted");
+        self.log(Event {
+            device: Some(names.join(",")),
+            ..event
+        });
+    }
+
+    fn report_wrong(&mut self, subject: Subject<'_>, wrong: &Wrong) {
+        self.tell(&message::wrong(wrong.standing, self.system.now()));
+        let event = self.event(Severity::Warning, "wrong");
+        let (left, until) = match wrong.standing {
+            Standing::Open { left } => (left, None),
+            Standing::Refused { until } => (Some(0), Some(until)),
+        };
+        self.log(
+            Event {
+                left,
+                until,
+                ..event
+            }
+            .because(reason(subject, wrong.reason, &self.user)),
+        );
+        if let (Some(device), Subject::Enrolled(account)) = (&wrong.out_of_reach, subject) {
+            let event = self.event(Severity::Warning, "clock");
+            self.log(Event { device: Some(device.to_string()), ..event }.because(format_args!(
+                "the clock is behind the last accepted code, so no code of this device can be accepted: \
+                 set the clock, or run totpctl reset {} --force and enroll again",
+                account.name
+            )));
+        }
+    }
+
+    /// Ends a login that a fault of ours makes impossible.
+    fn fail(&mut self, fault: &str) -> Outcome {
+        self.tell(message::OUT_OF_ORDER);
+        self.log(self.event(Severity::Error, "failed").because(fault));
+        Outcome::Denied
+    }
+
+    fn tell(&mut self, sentence: &str) {
+        if !self.request.options.no_info {
+            self.person.tell(sentence);
+        }
+    }
+
+    fn event(&self, severity: Severity, name: &'static str) -> Event {
+        Event {
+            user: self.user.clone(),
+            service: Some(self.request.service.to_owned()),
+            address: Some(self.request.address.clone()),
+            ..Event::new(severity, name)
+        }
+    }
+
+    fn log(&self, event: Event) {
+        if event.severity != Severity::Debug || self.request.options.debug {
+            self.system.log(&event);
+        }
+    }
+}
+
+/// What came of one prompt.
+enum Attempted {
+    Accepted(Accepted),
+    /// Another prompt may follow.
+    Wrong,
+    /// None may.
+    Over,
+}
+
+fn reason(subject: Subject<'_>, reason: WrongReason, account: &Option<String>) -> &'static str {
+    match (subject, reason) {
+        (Subject::Stranger(_), _) if account.is_none() => "unknown user",
+        (Subject::Stranger(_), _) => "not enrolled",
+        (Subject::Enrolled(_), WrongReason::Malformed) => "malformed",
+        (Subject::Enrolled(_), WrongReason::Mismatch) => "mismatch",
+        (Subject::Enrolled(_), WrongReason::NoDevice) => {
+            "the state knows no device of this account: run totpctl reset and enroll again"
+        }
+        (Subject::Enrolled(_), WrongReason::Replayed) => "replayed",
+    }
+}
+
+fn fault(error: impl ToString) -> String {
+    error.to_string()
+}

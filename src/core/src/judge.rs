@@ -1,0 +1,242 @@
+//! The decision: what an answer is worth, and what is remembered of it.
+//!
+//! [`judge`] is the body of a transaction. Its caller reads the enrollment and the state after the
+//! person has answered, under the user's lock; saves the state that comes back; and tells nobody the
+//! verdict before that save is durable. What holds by this function alone:
+//!
+//! * a step is accepted once: the floor of a device never falls, and no step at or below it is accepted;
+//! * no guess is free: every answer that is judged is charged first, and only an accepted one clears;
+//! * an answer is refused, unjudged and free of charge, while its address is locked.
+
+use crate::address::Address;
+use crate::answer::{Answer, Typed};
+use crate::config::Verify;
+use crate::device::{Device, DeviceName};
+use crate::otp::{Code, Step};
+use crate::record::state::{DeviceState, Lean, Side};
+use crate::record::{Enrollment, State};
+use crate::throttle::{Limits, Standing};
+use crate::time::{Span, Time};
+
+/// An answer to a prompt, with where and when it was given.
+#[derive(Clone, Copy)]
+pub struct Attempt<'a> {
+    /// What was typed.
+    pub answer: &'a Answer,
+    /// Where it came from.
+    pub address: &'a Address,
+    /// When it is judged.
+    pub now: Time,
+}
+
+/// What an answer is worth.
+#[must_use]
+#[derive(Debug)]
+pub enum Verdict {
+    /// The person has the second factor.
+    Accepted(Accepted),
+    /// Nothing was typed: not judged, not charged.
+    Empty,
+    /// The address is locked: not judged, not charged.
+    Refused {
+        /// When the lock runs out.
+        until: Time,
+    },
+    /// Judged and charged.
+    Wrong(Wrong),
+}
+
+/// The proof that a code was accepted. Only [`judge`] makes one.
+#[derive(Debug)]
+pub struct Accepted {
+    devices: Vec<DeviceName>,
+}
+
+impl Accepted {
+    /// The devices whose code it was: one, or by a rare chance several.
+    #[must_use]
+    pub fn devices(&self) -> &[DeviceName] {
+        &self.devices
+    }
+}
+
+/// An answer that was not accepted.
+#[derive(Debug)]
+pub struct Wrong {
+    /// Why, for the log alone: a person is told the same in each case.
+    pub reason: WrongReason,
+    /// Where the address stands now.
+    pub standing: Standing,
+    /// A device whose floor lies beyond the reach of the clock, told once.
+    pub out_of_reach: Option<DeviceName>,
+}
+
+/// Why an answer was not accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WrongReason {
+    /// No code.
+    Malformed,
+    /// A code, but of no device at this time.
+    Mismatch,
+    /// The state knows none of the devices enrolled.
+    NoDevice,
+    /// A code of a step that is used up.
+    Replayed,
+}
+
+/// Judges one answer.
+#[must_use = "an unsaved state makes a guess free and a code reusable"]
+pub fn judge(
+    enrollment: &Enrollment,
+    state: State,
+    attempt: &Attempt<'_>,
+    verify: &Verify,
+    limits: &Limits,
+) -> (Verdict, State) {
+    let Attempt {
+        answer,
+        address,
+        now,
+    } = *attempt;
+    let mut state = state.without_future(now);
+    state.saved = now;
+
+    if let Standing::Refused { until } = state.tally.standing(address, limits, now) {
+        return (Verdict::Refused { until }, state);
+    }
+    let code = match answer.typed() {
+        Typed::Empty => return (Verdict::Empty, state),
+        Typed::Code(code) => Some(code),
+        Typed::Other => None,
+    };
+    state.tally.charge(address, limits, now);
+
+    let mut accepted = Vec::new();
+    let mut out_of_reach = None;
+    let mut reason = match code {
+        None => WrongReason::Malformed,
+        Some(_) => WrongReason::NoDevice,
+    };
+    for (device, memory) in known_devices(enrollment, &mut state) {
+        let Some(code) = &code else { break };
+        match try_device(device, memory, code, now, verify) {
+            Fit::Fresh => accepted.push(device.name.clone()),
+            Fit::Used => reason = WrongReason::Replayed,
+            Fit::None if reason == WrongReason::NoDevice => reason = WrongReason::Mismatch,
+            Fit::None => {}
+        }
+        if is_newly_out_of_reach(device, memory, now, verify) {
+            out_of_reach = Some(device.name.clone());
+        }
+    }
+
+    if accepted.is_empty() {
+        let standing = state.tally.standing(address, limits, now);
+        (
+            Verdict::Wrong(Wrong {
+                reason,
+                standing,
+                out_of_reach,
+            }),
+            state,
+        )
+    } else {
+        state.tally.clear(address);
+        (Verdict::Accepted(Accepted { devices: accepted }), state)
+    }
+}
+
+/// The enrolled devices that the state knows, with what it knows of them.
+fn known_devices<'a>(
+    enrollment: &'a Enrollment,
+    state: &'a mut State,
+) -> impl Iterator<Item = (&'a Device, &'a mut DeviceState)> {
+    state.devices.iter_mut().filter_map(|memory| {
+        let device = enrollment
+            .devices
+            .iter()
+            .find(|device| device.id == memory.id)?;
+        Some((device, memory))
+    })
+}
+
+/// How a code fits a device.
+enum Fit {
+    Fresh,
+    None,
+    Used,
+}
+
+/// Holds a code against one device, and burns the step where it is fresh.
+fn try_device(
+    device: &Device,
+    memory: &mut DeviceState,
+    code: &Code,
+    now: Time,
+    verify: &Verify,
+) -> Fit {
+    let centre = device_step(device, memory, now);
+    let window = verify.window.get();
+    match device
+        .totp
+        .matching_step(&device.secret, code, centre, window)
+    {
+        None => Fit::None,
+        Some(step) if memory.is_used(step) => Fit::Used,
+        Some(step) => {
+            memory.floor = Some(step);
+            memory.last_used = Some(now);
+            memory.floor_reported = false;
+            learn_drift(memory, step, centre, now, verify);
+            Fit::Fresh
+        }
+    }
+}
+
+/// The step that the device's own clock should be at.
+fn device_step(device: &Device, memory: &DeviceState, now: Time) -> Step {
+    device
+        .totp
+        .period
+        .step_at(now)
+        .moved(i32::from(memory.drift))
+}
+
+/// Moves the drift by one step towards the side that accepted codes have lain on, without a break, for
+/// more than an hour.
+fn learn_drift(memory: &mut DeviceState, step: Step, centre: Step, now: Time, verify: &Verify) {
+    const LONG_ENOUGH: Span = Span::from_minutes(60);
+    let (side, towards) = match step.offset_from(centre) {
+        0 => {
+            memory.lean = None;
+            return;
+        }
+        1.. => (Side::Ahead, 1),
+        _ => (Side::Behind, -1),
+    };
+    let since = match memory.lean {
+        Some(lean) if lean.side == side => lean.since,
+        _ => now,
+    };
+    memory.lean = Some(Lean { side, since });
+    if now.since(since) > LONG_ENOUGH {
+        let drift = memory.drift.saturating_add(towards);
+        if drift.unsigned_abs() <= u16::from(verify.max_drift.get()) {
+            memory.drift = drift;
+        }
+        memory.lean = None;
+    }
+}
+
+/// Whether the log should now say that no code of this device can be accepted until time has caught up.
+fn is_newly_out_of_reach(
+    device: &Device,
+    memory: &mut DeviceState,
+    now: Time,
+    verify: &Verify,
+) -> bool {
+    let reach = device_step(device, memory, now).moved(i32::from(verify.window.get()));
+    let is_news = memory.is_used(reach) && memory.floor != Some(reach) && !memory.floor_reported;
+    memory.floor_reported |= is_news;
+    is_news
+}

@@ -1,0 +1,286 @@
+//! `otpauth://` URIs: the Key URI format that authenticator apps read from QR codes.
+
+use std::fmt::{self, Write as _};
+
+use zeroize::Zeroizing;
+
+use crate::otp::{Algorithm, Digits, Period, Totp};
+use crate::secret::{Secret, SecretError};
+
+/// What an app needs to know of a TOTP device.
+pub struct KeyUri {
+    /// The key.
+    pub secret: Secret,
+    /// How codes are made of it.
+    pub totp: Totp,
+}
+
+impl KeyUri {
+    /// The URI, with every parameter spelled out. `issuer` must not hold a colon.
+    #[must_use]
+    pub fn write(&self, issuer: &str, account: &str) -> Zeroizing<String> {
+        let issuer = percent_encode(issuer, b"-._~");
+        let account = percent_encode(account, b"-._~@");
+        let secret = self.secret.to_base32();
+        let length = issuer.len().saturating_mul(2).saturating_add(account.len());
+        let mut uri = Zeroizing::new(String::with_capacity(
+            length.saturating_add(secret.len()).saturating_add(100),
+        ));
+        let Totp {
+            algorithm,
+            digits,
+            period,
+        } = self.totp;
+        let _ = write!(
+            uri,
+            "otpauth://totp/{issuer}:{account}?secret={}&issuer={issuer}\
+             &algorithm={algorithm}&digits={digits}&period={period}",
+            secret.as_str()
+        );
+        uri
+    }
+
+    /// Reads a URI. The label, the issuer and parameters that the format does not know are left aside.
+    ///
+    /// # Errors
+    /// [`KeyUriError`]; it never holds a part of the URI.
+    pub fn parse(uri: &str) -> Result<Self, KeyUriError> {
+        let rest =
+            strip_prefix_ignoring_case(uri.trim(), "otpauth://").ok_or(KeyUriError::Scheme)?;
+        let rest = strip_prefix_ignoring_case(rest, "totp/").ok_or(KeyUriError::Type)?;
+        let (_, query) = rest.split_once('?').ok_or(KeyUriError::Missing("secret"))?;
+        let query = query.split('#').next().unwrap_or(query);
+
+        let (mut secret, mut totp) = (None, Totp::default());
+        let mut seen = Vec::new();
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let known = ["secret", "algorithm", "digits", "period"];
+            let Some(name) = known.into_iter().find(|known| *known == name) else {
+                continue;
+            };
+            if seen.contains(&name) {
+                return Err(KeyUriError::Twice(name));
+            }
+            seen.push(name);
+            let value = percent_decode(value).ok_or(KeyUriError::Value(name))?;
+            let number = || value.parse::<i64>().ok();
+            match name {
+                "secret" => {
+                    secret = Some(Secret::from_base32(&value).map_err(KeyUriError::Secret)?);
+                }
+                "algorithm" => {
+                    totp.algorithm = Algorithm::named(&value).ok_or(KeyUriError::Value(name))?;
+                }
+                "digits" => {
+                    let digits = number().and_then(Digits::new);
+                    totp.digits = digits.ok_or(KeyUriError::Value(name))?;
+                }
+                _ => {
+                    let period = number().and_then(Period::new);
+                    totp.period = period.ok_or(KeyUriError::Value(name))?;
+                }
+            }
+        }
+        let secret = secret.ok_or(KeyUriError::Missing("secret"))?;
+        Ok(Self { secret, totp })
+    }
+}
+
+/// Why a text is no Key URI of a TOTP device. Says nothing of the text itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyUriError {
+    /// A parameter that has to be there is not.
+    Missing(&'static str),
+    /// Not `otpauth://`.
+    Scheme,
+    /// The secret is no secret.
+    Secret(SecretError),
+    /// A parameter stands there twice.
+    Twice(&'static str),
+    /// Not `totp`.
+    Type,
+    /// A parameter's value is not one of those allowed.
+    Value(&'static str),
+}
+
+impl fmt::Display for KeyUriError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(name) => write!(f, "the otpauth URI has no {name}"),
+            Self::Scheme => f.write_str("expected a URI that starts with otpauth://totp/"),
+            Self::Secret(error) => error.fmt(f),
+            Self::Twice(name) => write!(f, "the otpauth URI names {name} twice"),
+            Self::Type => f.write_str(
+                "the otpauth URI is not of type totp: only time-based codes are supported",
+            ),
+            Self::Value(name) => write!(
+                f,
+                "the {name} of the otpauth URI is not supported: \
+                 algorithm is SHA1, SHA256 or SHA512, digits 6 to 8, period 15 to 120"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for KeyUriError {}
+
+fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (start, rest) = text.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+/// RFC 3986 percent-encoding of all but ASCII letters, digits and the bytes of `kept`.
+pub(crate) fn percent_encode(text: &str, kept: &[u8]) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// The text that percent-encoding was made of; `None` where it is none or not UTF-8.
+pub(crate) fn percent_decode(encoded: &str) -> Option<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(encoded.len()));
+    let mut rest = encoded.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (pair, tail) = rest.split_first_chunk::<2>()?;
+        rest = tail;
+        let hex = pair.iter().all(u8::is_ascii_hexdigit).then_some(pair)?;
+        bytes.push(u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?);
+    }
+    std::str::from_utf8(&bytes)
+        .ok()
+        .map(|text| Zeroizing::new(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+    fn uri(algorithm: Algorithm, digits: i64, period: i64) -> KeyUri {
+        KeyUri {
+            secret: Secret::from_base32(SECRET).unwrap(),
+            totp: Totp {
+                algorithm,
+                digits: Digits::new(digits).unwrap(),
+                period: Period::new(period).unwrap(),
+            },
+        }
+    }
+
+    #[test]
+    fn every_parameter_is_spelled_out() {
+        let text = uri(Algorithm::Sha1, 6, 30).write("Bank of Examples", "alice@host");
+        assert_eq!(
+            text.as_str(),
+            "otpauth://totp/Bank%20of%20Examples:alice@host?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\
+             &issuer=Bank%20of%20Examples&algorithm=SHA1&digits=6&period=30"
+        );
+    }
+
+    #[test]
+    fn uris_of_other_makers_are_read() {
+        for (text, algorithm, digits, period) in [
+            ("otpauth://totp/a?secret=KEY", Algorithm::Sha1, 6, 30),
+            (
+                "OTPAUTH://TOTP/a?secret=KEY&image=http://x/y",
+                Algorithm::Sha1,
+                6,
+                30,
+            ),
+            (
+                "otpauth://totp/Ex:a@b?issuer=Ex&digits=8&secret=KEY&algorithm=sha256",
+                Algorithm::Sha256,
+                8,
+                30,
+            ),
+            (
+                " otpauth://totp/%C3%84?period=60&secret=KEY&algorithm=SHA512\n",
+                Algorithm::Sha512,
+                6,
+                60,
+            ),
+            ("otpauth://totp/?secret=KEY%3D%3D&&", Algorithm::Sha1, 6, 30),
+        ] {
+            let text = text.replace("KEY", &SECRET.to_lowercase());
+            let read = KeyUri::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(read.secret.to_base32().as_str(), SECRET);
+            assert_eq!(read.totp, uri(algorithm, digits, period).totp);
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused_with_the_reason() {
+        for (text, error) in [
+            ("https://totp/a?secret=S", KeyUriError::Scheme),
+            ("", KeyUriError::Scheme),
+            ("otpauth://hotp/a?secret=S&counter=1", KeyUriError::Type),
+            ("otpauth://totp/a", KeyUriError::Missing("secret")),
+            ("otpauth://totp/a?issuer=b", KeyUriError::Missing("secret")),
+            (
+                "otpauth://totp/a?secret=S&secret=S",
+                KeyUriError::Twice("secret"),
+            ),
+            (
+                "otpauth://totp/a?secret=1",
+                KeyUriError::Secret(SecretError::NotBase32),
+            ),
+            ("otpauth://totp/a?secret=%4", KeyUriError::Value("secret")),
+            ("otpauth://totp/a?secret=%+4", KeyUriError::Value("secret")),
+            ("otpauth://totp/a?secret=%ff", KeyUriError::Value("secret")),
+            (
+                "otpauth://totp/a?secret=S&digits=5",
+                KeyUriError::Value("digits"),
+            ),
+            (
+                "otpauth://totp/a?secret=S&digits=",
+                KeyUriError::Value("digits"),
+            ),
+            (
+                "otpauth://totp/a?secret=S&period=0",
+                KeyUriError::Value("period"),
+            ),
+            (
+                "otpauth://totp/a?secret=S&algorithm=MD5",
+                KeyUriError::Value("algorithm"),
+            ),
+        ] {
+            let text = text.replace("=S", &format!("={SECRET}"));
+            let Err(found) = KeyUri::parse(&text) else {
+                panic!("{text} was taken");
+            };
+            assert_eq!(found, error, "{text}");
+            assert!(!found.to_string().contains(SECRET));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(issuer in "[^:\\p{C}]{1,20}", account in "\\PC{1,20}", digits in 6..=8_i64, period in 15..=120_i64) {
+            let written = uri(Algorithm::Sha256, digits, period);
+            let text = written.write(&issuer, &account);
+            prop_assert!(text.is_ascii());
+            let read = KeyUri::parse(&text).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert_eq!(read.totp, written.totp);
+            prop_assert_eq!(read.secret.expose(), written.secret.expose());
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "(otpauth://totp/)?\\PC*") {
+            let _ = KeyUri::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The pure part of pam_totp: one-time codes, the records kept of people and logins, and the judging.
+//!
+//! Nothing here touches a file, a clock or a person. The world comes in through the three traits of
+//! [`doors`]; everything else is a function from values to values. Start reading at [`judge::judge`]
+//! (the decision) and [`flow::authenticate`] (one login from its first question to its verdict).
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
+pub mod address;
+pub mod answer;
+mod bounded;
+pub mod config;
+pub mod device;
+pub mod document;
+pub mod doors;
+pub mod event;
+pub mod flow;
+pub mod judge;
+pub mod key_uri;
+pub mod message;
+pub mod otp;
+pub mod policy;
+pub mod record;
+pub mod secret;
+pub mod throttle;
+pub mod time;

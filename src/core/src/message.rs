@@ -1,0 +1,101 @@
+//! Every sentence that a person at a login reads.
+
+use crate::throttle::Standing;
+use crate::time::{Span, Time};
+
+/// The prompt where the stack's line does not say another.
+pub const PROMPT: &str = "Verification code: ";
+
+/// The prompt that confirms a new device.
+pub const CONFIRM_PROMPT: &str = "Code from your app: ";
+
+/// What is said where a fault of ours denies a login. The log says which.
+pub const OUT_OF_ORDER: &str =
+    "The verification code can't be checked at the moment. Please tell your administrator.";
+
+/// What is said of a wrong code.
+#[must_use]
+pub fn wrong(standing: Standing, now: Time) -> String {
+    match standing {
+        Standing::Open { left: Some(left) } => {
+            format!("Invalid One Time Password! ({})", attempts_left(left))
+        }
+        Standing::Open { left: None } => "Invalid One Time Password!".to_owned(),
+        Standing::Refused { until } => refused(until.since(now)),
+    }
+}
+
+/// What is said while no code is taken.
+#[must_use]
+pub fn refused(wait: Span) -> String {
+    let minutes = wait.minutes_rounded_up().max(1);
+    let unit = if minutes == 1 { "minute" } else { "minutes" };
+    format!("You have reached the limit of attempts. Please try again later in {minutes} {unit}.")
+}
+
+/// How many wrong answers are left.
+#[must_use]
+pub fn attempts_left(left: u8) -> String {
+    format!("Attempts left: {left}")
+}
+
+/// What is said of a wrong code at enrollment.
+#[must_use]
+pub fn not_confirmed(left: u8) -> String {
+    match left {
+        0 => "That code doesn't fit either. Nothing was enrolled.".to_owned(),
+        _ => format!(
+            "That code doesn't fit. Check the key in your app and the clocks of both machines. ({})",
+            attempts_left(left)
+        ),
+    }
+}
+
+/// A prompt that carries, in a line before it, what a service hides.
+#[must_use]
+pub fn prompt_after(notice: &str, prompt: &str) -> String {
+    format!("{notice}\n{prompt}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentences_are_as_promised() {
+        let now = Time::from_unix(0);
+        let open = |left| Standing::Open { left };
+        let until = |seconds| Standing::Refused {
+            until: Time::from_unix(seconds),
+        };
+        for (standing, sentence) in [
+            (
+                open(Some(2)),
+                "Invalid One Time Password! (Attempts left: 2)",
+            ),
+            (open(None), "Invalid One Time Password!"),
+            (
+                until(600),
+                "You have reached the limit of attempts. Please try again later in 10 minutes.",
+            ),
+            (
+                until(541),
+                "You have reached the limit of attempts. Please try again later in 10 minutes.",
+            ),
+            (
+                until(540),
+                "You have reached the limit of attempts. Please try again later in 9 minutes.",
+            ),
+            (
+                until(60),
+                "You have reached the limit of attempts. Please try again later in 1 minute.",
+            ),
+            (
+                until(0),
+                "You have reached the limit of attempts. Please try again later in 1 minute.",
+            ),
+        ] {
+            assert_eq!(wrong(standing, now), sentence);
+        }
+    }
+}

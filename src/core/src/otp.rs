@@ -1,0 +1,383 @@
+//! One-time codes: HOTP (RFC 4226) and TOTP (RFC 6238).
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use sha2::{Sha256, Sha512};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::bounded::bounded;
+use crate::secret::Secret;
+use crate::time::Time;
+
+/// The hash under HMAC (RFC 6238 section 1.2).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Algorithm {
+    /// HMAC-SHA-1, what every authenticator app knows.
+    #[default]
+    Sha1,
+    /// HMAC-SHA-256.
+    Sha256,
+    /// HMAC-SHA-512.
+    Sha512,
+}
+
+impl Algorithm {
+    /// What is expected where an algorithm is read.
+    pub const EXPECTED: &str = "expected SHA1, SHA256 or SHA512";
+
+    /// The algorithm of that name, in any case.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Sha1, Self::Sha256, Self::Sha512];
+        all.into_iter()
+            .find(|algorithm| algorithm.to_string().eq_ignore_ascii_case(name))
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+            Self::Sha512 => "SHA512",
+        })
+    }
+}
+
+bounded! {
+    /// Digits of a code.
+    Digits(u8), 6 to 8, default 6
+}
+
+bounded! {
+    /// Seconds that a TOTP code lasts: the time step X of RFC 6238 section 4.
+    Period(u8), 15 to 120, default 30
+}
+
+impl Period {
+    /// The step that `time` lies in: T of RFC 6238 section 4.2 with T0 = 0. Times before 1970 are in step 0.
+    #[must_use]
+    pub fn step_at(self, time: Time) -> Step {
+        let seconds = u64::try_from(time.unix()).unwrap_or(0);
+        Step(seconds.checked_div(u64::from(self.0)).unwrap_or(0))
+    }
+}
+
+/// A TOTP time step, or the moving factor of RFC 4226: what a code is made of beside the secret.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Step(pub u64);
+
+impl Step {
+    /// The step `by` further on, or back where it is negative; never below 0.
+    #[must_use]
+    pub fn moved(self, by: i32) -> Self {
+        Self(self.0.saturating_add_signed(i64::from(by)))
+    }
+
+    /// How many steps `self` lies beyond `other`; negative before it.
+    #[must_use]
+    pub fn offset_from(self, other: Self) -> i64 {
+        let distance = i64::try_from(self.0.abs_diff(other.0)).unwrap_or(i64::MAX);
+        if self >= other {
+            distance
+        } else {
+            distance.saturating_neg()
+        }
+    }
+}
+
+/// A code as text, one ASCII digit a byte, unused places zero bytes. Wiped on drop, compared in constant time.
+#[derive(Clone)]
+pub struct Code([u8; 8]);
+
+impl Drop for Code {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl Code {
+    /// A code typed by a person: 6 to 8 ASCII digits and nothing else.
+    #[must_use]
+    pub fn from_digits(digits: &[u8]) -> Option<Self> {
+        if !(6..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let mut code = Self([0; 8]);
+        for (place, digit) in code.0.iter_mut().zip(digits) {
+            *place = *digit;
+        }
+        Some(code)
+    }
+
+    /// The code's digits.
+    #[must_use]
+    pub fn to_digits(&self) -> Zeroizing<String> {
+        let digits = self.0.iter().take_while(|byte| **byte != 0);
+        Zeroizing::new(digits.map(|byte| char::from(*byte)).collect())
+    }
+}
+
+/// How a device makes its codes of time, beside its secret.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Totp {
+    /// The hash under HMAC.
+    pub algorithm: Algorithm,
+    /// The length of a code.
+    pub digits: Digits,
+    /// How long a code lasts.
+    pub period: Period,
+}
+
+impl Totp {
+    /// TOTP(K, T) = HOTP(K, T), RFC 6238 section 4.2.
+    #[must_use]
+    pub fn code(&self, secret: &Secret, step: Step) -> Code {
+        hotp(secret, self.algorithm, self.digits, step.0)
+    }
+
+    /// The highest step within `window` of `centre` whose code is `code`.
+    ///
+    /// All 2 × `window` + 1 codes are computed and compared in constant time, whichever of them fits.
+    #[must_use]
+    pub fn matching_step(
+        &self,
+        secret: &Secret,
+        code: &Code,
+        centre: Step,
+        window: u8,
+    ) -> Option<Step> {
+        let mut found = subtle::Choice::from(0);
+        let mut at = 0;
+        let reach = i32::from(window);
+        for offset in reach.saturating_neg()..=reach {
+            let step = centre.moved(offset);
+            let fits = self.code(secret, step).0.ct_eq(&code.0);
+            at.conditional_assign(&step.0, fits);
+            found |= fits;
+        }
+        bool::from(found).then_some(Step(at))
+    }
+}
+
+/// HOTP(K, C) = Truncate(HMAC(K, C)), RFC 4226 section 5.3.
+#[must_use]
+pub fn hotp(secret: &Secret, algorithm: Algorithm, digits: Digits, counter: u64) -> Code {
+    let counter = counter.to_be_bytes();
+    let mac = match algorithm {
+        Algorithm::Sha1 => authenticate::<Hmac<Sha1>>(secret, &counter),
+        Algorithm::Sha256 => authenticate::<Hmac<Sha256>>(secret, &counter),
+        Algorithm::Sha512 => authenticate::<Hmac<Sha512>>(secret, &counter),
+    };
+    let mut code = Code([0; 8]);
+    // HMAC takes keys of any length, so there always is a number; without one, a code that nobody can type.
+    let Some(mut number) = mac.and_then(|mac| truncate(&mac)) else {
+        return code;
+    };
+    for place in code.0.iter_mut().take(usize::from(digits.0)).rev() {
+        let [digit, ..] = (number % 10).to_le_bytes();
+        *place = b'0'.saturating_add(digit);
+        number /= 10;
+    }
+    code
+}
+
+fn authenticate<M: Mac + KeyInit>(secret: &Secret, message: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let mut mac = <M as KeyInit>::new_from_slice(secret.expose()).ok()?;
+    mac.update(message);
+    Some(Zeroizing::new(mac.finalize().into_bytes().to_vec()))
+}
+
+/// Dynamic truncation to 31 bits, RFC 4226 section 5.3.
+fn truncate(mac: &[u8]) -> Option<u32> {
+    let offset = usize::from(mac.last()? & 0x0f);
+    let bytes = mac.get(offset..)?.first_chunk::<4>()?;
+    Some(u32::from_be_bytes(*bytes) & 0x7fff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(bytes: &[u8]) -> Secret {
+        Secret::from_bytes(Zeroizing::new(bytes.to_vec())).unwrap()
+    }
+
+    /// RFC 6238 Appendix B seeds: the digits 1 to 0 repeated to the length of each hash.
+    fn seed(algorithm: Algorithm) -> Secret {
+        let length = match algorithm {
+            Algorithm::Sha1 => 20,
+            Algorithm::Sha256 => 32,
+            Algorithm::Sha512 => 64,
+        };
+        let digits: Vec<u8> = b"1234567890".iter().copied().cycle().take(length).collect();
+        secret(&digits)
+    }
+
+    fn totp(algorithm: Algorithm, digits: i64) -> Totp {
+        Totp {
+            algorithm,
+            digits: Digits::new(digits).unwrap(),
+            period: Period::default(),
+        }
+    }
+
+    #[test]
+    fn rfc_4226_appendix_d() {
+        let expected = [
+            "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583",
+            "399871", "520489",
+        ];
+        for (counter, expected) in (0..).zip(expected) {
+            let code = hotp(
+                &seed(Algorithm::Sha1),
+                Algorithm::Sha1,
+                Digits::default(),
+                counter,
+            );
+            assert_eq!(code.to_digits().as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn rfc_6238_appendix_b() {
+        use Algorithm::{Sha1, Sha256, Sha512};
+        for (time, step, sha1, sha256, sha512) in [
+            (59, 0x1, "94287082", "46119246", "90693936"),
+            (
+                1_111_111_109,
+                0x0235_23EC,
+                "07081804",
+                "68084774",
+                "25091201",
+            ),
+            (
+                1_111_111_111,
+                0x0235_23ED,
+                "14050471",
+                "67062674",
+                "99943326",
+            ),
+            (
+                1_234_567_890,
+                0x0273_EF07,
+                "89005924",
+                "91819424",
+                "93441116",
+            ),
+            (
+                2_000_000_000,
+                0x03F9_40AA,
+                "69279037",
+                "90698825",
+                "38618901",
+            ),
+            (
+                20_000_000_000,
+                0x27BC_86AA,
+                "65353130",
+                "77737706",
+                "47863826",
+            ),
+        ] {
+            let at = Period::default().step_at(Time::from_unix(time));
+            assert_eq!(at, Step(step));
+            for (algorithm, expected) in [(Sha1, sha1), (Sha256, sha256), (Sha512, sha512)] {
+                let code = totp(algorithm, 8).code(&seed(algorithm), at);
+                assert_eq!(code.to_digits().as_str(), expected, "{algorithm} at {time}");
+            }
+        }
+    }
+
+    #[test]
+    fn steps_beyond_32_bits_make_codes_of_their_own() {
+        // oathtool -c 4294967297 3132333435363738393031323334353637383930, and the like
+        for (counter, expected) in [
+            (1 << 32, "999456"),
+            ((1 << 32) + 1, "108930"),
+            (u64::MAX, "094451"),
+        ] {
+            let code = hotp(
+                &seed(Algorithm::Sha1),
+                Algorithm::Sha1,
+                Digits::default(),
+                counter,
+            );
+            assert_eq!(code.to_digits().as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn leading_zeros_count() {
+        let device = totp(Algorithm::Sha1, 8);
+        let at = Period::default().step_at(Time::from_unix(1_111_111_109));
+        let fits = |digits: &[u8]| {
+            let code = Code::from_digits(digits).unwrap();
+            device.matching_step(&seed(Algorithm::Sha1), &code, at, 0)
+        };
+        assert_eq!(fits(b"07081804"), Some(at));
+        assert_eq!(fits(b"7081804"), None);
+    }
+
+    #[test]
+    fn a_shorter_code_is_not_the_start_of_a_longer_one() {
+        let at = Step(1);
+        let (six, eight) = (totp(Algorithm::Sha1, 6), totp(Algorithm::Sha1, 8));
+        let key = seed(Algorithm::Sha1);
+        assert_eq!(six.matching_step(&key, &eight.code(&key, at), at, 0), None);
+        assert_eq!(eight.matching_step(&key, &six.code(&key, at), at, 0), None);
+    }
+
+    #[test]
+    fn the_window_reaches_as_far_as_it_says() {
+        let (device, key) = (Totp::default(), seed(Algorithm::Sha1));
+        for window in 0..=10_u8 {
+            for offset in -12..=12 {
+                let (centre, step) = (Step(1000), Step(1000).moved(offset));
+                let found = device.matching_step(&key, &device.code(&key, step), centre, window);
+                let inside = offset.unsigned_abs() <= u32::from(window);
+                assert_eq!(found, inside.then_some(step));
+            }
+        }
+    }
+
+    #[test]
+    fn only_six_to_eight_ascii_digits_are_a_code() {
+        for digits in [
+            "",
+            "12345",
+            "123456789",
+            "12345a",
+            "12 456",
+            "-12345",
+            "１２３４５６",
+        ] {
+            assert!(Code::from_digits(digits.as_bytes()).is_none(), "{digits}");
+        }
+        for digits in ["000000", "0000000", "99999999"] {
+            let code = Code::from_digits(digits.as_bytes()).unwrap();
+            assert_eq!(code.to_digits().as_str(), digits);
+        }
+    }
+
+    #[test]
+    fn times_before_1970_are_in_the_first_step() {
+        for time in [i64::MIN, -1, 0, 29] {
+            assert_eq!(Period::default().step_at(Time::from_unix(time)), Step(0));
+        }
+        assert_eq!(Step(3).moved(-5), Step(0));
+        assert_eq!(Step(u64::MAX).moved(1), Step(u64::MAX));
+        assert_eq!(Step(3).offset_from(Step(5)), -2);
+        assert_eq!(Step(u64::MAX).offset_from(Step(0)), i64::MAX);
+    }
+
+    #[test]
+    fn settings_outside_their_bounds_are_refused() {
+        assert!(Digits::new(5).is_none() && Digits::new(9).is_none());
+        assert!(Period::new(14).is_none() && Period::new(121).is_none());
+        assert!(Digits::new(i64::MAX).is_none() && Period::new(-30).is_none());
+    }
+}

@@ -1,0 +1,372 @@
+//! The enrollment: a person's devices and their secrets, a TOML file that people may read.
+//!
+//! ```toml
+//! version = 1
+//! uid = 1000
+//!
+//! [[device]]
+//! id = "5f0c93a1d2e4b687"
+//! name = "phone"
+//! type = "totp"
+//! secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+//! algorithm = "SHA1"
+//! digits = 6
+//! period = 30
+//! enrolled = 1795339800
+//! # sha256: 64 hexadecimal digits, of every byte before this line
+//! ```
+//!
+//! The last line tells a damaged, cut or hand-edited file from a whole one.
+
+use std::fmt::{self, Write as _};
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::device::{Device, DeviceId, DeviceName};
+use crate::document::{Mistake, Reason, Section};
+use crate::otp::{Algorithm, Digits, Period, Totp};
+use crate::secret::Secret;
+use crate::time::Time;
+
+/// A person's devices.
+#[derive(Clone)]
+pub struct Enrollment {
+    /// The account's user id when it was enrolled: a re-used name does not inherit a secret.
+    pub uid: u32,
+    /// At most [`Enrollment::MAX_DEVICES`], of different names and ids.
+    pub devices: Vec<Device>,
+}
+
+impl Enrollment {
+    /// More devices than this are refused.
+    pub const MAX_DEVICES: usize = 16;
+    /// The format that is written; any other is refused.
+    const VERSION: u32 = 1;
+
+    /// The device of that name.
+    #[must_use]
+    pub fn device(&self, name: &DeviceName) -> Option<&Device> {
+        self.devices.iter().find(|device| device.name == *name)
+    }
+
+    /// Reads a secret file.
+    ///
+    /// # Errors
+    /// [`EnrollmentError`], which holds a place and a reason but nothing of the text: that may be a secret.
+    pub fn parse(text: &str) -> Result<Self, EnrollmentError> {
+        // First what is wrong with the text, where it is no TOML at all: that names the line.
+        let (version, enrollment) = read(text).map_err(EnrollmentError::from)?;
+        if version != Self::VERSION {
+            return Err(EnrollmentError::Version(version));
+        }
+        let body = text
+            .rfind("\n# sha256: ")
+            .and_then(|end| text.split_at_checked(end.saturating_add(1)));
+        if body.is_none_or(|(body, last_line)| last_line != checksum_line(body)) {
+            return Err(EnrollmentError::Checksum);
+        }
+        let devices = &enrollment.devices;
+        if devices.len() > Self::MAX_DEVICES {
+            return Err(EnrollmentError::TooManyDevices);
+        }
+        for (index, device) in devices.iter().enumerate() {
+            let mut others = devices.iter().skip(index.saturating_add(1));
+            if others.any(|other| other.name == device.name || other.id == device.id) {
+                return Err(EnrollmentError::DuplicateDevice(device.name.clone()));
+            }
+        }
+        Ok(enrollment)
+    }
+
+    /// The text of a secret file. Every value is of an alphabet that TOML strings take as it is.
+    #[must_use]
+    pub fn to_toml(&self) -> Zeroizing<String> {
+        // Large enough for any enrollment: a buffer that grew would leave copies of secrets behind.
+        const BYTES_OF_A_DEVICE: usize = 512;
+        let bytes = self
+            .devices
+            .len()
+            .saturating_add(1)
+            .saturating_mul(BYTES_OF_A_DEVICE);
+        let mut text = Zeroizing::new(String::with_capacity(bytes));
+        let _ = write!(
+            text,
+            "# Written by totpctl. Whoever reads this file can make the codes of this account.\n\
+             version = {}\nuid = {}\n",
+            Self::VERSION,
+            self.uid
+        );
+        for device in &self.devices {
+            let _ = write!(
+                text,
+                "\n[[device]]\nid = \"{}\"\nname = \"{}\"\ntype = \"totp\"\nsecret = \"{}\"\n\
+                 algorithm = \"{}\"\ndigits = {}\nperiod = {}\nenrolled = {}\n",
+                device.id,
+                device.name,
+                device.secret.to_base32().as_str(),
+                device.totp.algorithm,
+                device.totp.digits,
+                device.totp.period,
+                device.enrolled.unix(),
+            );
+        }
+        let last_line = checksum_line(&text);
+        text.push_str(&last_line);
+        text
+    }
+}
+
+fn checksum_line(body: &str) -> String {
+    let mut line = "# sha256: ".to_owned();
+    for byte in Sha256::digest(body) {
+        let _ = write!(line, "{byte:02x}");
+    }
+    line.push('\n');
+    line
+}
+
+/// Why a secret file can't be used. Names a place in the file, never its text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum EnrollmentError {
+    /// The last line is not the checksum of those before it.
+    Checksum,
+    /// Two devices of one name or id.
+    DuplicateDevice(DeviceName),
+    /// Not what is expected at that place.
+    Malformed {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1.
+        column: usize,
+        /// What was expected.
+        reason: String,
+    },
+    /// More than [`Enrollment::MAX_DEVICES`].
+    TooManyDevices,
+    /// Written by another version of pam_totp.
+    Version(u32),
+}
+
+impl fmt::Display for EnrollmentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checksum => f.write_str("the file is not whole: damaged, cut or edited by hand"),
+            Self::DuplicateDevice(name) => write!(f, "device {name} stands there twice"),
+            Self::Malformed {
+                line,
+                column,
+                reason,
+            } => {
+                write!(f, "line {line}, column {column}: {reason}")
+            }
+            Self::TooManyDevices => {
+                write!(f, "more than {} devices", Enrollment::MAX_DEVICES)
+            }
+            Self::Version(version) => {
+                write!(
+                    f,
+                    "format version {version}, but this pam_totp knows version 1 only"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for EnrollmentError {}
+
+impl From<Mistake> for EnrollmentError {
+    fn from(
+        Mistake {
+            line,
+            column,
+            reason,
+        }: Mistake,
+    ) -> Self {
+        let reason = match reason {
+            Reason::Expected(expected) => expected.to_owned(),
+            Reason::Missing(key) => format!("{key} is missing"),
+            // The parser's words and the names of keys may be parts of a secret.
+            Reason::Syntax(_) => "this is no TOML".to_owned(),
+            Reason::Unknown { .. } => "unknown key".to_owned(),
+        };
+        Self::Malformed {
+            line,
+            column,
+            reason,
+        }
+    }
+}
+
+fn read(text: &str) -> Result<(u32, Enrollment), Mistake> {
+    const NUMBER: &str = "expected a whole number from 0 to 4294967295";
+    let unsigned = |number: i64| u32::try_from(number).ok();
+    let mut root = Section::parse(text)?;
+    let version = root.number("version", NUMBER, unsigned)?;
+    let uid = root.number("uid", NUMBER, unsigned)?;
+    let devices = root.sections("device")?.into_iter().map(read_device);
+    let devices = devices.collect::<Result<_, _>>()?;
+    let version = version.ok_or_else(|| root.missing("version"))?;
+    let uid = uid.ok_or_else(|| root.missing("uid"))?;
+    root.finish()?;
+    Ok((version, Enrollment { uid, devices }))
+}
+
+fn read_device(mut section: Section<'_>) -> Result<Device, Mistake> {
+    let id = section.string("id", DeviceId::EXPECTED, DeviceId::parse)?;
+    let name = section.string("name", DeviceName::EXPECTED, DeviceName::parse)?;
+    let kind = section.string("type", "expected \"totp\"", |kind| {
+        (kind == "totp").then_some(())
+    })?;
+    let secret = section.string("secret", "expected a secret in base32", |text| {
+        Secret::from_base32(text).ok()
+    })?;
+    let algorithm = section.string("algorithm", Algorithm::EXPECTED, Algorithm::named)?;
+    let digits = section.number("digits", Digits::EXPECTED, Digits::new)?;
+    let period = section.number("period", Period::EXPECTED, Period::new)?;
+    let enrolled = section.number("enrolled", "expected a time in seconds", Some)?;
+
+    let missing = |key| section.missing(key);
+    let device = Device {
+        id: id.ok_or_else(|| missing("id"))?,
+        name: name.ok_or_else(|| missing("name"))?,
+        totp: Totp {
+            algorithm: algorithm.ok_or_else(|| missing("algorithm"))?,
+            digits: digits.ok_or_else(|| missing("digits"))?,
+            period: period.ok_or_else(|| missing("period"))?,
+        },
+        secret: secret.ok_or_else(|| missing("secret"))?,
+        enrolled: Time::from_unix(enrolled.ok_or_else(|| missing("enrolled"))?),
+    };
+    kind.ok_or_else(|| missing("type"))?;
+    section.finish()?;
+    Ok(device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+    fn sample() -> Enrollment {
+        let device = |id, name: &str, digits, algorithm| Device {
+            id: DeviceId(id),
+            name: DeviceName::parse(name).unwrap(),
+            totp: Totp {
+                algorithm,
+                digits: Digits::new(digits).unwrap(),
+                period: Period::new(60).unwrap(),
+            },
+            secret: Secret::from_base32(SECRET).unwrap(),
+            enrolled: Time::from_unix(1_795_339_800),
+        };
+        Enrollment {
+            uid: 1000,
+            devices: vec![
+                device(1, "phone", 6, Algorithm::Sha1),
+                device(u64::MAX, "token", 8, Algorithm::Sha512),
+            ],
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let text = sample().to_toml();
+        let again = Enrollment::parse(&text).unwrap();
+        assert_eq!(again.to_toml().as_str(), text.as_str());
+        assert_eq!(again.devices.len(), 2);
+        assert_eq!(again.devices[1].totp.digits.get(), 8);
+    }
+
+    #[test]
+    fn every_other_text_is_refused_with_its_place_and_without_its_content() {
+        let text = sample().to_toml();
+        for (old, new, line) in [
+            ("uid = 1000", "uid = -1", 3),
+            ("uid = 1000", "", 1),
+            ("uid = 1000", "uid = 1000\ncolour = 1", 4),
+            ("digits = 6", "digits = 5", 11),
+            ("period = 60", "period = \"60\"", 12),
+            ("algorithm = \"SHA1\"", "algorithm = \"MD5\"", 10),
+            ("type = \"totp\"", "type = \"hotp\"", 8),
+            ("id = \"0000000000000001\"", "id = \"1\"", 6),
+            ("name = \"phone\"", "name = \"my phone\"", 7),
+            (
+                "TQOJQ\"\nalgorithm = \"SHA1\"",
+                "TQOJ1\"\nalgorithm = \"SHA1\"",
+                9,
+            ),
+            (
+                "TQOJQ\"\nalgorithm = \"SHA1\"",
+                "TQOJQ\nalgorithm = \"SHA1\"",
+                9,
+            ),
+            ("secret = \"GEZ", "secret = GEZ", 9),
+            ("secret = \"GEZ", "GEZ = \"", 5),
+        ] {
+            assert!(text.contains(old), "{old}");
+            let broken = text.replacen(old, new, 1);
+            let Err(error) = Enrollment::parse(&broken) else {
+                panic!("{new} was taken");
+            };
+            let EnrollmentError::Malformed { line: at, .. } = &error else {
+                panic!("{new}: {error}");
+            };
+            assert_eq!(*at, line, "{new}: {error}");
+            for leak in ["GEZ", "TQOJ", "DGNB", "MD5", "hotp", "my phone"] {
+                assert!(!error.to_string().contains(leak), "{error}");
+            }
+        }
+    }
+
+    /// The text with its last line made anew.
+    fn resealed(text: &str) -> String {
+        let body = &text[..text.rfind("# sha256").unwrap()];
+        format!("{body}{}", checksum_line(body))
+    }
+
+    #[test]
+    fn versions_and_duplicates_are_told_apart() {
+        let text = sample().to_toml();
+        let newer = text.replacen("version = 1", "version = 2", 1);
+        assert_eq!(
+            Enrollment::parse(&newer).err(),
+            Some(EnrollmentError::Version(2))
+        );
+        let twice = resealed(&text.replacen("token", "phone", 1));
+        let phone = DeviceName::parse("phone").unwrap();
+        assert_eq!(
+            Enrollment::parse(&twice).err(),
+            Some(EnrollmentError::DuplicateDevice(phone))
+        );
+        let mut many = sample();
+        many.devices = vec![many.devices.remove(0); 17];
+        assert_eq!(
+            Enrollment::parse(&many.to_toml()).err(),
+            Some(EnrollmentError::TooManyDevices)
+        );
+    }
+
+    #[test]
+    fn a_file_cut_at_any_byte_is_refused() {
+        let text = sample().to_toml();
+        for end in 0..text.len() {
+            assert!(Enrollment::parse(&text[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_any_bit_flipped_is_refused() {
+        let text = sample().to_toml();
+        for bit in 0..text.len() * 8 {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let flipped = String::from_utf8(bytes);
+            assert!(
+                flipped.map_or(true, |text| Enrollment::parse(&text).is_err()),
+                "bit {bit}"
+            );
+        }
+    }
+}

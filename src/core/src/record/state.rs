@@ -1,0 +1,471 @@
+//! The state: what the logins of a person leave behind. A small binary record, rewritten at each attempt.
+//!
+//! Numbers are little-endian. Times are kept as their age in seconds when the record was saved, so that
+//! a time in the future can't be written at all.
+//!
+//! ```text
+//! saved                     i64
+//! count of devices          u8
+//!   id                      u64
+//!   flags                   u8    1 a floor, 2 a last use, 4 leans ahead, 8 leans behind, 16 floor reported
+//!   floor                   u64   highest accepted step
+//!   drift                   i16   steps
+//!   last use                u32   age
+//!   leaning since           u32   age
+//! count of places           u8
+//!   address                 u8 kind, then as long as the kind says
+//!   count of wrong answers  u8
+//!     when                  u32   age, oldest first
+//! ```
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use crate::address::{Address, TtyName};
+use crate::device::DeviceId;
+use crate::otp::Step;
+use crate::record::Enrollment;
+use crate::throttle::{Place, Tally};
+use crate::time::{Span, Time};
+
+/// What is remembered of a person's logins.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct State {
+    /// When this was saved; no time in it is later.
+    pub saved: Time,
+    /// One entry a device; a device without one is refused.
+    pub devices: Vec<DeviceState>,
+    /// Wrong answers, by address.
+    pub tally: Tally,
+}
+
+/// What is remembered of one device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeviceState {
+    /// The device.
+    pub id: DeviceId,
+    /// The highest accepted step. It and all below it are used up, for ever.
+    pub floor: Option<Step>,
+    /// How many steps the device's clock is ahead of ours.
+    pub drift: i16,
+    /// The side that the accepted codes since a point in time lay on.
+    pub lean: Option<Lean>,
+    /// When a code was last accepted.
+    pub last_used: Option<Time>,
+    /// Whether the log already says that the floor lies beyond the reach of the clock.
+    pub floor_reported: bool,
+}
+
+/// An unbroken run of accepted codes that all lay on one side of the device's own time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lean {
+    /// Which side.
+    pub side: Side,
+    /// The first of them.
+    pub since: Time,
+}
+
+/// A side of the device's own time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// The device's clock is further ahead than its drift says.
+    Ahead,
+    /// It is further behind.
+    Behind,
+}
+
+impl DeviceState {
+    /// What is known of a device that no code was accepted of, or only that of `floor`.
+    #[must_use]
+    pub fn new(id: DeviceId, floor: Option<Step>) -> Self {
+        Self {
+            id,
+            floor,
+            drift: 0,
+            lean: None,
+            last_used: None,
+            floor_reported: false,
+        }
+    }
+
+    /// Whether `step` is used up.
+    #[must_use]
+    pub fn is_used(&self, step: Step) -> bool {
+        self.floor.is_some_and(|floor| step <= floor)
+    }
+}
+
+impl State {
+    /// The longest record.
+    pub const MAX_BYTES: usize = 4040;
+    /// Devices kept at most: those of an enrollment, and as many again while a change is under way.
+    pub const MAX_DEVICES: usize = 2 * Enrollment::MAX_DEVICES;
+
+    /// The state of somebody who never logged in.
+    #[must_use]
+    pub fn new(now: Time) -> Self {
+        Self {
+            saved: now,
+            devices: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// What is known of a device.
+    #[must_use]
+    pub fn device(&self, id: DeviceId) -> Option<&DeviceState> {
+        self.devices.iter().find(|device| device.id == id)
+    }
+
+    /// This state with every time that lies after `now` replaced by `now`: the clock went back.
+    #[must_use]
+    pub fn without_future(mut self, now: Time) -> Self {
+        let clamp = |time: &mut Time| *time = (*time).min(now);
+        for device in &mut self.devices {
+            device.last_used.iter_mut().for_each(clamp);
+            device
+                .lean
+                .iter_mut()
+                .for_each(|lean| clamp(&mut lean.since));
+        }
+        for place in &mut self.tally.places {
+            place.wrong.iter_mut().for_each(clamp);
+        }
+        clamp(&mut self.saved);
+        self
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut record = Writer {
+            bytes: Vec::with_capacity(256),
+            saved: self.saved,
+        };
+        record.put(self.saved.unix().to_le_bytes());
+        record.count(self.devices.len());
+        for device in &self.devices {
+            record.device(device);
+        }
+        record.count(self.tally.places.len());
+        for place in &self.tally.places {
+            record.address(&place.address);
+            record.count(place.wrong.len());
+            for time in &place.wrong {
+                record.time(*time);
+            }
+        }
+        record.bytes
+    }
+
+    /// Reads a record; every list in it is bounded.
+    ///
+    /// # Errors
+    /// [`StateError`] with the offset of the first byte that is not what it should be.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StateError> {
+        let mut record = Reader {
+            rest: bytes,
+            length: bytes.len(),
+            saved: Time::from_unix(0),
+        };
+        record.saved = Time::from_unix(i64::from_le_bytes(record.take()?));
+        let devices = record.list(Self::MAX_DEVICES, Reader::device)?;
+        let places = record.list(Tally::MAX_PLACES, Reader::place)?;
+        if !record.rest.is_empty() {
+            return Err(record.error());
+        }
+        Ok(Self {
+            saved: record.saved,
+            devices,
+            tally: Tally { places },
+        })
+    }
+}
+
+/// A damaged record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StateError {
+    /// The first byte that is not what it should be.
+    pub offset: usize,
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the record is damaged at byte {}", self.offset)
+    }
+}
+
+impl std::error::Error for StateError {}
+
+const HAS_FLOOR: u8 = 1;
+const HAS_LAST_USE: u8 = 2;
+const LEANS_AHEAD: u8 = 4;
+const LEANS_BEHIND: u8 = 8;
+const FLOOR_REPORTED: u8 = 16;
+
+struct Writer {
+    bytes: Vec<u8>,
+    saved: Time,
+}
+
+impl Writer {
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.bytes.extend_from_slice(&bytes);
+    }
+
+    /// Lists are bounded well below 256 entries where they are filled.
+    fn count(&mut self, count: usize) {
+        self.put([u8::try_from(count).unwrap_or(u8::MAX)]);
+    }
+
+    fn time(&mut self, time: Time) {
+        self.put(self.saved.since(time).seconds().to_le_bytes());
+    }
+
+    fn device(&mut self, device: &DeviceState) {
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let lean = device.lean.map(|lean| lean.side);
+        self.put(device.id.0.to_le_bytes());
+        self.put([flag(device.floor.is_some(), HAS_FLOOR)
+            | flag(device.last_used.is_some(), HAS_LAST_USE)
+            | flag(lean == Some(Side::Ahead), LEANS_AHEAD)
+            | flag(lean == Some(Side::Behind), LEANS_BEHIND)
+            | flag(device.floor_reported, FLOOR_REPORTED)]);
+        self.put(device.floor.map_or(0, |floor| floor.0).to_le_bytes());
+        self.put(device.drift.to_le_bytes());
+        self.time(device.last_used.unwrap_or(self.saved));
+        self.time(device.lean.map_or(self.saved, |lean| lean.since));
+    }
+
+    fn address(&mut self, address: &Address) {
+        match address {
+            Address::V4(address) => {
+                self.put([0]);
+                self.put(address.octets());
+            }
+            Address::V6(network) => {
+                self.put([1]);
+                self.put(*network);
+            }
+            Address::Uid(uid) => {
+                self.put([2]);
+                self.put(uid.to_le_bytes());
+            }
+            Address::Tty(name) => {
+                self.put([3]);
+                self.count(name.as_str().len());
+                self.bytes.extend_from_slice(name.as_str().as_bytes());
+            }
+            Address::Local => self.put([4]),
+            Address::Unreadable => self.put([5]),
+            Address::Crowd => self.put([6]),
+            Address::Masked(hash) => {
+                self.put([7]);
+                self.put(hash.to_le_bytes());
+            }
+        }
+    }
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+    length: usize,
+    saved: Time,
+}
+
+impl Reader<'_> {
+    fn error(&self) -> StateError {
+        StateError {
+            offset: self.length.saturating_sub(self.rest.len()),
+        }
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], StateError> {
+        let (bytes, rest) = self.rest.split_first_chunk().ok_or(self.error())?;
+        self.rest = rest;
+        Ok(*bytes)
+    }
+
+    fn byte(&mut self, valid: impl FnOnce(u8) -> bool) -> Result<u8, StateError> {
+        let error = self.error();
+        let [byte] = self.take()?;
+        if valid(byte) { Ok(byte) } else { Err(error) }
+    }
+
+    fn time(&mut self) -> Result<Time, StateError> {
+        let age = Span::from_seconds(u32::from_le_bytes(self.take()?));
+        Ok(self.saved.before(age))
+    }
+
+    fn list<T>(
+        &mut self,
+        most: usize,
+        mut read: impl FnMut(&mut Self) -> Result<T, StateError>,
+    ) -> Result<Vec<T>, StateError> {
+        let count = self.byte(|count| usize::from(count) <= most)?;
+        (0..count).map(|_| read(self)).collect()
+    }
+
+    fn device(&mut self) -> Result<DeviceState, StateError> {
+        let id = DeviceId(u64::from_le_bytes(self.take()?));
+        let flags = self.byte(|flags| {
+            flags < 2 * FLOOR_REPORTED
+                && flags & (LEANS_AHEAD | LEANS_BEHIND) != LEANS_AHEAD | LEANS_BEHIND
+        })?;
+        let is_set = |flag: u8| flags & flag != 0;
+        let floor = Step(u64::from_le_bytes(self.take()?));
+        let drift = i16::from_le_bytes(self.take()?);
+        let last_used = self.time()?;
+        let since = self.time()?;
+        let side = match (is_set(LEANS_AHEAD), is_set(LEANS_BEHIND)) {
+            (true, _) => Some(Side::Ahead),
+            (_, true) => Some(Side::Behind),
+            _ => None,
+        };
+        Ok(DeviceState {
+            id,
+            floor: is_set(HAS_FLOOR).then_some(floor),
+            drift,
+            lean: side.map(|side| Lean { side, since }),
+            last_used: is_set(HAS_LAST_USE).then_some(last_used),
+            floor_reported: is_set(FLOOR_REPORTED),
+        })
+    }
+
+    fn place(&mut self) -> Result<Place, StateError> {
+        Ok(Place {
+            address: self.address()?,
+            wrong: self.list(Place::MAX_WRONG, Self::time)?,
+        })
+    }
+
+    fn address(&mut self) -> Result<Address, StateError> {
+        Ok(match self.byte(|kind| kind <= 7)? {
+            0 => Address::V4(Ipv4Addr::from(self.take::<4>()?)),
+            1 => Address::V6(self.take()?),
+            2 => Address::Uid(u32::from_le_bytes(self.take()?)),
+            3 => Address::Tty(self.tty()?),
+            4 => Address::Local,
+            5 => Address::Unreadable,
+            6 => Address::Crowd,
+            _ => Address::Masked(u64::from_le_bytes(self.take()?)),
+        })
+    }
+
+    fn tty(&mut self) -> Result<TtyName, StateError> {
+        let error = self.error();
+        let name = self.list(TtyName::MAX_BYTES, |reader| reader.byte(|_| true))?;
+        let name = std::str::from_utf8(&name).ok().and_then(TtyName::console);
+        name.ok_or(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn address() -> impl Strategy<Value = Address> {
+        prop_oneof![
+            any::<[u8; 4]>().prop_map(|octets| Address::V4(octets.into())),
+            any::<[u8; 8]>().prop_map(Address::V6),
+            any::<u32>().prop_map(Address::Uid),
+            "tty(S|)[0-9]{1,12}".prop_map(|name| Address::Tty(TtyName::console(&name).unwrap())),
+            Just(Address::Local),
+            Just(Address::Unreadable),
+            Just(Address::Crowd),
+            any::<u64>().prop_map(Address::Masked),
+        ]
+    }
+
+    prop_compose! {
+        fn device(saved: Time)(
+            id in any::<u64>(),
+            floor in any::<Option<u64>>(),
+            drift in any::<i16>(),
+            lean in any::<Option<(bool, u32)>>(),
+            last_used in any::<Option<u32>>(),
+            floor_reported in any::<bool>(),
+        ) -> DeviceState {
+            let ago = |age| saved.before(Span::from_seconds(age));
+            DeviceState {
+                id: DeviceId(id),
+                floor: floor.map(Step),
+                drift,
+                lean: lean.map(|(ahead, age)| Lean {
+                    side: if ahead { Side::Ahead } else { Side::Behind },
+                    since: ago(age),
+                }),
+                last_used: last_used.map(ago),
+                floor_reported,
+            }
+        }
+    }
+
+    prop_compose! {
+        fn place(saved: Time)(
+            address in address(),
+            ages in prop::collection::vec(any::<u32>(), 0..=Place::MAX_WRONG),
+        ) -> Place {
+            let wrong = ages.into_iter().map(|age| saved.before(Span::from_seconds(age))).collect();
+            Place { address, wrong }
+        }
+    }
+
+    fn state() -> impl Strategy<Value = State> {
+        (-5_000_000_000_i64..5_000_000_000)
+            .prop_map(Time::from_unix)
+            .prop_flat_map(|saved| {
+                let devices = prop::collection::vec(device(saved), 0..=State::MAX_DEVICES);
+                let places = prop::collection::vec(place(saved), 0..=Tally::MAX_PLACES);
+                (devices, places).prop_map(move |(devices, places)| State {
+                    saved,
+                    devices,
+                    tally: Tally { places },
+                })
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes(state in state()) {
+            let record = state.encode();
+            prop_assert!(record.len() <= State::MAX_BYTES);
+            prop_assert_eq!(State::decode(&record), Ok(state));
+        }
+
+        #[test]
+        fn a_record_cut_anywhere_is_refused_with_the_place(state in state(), cut in any::<prop::sample::Index>()) {
+            let record = state.encode();
+            let end = cut.index(record.len());
+            let error = State::decode(&record[..end]).expect_err("a cut record was taken");
+            prop_assert!(error.offset <= end);
+        }
+
+        #[test]
+        fn whatever_is_decoded_is_bounded_and_encodes(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            if let Ok(state) = State::decode(&bytes) {
+                prop_assert!(state.devices.len() <= State::MAX_DEVICES);
+                prop_assert_eq!(State::decode(&state.encode()), Ok(state));
+            }
+        }
+
+        #[test]
+        fn no_time_lies_in_the_future_after_the_clock_went_back(state in state(), back in 0..9_000_000_000_i64) {
+            let now = Time::from_unix(state.saved.unix() - back);
+            let clamped = state.clone().without_future(now);
+            let times = clamped.tally.places.iter().flat_map(|place| &place.wrong);
+            prop_assert!(times.chain([&clamped.saved]).all(|time| *time <= now));
+            prop_assert_eq!(clamped.clone().without_future(now), clamped);
+            prop_assert_eq!(state.clone().without_future(state.saved), state);
+        }
+    }
+
+    #[test]
+    fn the_largest_record_fits_its_slot() {
+        const DEVICE: usize = 27;
+        const PLACE: usize = 1 + 1 + TtyName::MAX_BYTES + 1 + 4 * Place::MAX_WRONG;
+        const LARGEST: usize = 8 + 1 + State::MAX_DEVICES * DEVICE + 1 + Tally::MAX_PLACES * PLACE;
+        const { assert!(LARGEST <= State::MAX_BYTES) };
+    }
+}

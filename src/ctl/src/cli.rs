@@ -1,0 +1,132 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use totp_core::device::DeviceName;
+use totp_core::otp::{Algorithm, Digits, Period};
+
+/// Enroll people in pam_totp, see where they stand and get them back in.
+///
+/// Exit status: 0 done, 1 refused, 2 wrong usage, 3 something needed can't be reached or read.
+#[derive(Parser)]
+#[command(name = "totpctl", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Read this configuration instead of /etc/security/pam_totp.toml (an absolute path)
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print one JSON document, errors included; what a person reads goes to stderr
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Give a user a new device: show its key, then activate it by a code
+    Enroll(Enroll),
+
+    /// Remove all devices of a user
+    ///
+    /// The next login follows the policy for people who are not enrolled.
+    Reset {
+        /// The account
+        user: String,
+        /// Really do it: there is no way back to the old codes
+        #[arg(long)]
+        force: bool,
+    },
+
+    /// Show devices, drift and locks of one user or of all
+    Status {
+        /// The account; everybody who is enrolled where left out
+        user: Option<String>,
+    },
+
+    /// Forget the wrong answers of a user, so that no address is refused any longer
+    Unlock {
+        /// The account
+        user: String,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Enroll {
+    /// The account
+    pub(crate) user: String,
+
+    /// Name of the device: letters, digits, dots, dashes and underscores
+    #[arg(long, value_name = "NAME", default_value = Enroll::DEFAULT_DEVICE, value_parser = device)]
+    pub(crate) device: DeviceName,
+
+    /// Take the secret from the first line of FILE ("-": stdin) instead of making a new one: base32 or
+    /// an otpauth URI
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+
+    /// Activate the device without asking for a code
+    #[arg(long)]
+    pub(crate) no_confirm: bool,
+
+    /// Hash of the codes; most apps know SHA1 only
+    #[arg(long, value_name = "HASH", default_value = "SHA1", value_parser = algorithm)]
+    pub(crate) algorithm: Algorithm,
+
+    /// Digits of a code: 6 to 8
+    #[arg(long, value_name = "N", default_value = "6", value_parser = digits)]
+    pub(crate) digits: Digits,
+
+    /// Seconds that a code lasts: 15 to 120
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = period)]
+    pub(crate) period: Period,
+
+    /// How to draw the QR code on the screen
+    #[arg(long, value_enum, default_value_t = Drawing::Auto)]
+    pub(crate) qr: Drawing,
+
+    /// Write the QR code into a new file too: .png or .svg
+    #[arg(long, value_name = "FILE")]
+    pub(crate) qr_file: Option<PathBuf>,
+}
+
+impl Enroll {
+    /// The name that a device has where nobody gave it one.
+    pub(crate) const DEFAULT_DEVICE: &str = "phone";
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Drawing {
+    /// By half blocks where the locale is UTF-8, by # signs elsewhere
+    Auto,
+    /// By UTF-8 half blocks
+    Utf8,
+    /// By # signs, four times as large
+    Ascii,
+    /// Not at all
+    None,
+}
+
+fn device(text: &str) -> Result<DeviceName, &'static str> {
+    DeviceName::parse(text).ok_or(DeviceName::EXPECTED)
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, &'static str> {
+    Algorithm::named(text).ok_or(Algorithm::EXPECTED)
+}
+
+fn digits(text: &str) -> Result<Digits, &'static str> {
+    text.parse()
+        .ok()
+        .and_then(Digits::new)
+        .ok_or(Digits::EXPECTED)
+}
+
+fn period(text: &str) -> Result<Period, &'static str> {
+    text.parse()
+        .ok()
+        .and_then(Period::new)
+        .ok_or(Period::EXPECTED)
+}

@@ -1,0 +1,66 @@
+//! What every command needs: the configuration, the machine, and who is asking.
+
+use std::path::Path;
+
+use totp_core::config::Config;
+use totp_core::doors::{Account, System};
+use totp_core::event::{Event, Severity};
+use totp_host::store::FileStore;
+use totp_host::system::Machine;
+
+use crate::failure::Failure;
+
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    /// One JSON document on stdout, people's text on stderr.
+    pub(crate) json: bool,
+    system: Machine<fn(&Event)>,
+}
+
+impl Context {
+    pub(crate) fn new(config: Option<&Path>, json: bool) -> Result<Self, Failure> {
+        Ok(Self {
+            config: totp_host::config::load(config)?,
+            json,
+            system: Machine(totp_host::log::log),
+        })
+    }
+
+    pub(crate) fn system(&self) -> &dyn System {
+        &self.system
+    }
+
+    pub(crate) fn store(&self) -> FileStore<'_> {
+        FileStore::new(&self.config, &self.system)
+    }
+
+    pub(crate) fn account(&self, user: &str) -> Result<Account, Failure> {
+        let account = self.system.account(user).map_err(Failure::unreachable)?;
+        account.ok_or_else(|| Failure::refused(format_args!("there is no account named {user:?}")))
+    }
+
+    /// Logs that somebody changed something of a user's.
+    pub(crate) fn log(&self, name: &'static str, user: &str, device: Option<&str>) {
+        let uid = totp_host::account::real_uid();
+        let actor = match std::env::var("SUDO_USER") {
+            Ok(caller) => format!("uid:{uid} sudo:{caller}"),
+            Err(_) => format!("uid:{uid}"),
+        };
+        self.system.log(&Event {
+            user: Some(user.to_owned()),
+            service: Some("totpctl".to_owned()),
+            device: device.map(str::to_owned),
+            actor: Some(actor),
+            ..Event::new(Severity::Notice, name)
+        });
+    }
+
+    /// Prints the outcome: text for a person, or the one document.
+    pub(crate) fn print(&self, text: &str, document: &serde_json::Value) {
+        if self.json {
+            println!("{document:#}");
+        } else {
+            println!("{text}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What goes wrong, and what to do then.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use serde_json::json;
+use totp_host::config::LoadError;
+use totp_host::store::StoreError;
+
+/// An error as an administrator reads it: the fact, then the next step.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: Kind,
+    message: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Refused,
+    Usage,
+    Unreachable,
+}
+
+impl Kind {
+    const fn exit(self) -> u8 {
+        match self {
+            Self::Refused => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 3,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Usage => "usage",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+impl Failure {
+    /// Asked for what can't or must not be done.
+    pub(crate) fn refused(message: impl Display) -> Self {
+        Self {
+            kind: Kind::Refused,
+            message: message.to_string(),
+        }
+    }
+
+    /// Asked for in a way that makes no sense.
+    pub(crate) fn usage(message: impl Display) -> Self {
+        Self {
+            kind: Kind::Usage,
+            message: message.to_string(),
+        }
+    }
+
+    /// Something that is needed can't be reached, read or written.
+    pub(crate) fn unreachable(message: impl Display) -> Self {
+        Self {
+            kind: Kind::Unreachable,
+            message: message.to_string(),
+        }
+    }
+
+    /// Something can't be read, and the report of the command has said what.
+    pub(crate) fn reported() -> Self {
+        Self::unreachable("")
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn report(&self, json: bool) -> ExitCode {
+        if self.message.is_empty() {
+            return ExitCode::from(self.kind.exit());
+        }
+        if json {
+            let error = json!({ "error": { "kind": self.kind.name(), "message": self.message } });
+            println!("{error:#}");
+        } else {
+            eprintln!("totpctl: {}", self.message);
+        }
+        ExitCode::from(self.kind.exit())
+    }
+}
+
+/// Reports a command line that clap did not understand, or prints the help that was asked for.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if json && error.use_stderr() {
+        return Failure::usage(error.to_string().trim_end()).report(true);
+    }
+    let _ = error.print();
+    if error.use_stderr() {
+        ExitCode::from(Kind::Usage.exit())
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        Self::unreachable(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::DeviceExists(_) | StoreError::TooManyDevices => Self::refused(error),
+            StoreError::File(ref file) if file.is_denied() => {
+                Self::unreachable(format_args!("{error}: run totpctl as root"))
+            }
+            error => Self::unreachable(error),
+        }
+    }
+}

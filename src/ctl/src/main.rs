@@ -1,0 +1,42 @@
+//! `totpctl`: enrolls people in pam_totp, shows where they stand and gets them back in.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod context;
+mod enroll;
+mod failure;
+mod qr;
+mod reset;
+mod status;
+mod terminal;
+mod unlock;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::context::Context;
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::usage(&error),
+    };
+    let json = cli.json;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let context = Context::new(cli.config.as_deref(), cli.json)?;
+    match cli.command {
+        Command::Enroll(arguments) => enroll::run(&context, &arguments),
+        Command::Reset { user, force } => reset::run(&context, &user, force),
+        Command::Status { user } => status::run(&context, user.as_deref()),
+        Command::Unlock { user } => unlock::run(&context, &user),
+    }
+}

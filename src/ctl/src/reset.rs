@@ -1,0 +1,30 @@
+//! `totpctl reset`: removes all that is kept of a user.
+
+use serde_json::json;
+
+use crate::context::Context;
+use crate::failure::Failure;
+
+pub(crate) fn run(context: &Context, user: &str, force: bool) -> Result<(), Failure> {
+    // An account that is gone can be reset too: its records outlive it.
+    let account = context
+        .system()
+        .account(user)
+        .map_err(Failure::unreachable)?;
+    let name = account.map_or_else(|| user.to_owned(), |account| account.name);
+    if !force {
+        return Err(Failure::refused(format_args!(
+            "this removes every device of {name}, and the old codes never work again: \
+             say --force if you mean it"
+        )));
+    }
+    if !context.store().reset(&name)? {
+        return Err(Failure::refused(format_args!(
+            "{name:?} is not enrolled: nothing to reset"
+        )));
+    }
+    context.log("reset", &name, None);
+    let text = format!("{name} has no devices any more. Enroll again: totpctl enroll {name}");
+    context.print(&text, &json!({ "user": name, "reset": true }));
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! The configuration file.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use totp_core::config::Config;
+use totp_core::document::Mistake;
+
+use crate::file::{FileError, Folder, Others};
+
+/// Largest configuration, in bytes.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Reads the configuration: the file named, or else the default one, which may be missing.
+///
+/// # Errors
+/// [`LoadError`]. There is no half of a configuration.
+pub fn load(named: Option<&Path>) -> Result<Config, LoadError> {
+    let path = named.unwrap_or(Path::new(Config::DEFAULT_PATH));
+    let error = |reason| LoadError {
+        path: path.to_owned(),
+        reason,
+    };
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
+    else {
+        return Err(error(Reason::NoFile));
+    };
+    if !path.is_absolute() {
+        return Err(error(Reason::Relative));
+    }
+    let read =
+        Folder::open_any(folder).and_then(|folder| folder.read(name, Others::Read, MAX_BYTES));
+    let bytes = match read {
+        Err(missing) if missing.is_missing() && named.is_none() => return Ok(Config::default()),
+        result => result.map_err(|file| error(Reason::File(file)))?,
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|_| error(Reason::Encoding))?;
+    Config::parse(text).map_err(|mistake| error(Reason::Mistake(mistake)))
+}
+
+/// A configuration that can't be used.
+#[derive(Debug)]
+pub struct LoadError {
+    path: PathBuf,
+    reason: Reason,
+}
+
+#[derive(Debug)]
+enum Reason {
+    Encoding,
+    File(FileError),
+    Mistake(Mistake),
+    NoFile,
+    Relative,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.reason {
+            Reason::Encoding => write!(f, "{path} is not UTF-8"),
+            Reason::File(error) => error.fmt(f),
+            Reason::Mistake(mistake) => write!(f, "{path}, {mistake}"),
+            Reason::NoFile => write!(f, "{path} names no file"),
+            Reason::Relative => write!(f, "{path}: the path of a configuration starts with /"),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}

@@ -1,0 +1,13 @@
+//! The operating system as pam_totp sees it: files that are checked before they are believed, the
+//! records of people on disk, locks, accounts, the clock and the log.
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
+pub mod account;
+pub mod config;
+mod decoy;
+pub mod file;
+pub mod lock;
+pub mod log;
+pub mod slot;
+pub mod store;
+pub mod system;

@@ -1,0 +1,335 @@
+//! Slot files: a record that is rewritten in place and survives a torn write.
+//!
+//! A slot file has two slots of 4096 bytes. A save writes the record into the slot that holds the older
+//! one and syncs once; if that write is torn, the other slot still holds the record before it, whose
+//! successor nobody was told of. The blocks exist from the start, so a full disk stops no save.
+//!
+//! ```text
+//! magic     8   "PAMTOTP\x01": the last byte is the version of the format
+//! serial    u64 little-endian, one more at each save
+//! length    u32 of the body, little-endian
+//! zero      u32
+//! checksum  32  SHA-256 of the fields above and the body
+//! body
+//! ```
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use sha2::{Digest, Sha256};
+
+/// A record as it was read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Record {
+    /// Grows by one at each save.
+    pub serial: u64,
+    /// What was saved.
+    pub body: Vec<u8>,
+}
+
+const SLOT: usize = 4096;
+const MAGIC: [u8; 7] = *b"PAMTOTP";
+const VERSION: u8 = 1;
+const HEADER: usize = 24;
+const BODY: usize = HEADER + 32;
+
+/// Size of every slot file in bytes.
+pub const FILE_BYTES: usize = 2 * SLOT;
+
+/// Longest body in bytes.
+pub const MAX_BODY: usize = SLOT - BODY;
+
+/// The newest whole record of a slot file.
+///
+/// Without the lock too: a save under way touches one slot only, and what it tears doesn't count.
+///
+/// # Errors
+/// [`SlotError`] where neither slot holds a whole record, or one is of a newer version.
+pub fn read(file: &File) -> Result<Record, SlotError> {
+    let length = file.metadata().map_err(SlotError::reading)?.len();
+    if length != FILE_BYTES as u64 {
+        return Err(SlotError::Length { length });
+    }
+    let mut bytes = [0; FILE_BYTES];
+    file.read_exact_at(&mut bytes, 0)
+        .map_err(SlotError::reading)?;
+    let (first, second) = bytes.split_at(SLOT);
+    match (read_slot(first)?, read_slot(second)?) {
+        (Some(a), Some(b)) => Ok(if a.serial > b.serial { a } else { b }),
+        (Some(record), None) | (None, Some(record)) => Ok(record),
+        (None, None) => Err(SlotError::Damaged),
+    }
+}
+
+/// Saves the successor of `current`, which the caller read under the lock. Durable on return.
+///
+/// # Errors
+/// [`SlotError`]; what was saved must then not be acted on.
+pub fn save(file: &File, current: &Record, body: &[u8]) -> Result<(), SlotError> {
+    let serial = current.serial.checked_add(1).ok_or(SlotError::Damaged)?;
+    let slot = encode_slot(serial, body)?;
+    file.write_all_at(&slot, slot_offset(serial))
+        .map_err(SlotError::writing)?;
+    file.sync_data().map_err(SlotError::writing)
+}
+
+/// The bytes of a new slot file whose first record is `body`.
+///
+/// # Errors
+/// [`SlotError::TooLong`].
+pub fn new_file(body: &[u8]) -> Result<Vec<u8>, SlotError> {
+    let mut bytes = encode_slot(0, body)?;
+    bytes.resize(FILE_BYTES, 0);
+    Ok(bytes)
+}
+
+/// Even serials are in the first slot, odd ones in the second: a save never touches the newest record.
+const fn slot_offset(serial: u64) -> u64 {
+    if serial % 2 == 0 { 0 } else { SLOT as u64 }
+}
+
+fn encode_slot(serial: u64, body: &[u8]) -> Result<Vec<u8>, SlotError> {
+    if body.len() > MAX_BODY {
+        return Err(SlotError::TooLong { length: body.len() });
+    }
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let mut bytes = Vec::with_capacity(FILE_BYTES);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.push(VERSION);
+    bytes.extend_from_slice(&serial.to_le_bytes());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(&[0; 4]);
+    let checksum = checksum(&bytes, body);
+    bytes.extend_from_slice(&checksum);
+    bytes.extend_from_slice(body);
+    Ok(bytes)
+}
+
+/// The record of one slot; `None` where it is torn or was never written.
+fn read_slot(slot: &[u8]) -> Result<Option<Record>, SlotError> {
+    let whole = || {
+        let (header, rest) = slot.split_first_chunk::<HEADER>()?;
+        let (found, rest) = rest.split_first_chunk::<32>()?;
+        let (magic, fields) = header.split_first_chunk::<7>()?;
+        let (version, fields) = fields.split_first()?;
+        let (serial, fields) = fields.split_first_chunk()?;
+        let length = u32::from_le_bytes(*fields.first_chunk()?);
+        let body = rest.get(..usize::try_from(length).ok()?)?;
+        let is_whole = *magic == MAGIC && checksum(header, body) == *found;
+        is_whole.then(|| (*version, u64::from_le_bytes(*serial), body.to_vec()))
+    };
+    match whole() {
+        None => Ok(None),
+        Some((VERSION, serial, body)) => Ok(Some(Record { serial, body })),
+        Some((version, ..)) => Err(SlotError::Version { version }),
+    }
+}
+
+fn checksum(header: &[u8], body: &[u8]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(header)
+        .chain_update(body)
+        .finalize()
+        .into()
+}
+
+/// A slot file that can't be read or written.
+#[derive(Debug)]
+pub enum SlotError {
+    /// No slot holds a whole record.
+    Damaged,
+    /// A call failed.
+    Io {
+        /// What was done: a verb.
+        doing: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Not the size of a slot file.
+    Length {
+        /// Its size in bytes.
+        length: u64,
+    },
+    /// A body that fits no slot.
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// A record of another version of pam_totp.
+    Version {
+        /// Its version.
+        version: u8,
+    },
+}
+
+impl SlotError {
+    fn reading(error: io::Error) -> Self {
+        Self::Io {
+            doing: "read",
+            error,
+        }
+    }
+
+    fn writing(error: io::Error) -> Self {
+        Self::Io {
+            doing: "save",
+            error,
+        }
+    }
+}
+
+impl fmt::Display for SlotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged => f.write_str("both slots are damaged"),
+            Self::Io { doing, error } => write!(f, "cannot {doing} it: {error}"),
+            Self::Length { length } => {
+                write!(f, "it has {length} bytes and should have {FILE_BYTES}")
+            }
+            Self::TooLong { length } => write!(f, "a record of {length} bytes fits no slot"),
+            Self::Version { version } => write!(
+                f,
+                "its format version is {version}, but this pam_totp knows version {VERSION} only"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SlotError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(bytes: &[u8]) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        file
+    }
+
+    fn bytes(file: &File) -> Vec<u8> {
+        let mut bytes = vec![0; FILE_BYTES];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    /// A file with the records "old" and "new!", the newest in the second slot.
+    fn sample() -> File {
+        let file = file(&new_file(b"old").unwrap());
+        save(&file, &read(&file).unwrap(), b"new!").unwrap();
+        file
+    }
+
+    fn body(file: &File) -> Vec<u8> {
+        read(file).unwrap().body
+    }
+
+    #[test]
+    fn saves_alternate_between_the_slots() {
+        let file = file(&new_file(b"0").unwrap());
+        for serial in 0..5_u64 {
+            let record = read(&file).unwrap();
+            assert_eq!(
+                record,
+                Record {
+                    serial,
+                    body: serial.to_string().into_bytes()
+                }
+            );
+            save(&file, &record, (serial + 1).to_string().as_bytes()).unwrap();
+        }
+        assert_eq!(bytes(&file).len(), FILE_BYTES);
+    }
+
+    #[test]
+    fn a_save_torn_at_any_byte_leaves_the_record_before_it_or_itself() {
+        let before = sample();
+        let (old, record) = (bytes(&before), read(&before).unwrap());
+        save(&before, &record, b"newest").unwrap();
+        let new = bytes(&before);
+        for cut in 0..=SLOT {
+            let mut torn = old.clone();
+            torn[..cut].copy_from_slice(&new[..cut]);
+            let found = body(&file(&torn));
+            assert!(found == b"new!" || found == b"newest", "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_bit_flipped_in_one_slot_leaves_the_other() {
+        let whole = bytes(&sample());
+        for bit in 0..FILE_BYTES * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let expected: &[u8] = match bit / 8 {
+                at if (SLOT..SLOT + BODY + 4).contains(&at) => b"old",
+                _ => b"new!",
+            };
+            assert_eq!(body(&file(&flipped)), expected, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn damage_in_both_slots_is_told() {
+        let mut damaged = bytes(&sample());
+        damaged[9] ^= 1;
+        damaged[SLOT + 9] ^= 1;
+        assert!(matches!(read(&file(&damaged)), Err(SlotError::Damaged)));
+        assert!(matches!(
+            read(&file(&[0; FILE_BYTES])),
+            Err(SlotError::Damaged)
+        ));
+    }
+
+    #[test]
+    fn a_file_of_another_length_is_refused() {
+        let whole = bytes(&sample());
+        for length in [0, 1, SLOT, FILE_BYTES - 1] {
+            let error = read(&file(&whole[..length])).unwrap_err();
+            assert!(matches!(error, SlotError::Length { .. }), "{error}");
+        }
+        let longer = [whole.as_slice(), &[0]].concat();
+        assert!(matches!(
+            read(&file(&longer)),
+            Err(SlotError::Length { .. })
+        ));
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_and_kept() {
+        let mut slot = Vec::from(MAGIC);
+        slot.push(VERSION + 1);
+        slot.extend_from_slice(&[0; HEADER - 8]);
+        let sum = checksum(&slot, b"");
+        slot.extend_from_slice(&sum);
+        let mut newer = bytes(&sample());
+        newer[..BODY].copy_from_slice(&slot);
+        let error = read(&file(&newer)).unwrap_err();
+        assert!(
+            matches!(error, SlotError::Version { version: 2 }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_longest_body_fits_and_a_longer_one_is_refused() {
+        let file = sample();
+        let record = read(&file).unwrap();
+        save(&file, &record, &[7; MAX_BODY]).unwrap();
+        assert_eq!(body(&file), [7; MAX_BODY]);
+        let error = save(&file, &record, &[7; MAX_BODY + 1]).unwrap_err();
+        assert!(matches!(error, SlotError::TooLong { .. }));
+    }
+
+    #[test]
+    fn the_last_serial_is_never_passed() {
+        let file = sample();
+        let last = Record {
+            serial: u64::MAX,
+            body: Vec::new(),
+        };
+        assert!(matches!(save(&file, &last, b""), Err(SlotError::Damaged)));
+    }
+}

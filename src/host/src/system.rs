@@ -1,0 +1,56 @@
+//! The machine as the core asks for it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use totp_core::doors::{Account, Entropy, System};
+use totp_core::event::Event;
+use totp_core::time::Time;
+use zeroize::Zeroizing;
+
+/// This machine, with a log of the caller's.
+pub struct Machine<L>(pub L);
+
+impl<L: Fn(&Event)> System for Machine<L> {
+    fn now(&self) -> Time {
+        now()
+    }
+
+    fn account(&self, name: &str) -> Result<Option<Account>, String> {
+        crate::account::account(name)
+    }
+
+    fn log(&self, event: &Event) {
+        (self.0)(event);
+    }
+}
+
+/// The time by the system's clock, which may be before 1970.
+fn now() -> Time {
+    let whole =
+        |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    Time::from_unix(match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => whole(since),
+        Err(before) => whole(before.duration()).saturating_neg(),
+    })
+}
+
+/// The system's entropy: getrandom(2).
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn random(&self, length: usize) -> Result<Zeroizing<Vec<u8>>, String> {
+        let mut bytes = Zeroizing::new(vec![0; length]);
+        getrandom::fill(&mut bytes).map_err(|error| format!("no entropy: {error}"))?;
+        Ok(bytes)
+    }
+}
+
+/// The host's name up to its first dot.
+#[must_use]
+pub fn host_name() -> Option<String> {
+    let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
+    name.split('.')
+        .next()
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+}
