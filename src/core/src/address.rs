@@ -40,6 +40,17 @@ pub struct Origin<'a> {
     pub real_uid: u32,
 }
 
+impl Origin<'_> {
+    /// The user who runs su or sudo, where that is not root.
+    fn caller(&self) -> Option<u32> {
+        let uid = match self.real_uid {
+            0 => self.ruser_uid.unwrap_or(0),
+            uid => uid,
+        };
+        (uid != 0).then_some(uid)
+    }
+}
+
 impl Address {
     /// The address of a login.
     #[must_use]
@@ -47,14 +58,13 @@ impl Address {
         if let Some(rhost) = origin.rhost.filter(|rhost| !rhost.is_empty()) {
             // With `UseDNS yes` sshd gives a name here, which its owner chose; the address is beside it.
             let connected = || origin.ssh_connection?.split(' ').next()?.parse().ok();
-            let remote = rhost.parse().ok().or_else(connected);
-            return remote.map_or(Self::Unreadable, Self::remote);
+            if let Some(remote) = rhost.parse().ok().or_else(connected) {
+                return Self::remote(remote);
+            }
+            // `Defaults pam_rhost` makes sudo give this host's own name.
+            return origin.caller().map_or(Self::Unreadable, Self::Uid);
         }
-        let uid = match origin.real_uid {
-            0 => origin.ruser_uid.unwrap_or(0),
-            uid => uid,
-        };
-        if uid != 0 {
+        if let Some(uid) = origin.caller() {
             return Self::Uid(uid);
         }
         let console = origin.tty.and_then(TtyName::console);
@@ -160,7 +170,6 @@ mod tests {
         ] {
             let origin = Origin {
                 rhost: Some(rhost),
-                real_uid: 1000,
                 ..Origin::default()
             };
             assert_eq!(address(&origin), expected, "{rhost}");
@@ -250,6 +259,14 @@ mod tests {
                     ..base
                 },
                 "local",
+            ),
+            (
+                Origin {
+                    rhost: Some("this-host"),
+                    real_uid: 1000,
+                    ..base
+                },
+                "uid:1000",
             ),
             (base, "local"),
         ] {

@@ -12,6 +12,15 @@ macro_rules! bounded {
             pub const EXPECTED: &str =
                 concat!("expected a whole number from ", $min, " to ", $max);
 
+            /// The number of a document's key; `None` where the key is not set.
+            pub(crate) fn read(
+                section: &mut crate::document::Section<'_>,
+                key: &'static str,
+            ) -> Result<Option<Self>, crate::document::Mistake> {
+                let number = section.number(key, &($min..=$max), Self::EXPECTED)?;
+                Ok(number.and_then(Self::new))
+            }
+
             /// The number, where it lies between its bounds.
             #[must_use]
             pub fn new(value: i64) -> Option<Self> {

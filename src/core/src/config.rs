@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::bounded::bounded;
-use crate::document::{Mistake, Section};
+use crate::document::{Document, Mistake, Section};
 use crate::policy::{Policy, Unenrolled};
 use crate::throttle::{Deny, Limits};
 use crate::time::Span;
@@ -77,7 +77,8 @@ impl Config {
     /// [`Mistake`]: the first one. A configuration is taken whole or not at all.
     pub fn parse(text: &str) -> Result<Self, Mistake> {
         let default = Self::default();
-        let mut root = Section::parse(text)?;
+        let document = Document::parse(text)?;
+        let mut root = document.root();
         let config = Self {
             secret_dir: folder(&mut root, "secret_dir")?.unwrap_or(default.secret_dir),
             state_dir: folder(&mut root, "state_dir")?.unwrap_or(default.state_dir),
@@ -102,15 +103,9 @@ fn folder(section: &mut Section<'_>, key: &'static str) -> Result<Option<PathBuf
 
 fn verify(mut section: Section<'_>) -> Result<Verify, Mistake> {
     let verify = Verify {
-        window: section
-            .number("window", Window::EXPECTED, Window::new)?
-            .unwrap_or_default(),
-        max_drift: section
-            .number("max_drift", MaxDrift::EXPECTED, MaxDrift::new)?
-            .unwrap_or_default(),
-        tries: section
-            .number("tries", Tries::EXPECTED, Tries::new)?
-            .unwrap_or_default(),
+        window: Window::read(&mut section, "window")?.unwrap_or_default(),
+        max_drift: MaxDrift::read(&mut section, "max_drift")?.unwrap_or_default(),
+        tries: Tries::read(&mut section, "tries")?.unwrap_or_default(),
     };
     section.finish()?;
     Ok(verify)
@@ -119,9 +114,7 @@ fn verify(mut section: Section<'_>) -> Result<Verify, Mistake> {
 fn limits(mut section: Section<'_>) -> Result<Limits, Mistake> {
     let default = Limits::default();
     let limits = Limits {
-        deny: section
-            .number("deny", Deny::EXPECTED, Deny::new)?
-            .unwrap_or(default.deny),
+        deny: Deny::read(&mut section, "deny")?.unwrap_or_default(),
         interval: span(&mut section, "interval")?.unwrap_or(default.interval),
         lock_time: span(&mut section, "lock_time")?.unwrap_or(default.lock_time),
     };

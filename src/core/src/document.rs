@@ -1,45 +1,263 @@
 //! TOML documents, read key by key. Whatever nobody asks for is a mistake, and so is what is asked for
 //! and of another kind.
+//!
+//! `toml_parser` splits and decodes the text; what is built of it here is a flat list of tables, all
+//! that our files need. (The `toml` crate above it takes 50 KB more in the module, with serde 200 KB.)
 
+use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
+use std::ops::RangeInclusive;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml_parser::decoder::{Encoding, ScalarKind};
+use toml_parser::parser::{EventReceiver, RecursionGuard, ValidateWhitespace, parse_document};
+use toml_parser::{ErrorSink, ParseError, Raw, Source, Span};
 
-/// A table of a document, from which keys are taken one by one.
-pub(crate) struct Section<'i> {
+/// A document of TOML.
+pub(crate) struct Document<'i> {
     text: &'i str,
-    at: Range<usize>,
-    table: DeTable<'i>,
-    asked: Vec<&'static str>,
+    /// The root first, then in the order of the text.
+    tables: Vec<Table<'i>>,
 }
 
-impl<'i> Section<'i> {
+struct Table<'i> {
+    path: Vec<Cow<'i, str>>,
+    /// Whether it is one of an array of tables.
+    is_element: bool,
+    at: usize,
+    entries: Vec<Entry<'i>>,
+}
+
+struct Entry<'i> {
+    key: Cow<'i, str>,
+    key_at: usize,
+    value: Value<'i>,
+    value_at: usize,
+}
+
+enum Value<'i> {
+    Integer(i64),
+    /// Of a kind that none of our keys has.
+    Other,
+    String(Cow<'i, str>),
+}
+
+impl<'i> Document<'i> {
     /// Reads a whole document.
     pub(crate) fn parse(text: &'i str) -> Result<Self, Mistake> {
-        match DeTable::parse(text) {
-            Ok(table) => Ok(Self::new(text, table.span(), table.into_inner())),
-            Err(error) => {
-                let at = error.span().unwrap_or(0..0);
-                Err(Mistake::new(
-                    text,
-                    &at,
-                    Reason::Syntax(error.message().replace('\n', ", ")),
-                ))
-            }
+        const MAX_DEPTH: u32 = 16;
+        let source = Source::new(text);
+        let mut builder = Builder {
+            source,
+            tables: vec![Table {
+                path: Vec::new(),
+                is_element: false,
+                at: 0,
+                entries: Vec::new(),
+            }],
+            current: 0,
+            keys: Vec::new(),
+            depth: 0,
+        };
+        let mut first = FirstError(None);
+        let mut checked = ValidateWhitespace::new(&mut builder, source);
+        let mut bounded = RecursionGuard::new(&mut checked, MAX_DEPTH);
+        parse_document(&source.lex().into_vec(), &mut bounded, &mut first);
+        match first.0 {
+            None => Ok(Self {
+                text,
+                tables: builder.tables,
+            }),
+            Some((at, message)) => Err(Mistake::new(text, at, Reason::Syntax(message))),
         }
     }
 
-    fn new(text: &'i str, at: Range<usize>, table: DeTable<'i>) -> Self {
-        Self {
-            text,
-            at,
-            table,
+    /// The table that all others are in.
+    pub(crate) fn root(&self) -> Section<'_> {
+        Section {
+            document: self,
+            path: Vec::new(),
+            table: self.tables.first(),
             asked: Vec::new(),
         }
     }
+}
 
+/// Makes tables of the parser's events.
+struct Builder<'i> {
+    source: Source<'i>,
+    tables: Vec<Table<'i>>,
+    /// The table that entries go into.
+    current: usize,
+    /// The key that is being read, with the place of each part.
+    keys: Vec<(Cow<'i, str>, usize)>,
+    /// Arrays and inline tables that are open.
+    depth: u32,
+}
+
+impl<'i> Builder<'i> {
+    fn raw(&self, span: Span, encoding: Option<Encoding>) -> Raw<'i> {
+        let text = self
+            .source
+            .input()
+            .get(span.start()..span.end())
+            .unwrap_or_default();
+        Raw::new_unchecked(text, encoding, span)
+    }
+
+    fn open_table(&mut self, span: Span, is_element: bool, errors: &mut dyn ErrorSink) {
+        let path: Vec<_> = self.keys.drain(..).map(|(key, _)| key).collect();
+        let rival = self.tables.iter().find(|table| table.path == path);
+        if rival.is_some_and(|table| !(is_element && table.is_element)) || self.is_entry(&path) {
+            errors.report_error(ParseError::new("duplicate table").with_unexpected(span));
+        }
+        self.current = self.tables.len();
+        self.tables.push(Table {
+            path,
+            is_element,
+            at: span.start(),
+            entries: Vec::new(),
+        });
+    }
+
+    fn is_entry(&self, path: &[Cow<'i, str>]) -> bool {
+        let Some((key, parent)) = path.split_last() else {
+            return false;
+        };
+        let parents = self.tables.iter().filter(|table| table.path == parent);
+        parents
+            .flat_map(|table| &table.entries)
+            .any(|entry| entry.key == *key)
+    }
+
+    fn insert(&mut self, value: Value<'i>, span: Span, errors: &mut dyn ErrorSink) {
+        let Some((key, key_at)) = self.keys.pop() else {
+            return; // the parser has reported why
+        };
+        let at = self.keys.first().map_or(key_at, |(_, at)| *at);
+        let prefix: Vec<_> = self.keys.drain(..).map(|(key, _)| key).collect();
+        let Some(index) = self.table_of(prefix, at) else {
+            return;
+        };
+        let Some(table) = self.tables.get_mut(index) else {
+            return;
+        };
+        let mut path = table.path.clone();
+        path.push(key.clone());
+        let is_known = table.entries.iter().any(|entry| entry.key == key);
+        let value_at = span.start();
+        table.entries.push(Entry {
+            key,
+            key_at,
+            value,
+            value_at,
+        });
+        if is_known || self.tables.iter().any(|table| table.path == path) {
+            let length = path.last().map_or(0, |key| key.len());
+            let span = Span::new_unchecked(key_at, key_at.saturating_add(length));
+            errors.report_error(ParseError::new("duplicate key").with_unexpected(span));
+        }
+    }
+
+    /// The table that a key's prefix leads to from the current one: `limits` of `limits.deny = 3`.
+    fn table_of(&mut self, prefix: Vec<Cow<'i, str>>, at: usize) -> Option<usize> {
+        if prefix.is_empty() {
+            return Some(self.current);
+        }
+        let mut path = self.tables.get(self.current)?.path.clone();
+        path.extend(prefix);
+        let known = self.tables.iter().position(|table| table.path == path);
+        Some(known.unwrap_or_else(|| {
+            self.tables.push(Table {
+                path,
+                is_element: false,
+                at,
+                entries: Vec::new(),
+            });
+            self.tables.len().saturating_sub(1)
+        }))
+    }
+}
+
+impl EventReceiver for Builder<'_> {
+    fn std_table_close(&mut self, span: Span, errors: &mut dyn ErrorSink) {
+        let start = self.keys.first().map_or(span.start(), |(_, at)| *at);
+        self.open_table(Span::new_unchecked(start, span.end()), false, errors);
+    }
+
+    fn array_table_close(&mut self, span: Span, errors: &mut dyn ErrorSink) {
+        let start = self.keys.first().map_or(span.start(), |(_, at)| *at);
+        self.open_table(Span::new_unchecked(start, span.end()), true, errors);
+    }
+
+    fn simple_key(&mut self, span: Span, encoding: Option<Encoding>, errors: &mut dyn ErrorSink) {
+        if self.depth == 0 {
+            let mut key = Cow::Borrowed("");
+            self.raw(span, encoding).decode_key(&mut key, errors);
+            self.keys.push((key, span.start()));
+        }
+    }
+
+    fn scalar(&mut self, span: Span, encoding: Option<Encoding>, errors: &mut dyn ErrorSink) {
+        let mut text = Cow::Borrowed("");
+        let kind = self.raw(span, encoding).decode_scalar(&mut text, errors);
+        let value = match kind {
+            ScalarKind::String => Value::String(text),
+            ScalarKind::Integer(radix) => {
+                i64::from_str_radix(&text, radix.value()).map_or(Value::Other, Value::Integer)
+            }
+            _ => Value::Other,
+        };
+        if self.depth == 0 {
+            self.insert(value, span, errors);
+        }
+    }
+
+    fn array_open(&mut self, span: Span, errors: &mut dyn ErrorSink) -> bool {
+        if self.depth == 0 {
+            self.insert(Value::Other, span, errors);
+        }
+        self.depth = self.depth.saturating_add(1);
+        true
+    }
+
+    fn array_close(&mut self, _: Span, _: &mut dyn ErrorSink) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn inline_table_open(&mut self, span: Span, errors: &mut dyn ErrorSink) -> bool {
+        self.array_open(span, errors)
+    }
+
+    fn inline_table_close(&mut self, span: Span, errors: &mut dyn ErrorSink) {
+        self.array_close(span, errors);
+    }
+}
+
+/// The first thing that the parser did not like: where, and what.
+struct FirstError(Option<(usize, String)>);
+
+impl ErrorSink for FirstError {
+    fn report_error(&mut self, error: ParseError) {
+        if self.0.is_none() {
+            let at = error
+                .unexpected()
+                .or(error.context())
+                .map_or(0, |span| span.start());
+            self.0 = Some((at, error.description().to_owned()));
+        }
+    }
+}
+
+/// A table of a document, whose keys are asked for one by one.
+pub(crate) struct Section<'d> {
+    document: &'d Document<'d>,
+    path: Vec<&'d str>,
+    /// `None` where the table is not in the document, which means that none of its keys is set.
+    table: Option<&'d Table<'d>>,
+    asked: Vec<&'static str>,
+}
+
+impl<'d> Section<'d> {
     /// The string of `key` as `read` understands it; `None` where the key is not set.
     pub(crate) fn string<T>(
         &mut self,
@@ -47,92 +265,119 @@ impl<'i> Section<'i> {
         expected: &'static str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, Mistake> {
-        self.read(key, expected, |value| value.as_str().and_then(read))
+        let Some(entry) = self.ask(key) else {
+            return Ok(None);
+        };
+        let value = match &entry.value {
+            Value::String(text) => read(text),
+            _ => None,
+        };
+        value.map_or_else(
+            || Err(self.unexpected(entry, expected)),
+            |value| Ok(Some(value)),
+        )
     }
 
-    /// The whole number of `key` as `read` understands it; `None` where the key is not set.
-    pub(crate) fn number<T>(
+    /// The whole number of `key`; `None` where the key is not set.
+    pub(crate) fn number(
         &mut self,
         key: &'static str,
+        bounds: &RangeInclusive<i64>,
         expected: &'static str,
-        read: impl FnOnce(i64) -> Option<T>,
-    ) -> Result<Option<T>, Mistake> {
-        self.read(key, expected, |value| {
-            let integer = value.as_integer()?;
-            read(i64::from_str_radix(integer.as_str(), integer.radix()).ok()?)
+    ) -> Result<Option<i64>, Mistake> {
+        let Some(entry) = self.ask(key) else {
+            return Ok(None);
+        };
+        match entry.value {
+            Value::Integer(number) if bounds.contains(&number) => Ok(Some(number)),
+            _ => Err(self.unexpected(entry, expected)),
+        }
+    }
+
+    /// The table of `key`.
+    pub(crate) fn section(&mut self, key: &'static str) -> Result<Section<'d>, Mistake> {
+        self.refuse_entry(key, "expected a table")?;
+        let path = self.below(key);
+        let table = self.tables_at(&path).find(|table| !table.is_element);
+        Ok(Section {
+            document: self.document,
+            path,
+            table,
+            asked: Vec::new(),
         })
     }
 
-    /// The table of `key`, empty where the key is not set.
-    pub(crate) fn section(&mut self, key: &'static str) -> Result<Section<'i>, Mistake> {
-        match self.take(key) {
-            None => Ok(Self::new(self.text, self.at.clone(), DeTable::new())),
-            Some(value) => self.as_section(value),
-        }
-    }
-
     /// The tables of `key`, an array of tables; none where the key is not set.
-    pub(crate) fn sections(&mut self, key: &'static str) -> Result<Vec<Section<'i>>, Mistake> {
-        let Some(value) = self.take(key) else {
-            return Ok(Vec::new());
-        };
-        let at = value.span();
-        let DeValue::Array(array) = value.into_inner() else {
-            return Err(self.mistake(&at, Reason::Expected("expected an array of tables")));
-        };
-        array
-            .into_iter()
-            .map(|value| self.as_section(value))
-            .collect()
+    pub(crate) fn sections(&mut self, key: &'static str) -> Result<Vec<Section<'d>>, Mistake> {
+        self.refuse_entry(key, "expected an array of tables")?;
+        let path = self.below(key);
+        let elements = self.tables_at(&path).filter(|table| table.is_element);
+        let document = self.document;
+        let sections = elements.map(|table| Section {
+            document,
+            path: path.clone(),
+            table: Some(table),
+            asked: Vec::new(),
+        });
+        Ok(sections.collect())
     }
 
-    /// Refuses what nobody asked for.
-    pub(crate) fn finish(mut self) -> Result<(), Mistake> {
-        match self.table.keys().min_by_key(|key| key.span().start) {
-            None => Ok(()),
-            Some(key) => {
-                let (key, at) = (key.get_ref().to_string(), key.span());
-                let known = std::mem::take(&mut self.asked);
-                Err(self.mistake(&at, Reason::Unknown { key, known }))
-            }
-        }
+    /// Refuses the first key that nobody asked for.
+    pub(crate) fn finish(self) -> Result<(), Mistake> {
+        let entries = self.table.into_iter().flat_map(|table| &table.entries);
+        let entries = entries.map(|entry| (entry.key_at, entry.key.as_ref()));
+        let below = self.document.tables.iter().filter_map(|table| {
+            let key = table.path.get(self.path.len())?;
+            let is_ours = table.path.iter().zip(&self.path).all(|(a, b)| a == b);
+            is_ours.then_some((table.at, key.as_ref()))
+        });
+        let keys = entries.chain(below);
+        let unknown = keys.filter(|(_, key)| !self.asked.contains(key)).min();
+        unknown.map_or(Ok(()), |(at, key)| {
+            let reason = Reason::Unknown {
+                key: key.to_owned(),
+                known: self.asked,
+            };
+            Err(Mistake::new(self.document.text, at, reason))
+        })
     }
 
     /// A mistake of this table as a whole: a key that has to be there is not.
     pub(crate) fn missing(&self, key: &'static str) -> Mistake {
-        self.mistake(&self.at, Reason::Missing(key))
+        let at = self.table.map_or(0, |table| table.at);
+        Mistake::new(self.document.text, at, Reason::Missing(key))
     }
 
-    fn read<T>(
-        &mut self,
-        key: &'static str,
-        expected: &'static str,
-        read: impl FnOnce(&DeValue<'i>) -> Option<T>,
-    ) -> Result<Option<T>, Mistake> {
-        let Some(value) = self.take(key) else {
-            return Ok(None);
-        };
-        match read(value.get_ref()) {
-            Some(value) => Ok(Some(value)),
-            None => Err(self.mistake(&value.span(), Reason::Expected(expected))),
-        }
-    }
-
-    fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'i>>> {
+    fn ask(&mut self, key: &'static str) -> Option<&'d Entry<'d>> {
         self.asked.push(key);
-        self.table.remove(key)
+        self.table?.entries.iter().find(|entry| entry.key == key)
     }
 
-    fn as_section(&self, value: Spanned<DeValue<'i>>) -> Result<Section<'i>, Mistake> {
-        let at = value.span();
-        match value.into_inner() {
-            DeValue::Table(table) => Ok(Self::new(self.text, at, table)),
-            _ => Err(self.mistake(&at, Reason::Expected("expected a table"))),
-        }
+    fn refuse_entry(&mut self, key: &'static str, expected: &'static str) -> Result<(), Mistake> {
+        self.ask(key)
+            .map_or(Ok(()), |entry| Err(self.unexpected(entry, expected)))
     }
 
-    fn mistake(&self, at: &Range<usize>, reason: Reason) -> Mistake {
-        Mistake::new(self.text, at, reason)
+    fn below(&self, key: &'static str) -> Vec<&'d str> {
+        self.path.iter().copied().chain([key]).collect()
+    }
+
+    fn tables_at<'p>(
+        &self,
+        path: &'p [&'d str],
+    ) -> impl Iterator<Item = &'d Table<'d>> + use<'p, 'd> {
+        self.document
+            .tables
+            .iter()
+            .filter(move |table| table.path == path)
+    }
+
+    fn unexpected(&self, entry: &Entry<'_>, expected: &'static str) -> Mistake {
+        Mistake::new(
+            self.document.text,
+            entry.value_at,
+            Reason::Expected(expected),
+        )
     }
 }
 
@@ -166,8 +411,8 @@ pub enum Reason {
 }
 
 impl Mistake {
-    fn new(text: &str, at: &Range<usize>, reason: Reason) -> Self {
-        let before = text.get(..at.start).unwrap_or("");
+    fn new(text: &str, at: usize, reason: Reason) -> Self {
+        let before = text.get(..at).unwrap_or("");
         let line_start = before.rfind('\n').map_or(0, |end| end.saturating_add(1));
         let column = before.get(line_start..).unwrap_or("").chars().count();
         Self {

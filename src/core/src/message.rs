@@ -51,6 +51,12 @@ pub fn not_confirmed(left: u8) -> String {
     }
 }
 
+/// A sentence that is shown as a prompt, since the service hides all but prompts.
+#[must_use]
+pub fn acknowledged(sentence: &str) -> String {
+    format!("{sentence} (Press Enter) ")
+}
+
 /// A prompt that carries, in a line before it, what a service hides.
 #[must_use]
 pub fn prompt_after(notice: &str, prompt: &str) -> String {

@@ -14,7 +14,7 @@ use totp_core::record::{Enrollment, State};
 use totp_core::secret::Secret;
 use totp_core::time::Time;
 
-use crate::file::{Folder, Others};
+use crate::file::{Folder, Others, Sync};
 use crate::slot;
 use crate::store::StoreError;
 use crate::system::SystemEntropy;
@@ -72,7 +72,7 @@ fn make(folder: &Folder, number: u64, now: Time) -> Result<String, StoreError> {
         device.floor_reported = true;
         let mut state = State::new(now);
         state.devices.push(device);
-        folder.create(&name, &slot::new_file(&state.encode())?)?;
+        folder.create(&name, &slot::new_file(&state.encode())?, Sync::Later)?;
     }
     Ok(name)
 }
@@ -94,7 +94,7 @@ fn key(folder: &Folder) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
     match read() {
         Err(error) if error.is_missing() => {
             let key = SystemEntropy.random(BYTES).map_err(StoreError::Entropy)?;
-            folder.create(NAME, &key)?;
+            folder.create(NAME, &key, Sync::Later)?;
             Ok(read()?)
         }
         key => Ok(key?),

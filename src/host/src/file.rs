@@ -43,6 +43,15 @@ impl Others {
     }
 }
 
+/// When a new file has to be on disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sync {
+    /// Before anybody hears that it is there.
+    Now,
+    /// Whenever the system gets round to it: it can be made again.
+    Later,
+}
+
 /// An opened folder.
 #[derive(Debug)]
 pub struct Folder {
@@ -202,15 +211,15 @@ impl Folder {
     /// # Errors
     /// [`FileError`]; the old file is then still whole.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        self.put(name, bytes, RenameFlags::empty())
+        self.put(name, bytes, RenameFlags::empty(), Sync::Now)
     }
 
     /// Makes a file of mode 0600 where none of that name is; where one is, leaves it alone.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn create(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        match self.put(name, bytes, RenameFlags::RENAME_NOREPLACE) {
+    pub fn create(&self, name: &str, bytes: &[u8], sync: Sync) -> Result<(), FileError> {
+        match self.put(name, bytes, RenameFlags::RENAME_NOREPLACE, sync) {
             Err(FileError {
                 fault:
                     Fault::Io {
@@ -223,14 +232,14 @@ impl Folder {
         }
     }
 
-    fn put(&self, name: &str, bytes: &[u8], how: RenameFlags) -> Result<(), FileError> {
+    fn put(&self, name: &str, bytes: &[u8], how: RenameFlags, sync: Sync) -> Result<(), FileError> {
         let error = |fault| FileError::new(&self.path_of(name), fault);
         let suffix = SystemEntropy.random(8).map_err(|_| error(Fault::Entropy))?;
         let suffix = suffix
             .iter()
             .fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
         let beside = format!("{TEMPORARY}{suffix:016x}");
-        let written = self.write_new(&beside, bytes).and_then(|()| {
+        let written = self.write_new(&beside, bytes, sync).and_then(|()| {
             renameat2(
                 &self.descriptor,
                 beside.as_str(),
@@ -251,10 +260,13 @@ impl Folder {
             );
             return Err(error(fault));
         }
-        self.sync()
+        match sync {
+            Sync::Now => self.sync(),
+            Sync::Later => Ok(()),
+        }
     }
 
-    fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+    fn write_new(&self, name: &str, bytes: &[u8], sync: Sync) -> Result<(), Fault> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let file = openat(&self.descriptor, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .and_then(clear_of_standard_streams)
@@ -264,7 +276,10 @@ impl Folder {
             })?;
         let mut file = File::from(file);
         file.write_all(bytes).map_err(|e| Fault::io("write", &e))?;
-        file.sync_all().map_err(|e| Fault::io("write", &e))
+        match sync {
+            Sync::Now => file.sync_all().map_err(|e| Fault::io("write", &e)),
+            Sync::Later => Ok(()),
+        }
     }
 
     /// Removes a file.

@@ -8,6 +8,7 @@ mod decoy;
 pub mod file;
 pub mod lock;
 pub mod log;
+pub mod process;
 pub mod slot;
 pub mod store;
 pub mod system;

@@ -20,11 +20,11 @@ use totp_core::record::enrollment::EnrollmentError;
 use totp_core::record::state::{DeviceState, StateError};
 use totp_core::record::{Enrollment, State, account_of, file_name};
 use totp_core::throttle::Standing;
-use totp_core::time::Time;
 
 use crate::decoy;
-use crate::file::{FileError, Folder, Others};
+use crate::file::{FileError, Folder, Others, Sync};
 use crate::lock::{LockError, Locked};
+use crate::process::CriticalSection;
 use crate::slot::{self, Record, SlotError};
 
 /// Largest secret file, in bytes.
@@ -90,7 +90,7 @@ impl<'a> FileStore<'a> {
         let name = state_name(&account.name)?;
         if self.enrollment(account)?.is_none() {
             let nobody = State::new(self.system.now()).encode();
-            states.create(&name, &slot::new_file(&nobody)?)?;
+            states.create(&name, &slot::new_file(&nobody)?, Sync::Now)?;
         }
         let file = self.lock(&states, &name)?;
         let mut enrollment = self.enrollment(account)?.unwrap_or(Enrollment {
@@ -145,33 +145,31 @@ impl<'a> FileStore<'a> {
         if self.enrollment(account)?.is_none() {
             return Ok(false);
         }
-        self.transact(Subject::Enrolled(account), |_, mut state, _| {
-            state.tally.places.clear();
-            ((), state)
-        })?;
+        let transaction = self.begin(Subject::Enrolled(account))?;
+        let mut state = transaction.state.clone();
+        state.tally.places.clear();
+        transaction.commit(&state)?;
         Ok(true)
     }
 
-    /// Runs `decide` on what is kept of `subject`, under its lock, and makes the state that comes back
-    /// durable before it returns.
-    fn transact<T>(
-        &self,
-        subject: Subject<'_>,
-        decide: impl FnOnce(&Enrollment, State, Time) -> (T, State),
-    ) -> Result<T, StoreError> {
+    /// Locks and reads what is kept of `subject`.
+    fn begin(&self, subject: Subject<'_>) -> Result<Transaction, StoreError> {
         let folder = Folder::open(&self.config.state_dir)?;
         let file = self.lock(&folder, &self.name(&folder, subject)?)?;
+        let section = CriticalSection::begin(slot::FILE_BYTES as u64)
+            .map_err(|errno| StoreError::Caller(errno.desc()))?;
         let enrollment = match subject {
             Subject::Enrolled(account) => self.enrollment(account)?.ok_or(StoreError::Ended)?,
             Subject::Stranger(_) => decoy::enrollment()?,
         };
         let (record, state) = file.read()?;
-        let (outcome, decided) = decide(&enrollment, state.clone(), self.system.now());
-        let is_changed = (&decided.devices, &decided.tally) != (&state.devices, &state.tally);
-        if is_changed {
-            file.save(&record, &decided)?;
-        }
-        Ok(outcome)
+        Ok(Transaction {
+            file,
+            enrollment,
+            record,
+            state,
+            _section: section,
+        })
     }
 
     fn enrollment(&self, account: &Account) -> Result<Option<Enrollment>, StoreError> {
@@ -267,10 +265,10 @@ impl Store for FileStore<'_> {
         if clamped == state {
             return Ok(self.standing_of(&state, &address));
         }
-        self.transact(subject, |_, state, now| {
-            let state = state.without_future(now);
-            (self.standing_of(&state, &address), state)
-        })
+        let transaction = self.begin(subject)?;
+        let state = transaction.state.clone().without_future(self.system.now());
+        transaction.commit(&state)?;
+        Ok(self.standing_of(&state, &address))
     }
 
     fn submit(
@@ -284,14 +282,43 @@ impl Store for FileStore<'_> {
         }
         let address = &self.address(subject, address)?;
         let Config { verify, limits, .. } = self.config;
-        self.transact(subject, |enrollment, state, now| {
-            let attempt = Attempt {
-                answer,
-                address,
-                now,
-            };
-            judge(enrollment, state, &attempt, verify, limits)
-        })
+        let transaction = self.begin(subject)?;
+        let attempt = Attempt {
+            answer,
+            address,
+            now: self.system.now(),
+        };
+        let (verdict, state) = judge(
+            &transaction.enrollment,
+            transaction.state.clone(),
+            &attempt,
+            verify,
+            limits,
+        );
+        transaction.commit(&state)?;
+        Ok(verdict)
+    }
+}
+
+/// What is kept of somebody, locked. Dropping it unlocks, and leaves all as it was where nothing was
+/// committed.
+struct Transaction {
+    file: StateFile<Locked>,
+    enrollment: Enrollment,
+    record: Record,
+    state: State,
+    _section: CriticalSection,
+}
+
+impl Transaction {
+    /// Makes a new state durable.
+    fn commit(&self, state: &State) -> Result<(), StoreError> {
+        let is_changed = (&state.devices, &state.tally) != (&self.state.devices, &self.state.tally);
+        if is_changed {
+            self.file.save(&self.record, state)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -347,6 +374,8 @@ fn removed(result: Result<(), FileError>) -> Result<bool, StoreError> {
 /// Why records can't be read or changed: the fact, then the next step.
 #[derive(Debug)]
 pub enum StoreError {
+    /// The limits of the process leave no room for a save.
+    Caller(&'static str),
     /// There is a device of that name.
     DeviceExists(DeviceName),
     /// The enrollment ended while its person was asked for a code.
@@ -391,6 +420,10 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const AGAIN: &str = "run totpctl reset USER --force and enroll again";
         match self {
+            Self::Caller(reason) => write!(
+                f,
+                "the state can't be saved under the limits of this process, so nothing was judged: {reason}"
+            ),
             Self::DeviceExists(name) => write!(
                 f,
                 "there is a device named {name} already: give the new one another name with --device"

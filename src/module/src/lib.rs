@@ -79,7 +79,9 @@ fn run(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamResultCode {
         Err(reason) => {
             let event = Event::new(Severity::Error, "misconfigured");
             ffi::log(pamh, &event.because(reason));
-            person.tell(message::OUT_OF_ORDER);
+            if !args.contains(&c"no_info") {
+                person.tell(message::OUT_OF_ORDER);
+            }
             return PamResultCode::PAM_SERVICE_ERR;
         }
     };

@@ -176,8 +176,13 @@ impl<S: Store> Login<'_, S> {
     }
 
     fn refuse(&mut self, subject: Subject<'_>, until: Time) -> Attempted {
-        let wait = until.since(self.system.now());
-        self.tell(&message::refused(wait));
+        let sentence = message::refused(until.since(self.system.now()));
+        if self.request.options.no_info {
+            // No code is asked for: whatever is typed here is dropped.
+            let _ = self.person.ask(&message::acknowledged(&sentence), Echo::On);
+        } else {
+            self.tell(&sentence);
+        }
         let event = self.event(Severity::Warning, "refused");
         self.log(
             Event {

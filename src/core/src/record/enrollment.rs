@@ -19,12 +19,13 @@
 //! The last line tells a damaged, cut or hand-edited file from a whole one.
 
 use std::fmt::{self, Write as _};
+use std::ops::RangeInclusive;
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::device::{Device, DeviceId, DeviceName};
-use crate::document::{Mistake, Reason, Section};
+use crate::document::{Document, Mistake, Reason, Section};
 use crate::otp::{Algorithm, Digits, Period, Totp};
 use crate::secret::Secret;
 use crate::time::Time;
@@ -199,11 +200,13 @@ impl From<Mistake> for EnrollmentError {
 }
 
 fn read(text: &str) -> Result<(u32, Enrollment), Mistake> {
+    const BOUNDS: RangeInclusive<i64> = 0..=0xffff_ffff;
     const NUMBER: &str = "expected a whole number from 0 to 4294967295";
     let unsigned = |number: i64| u32::try_from(number).ok();
-    let mut root = Section::parse(text)?;
-    let version = root.number("version", NUMBER, unsigned)?;
-    let uid = root.number("uid", NUMBER, unsigned)?;
+    let document = Document::parse(text)?;
+    let mut root = document.root();
+    let version = root.number("version", &BOUNDS, NUMBER)?.and_then(unsigned);
+    let uid = root.number("uid", &BOUNDS, NUMBER)?.and_then(unsigned);
     let devices = root.sections("device")?.into_iter().map(read_device);
     let devices = devices.collect::<Result<_, _>>()?;
     let version = version.ok_or_else(|| root.missing("version"))?;
@@ -214,33 +217,37 @@ fn read(text: &str) -> Result<(u32, Enrollment), Mistake> {
 
 fn read_device(mut section: Section<'_>) -> Result<Device, Mistake> {
     let id = section.string("id", DeviceId::EXPECTED, DeviceId::parse)?;
+    let id = id.ok_or_else(|| section.missing("id"))?;
     let name = section.string("name", DeviceName::EXPECTED, DeviceName::parse)?;
+    let name = name.ok_or_else(|| section.missing("name"))?;
     let kind = section.string("type", "expected \"totp\"", |kind| {
         (kind == "totp").then_some(())
     })?;
-    let secret = section.string("secret", "expected a secret in base32", |text| {
-        Secret::from_base32(text).ok()
-    })?;
+    kind.ok_or_else(|| section.missing("type"))?;
+    let read_secret = |text: &str| Secret::from_base32(text).ok();
+    let secret = section.string("secret", "expected a secret in base32", read_secret)?;
+    let secret = secret.ok_or_else(|| section.missing("secret"))?;
     let algorithm = section.string("algorithm", Algorithm::EXPECTED, Algorithm::named)?;
-    let digits = section.number("digits", Digits::EXPECTED, Digits::new)?;
-    let period = section.number("period", Period::EXPECTED, Period::new)?;
-    let enrolled = section.number("enrolled", "expected a time in seconds", Some)?;
-
-    let missing = |key| section.missing(key);
-    let device = Device {
-        id: id.ok_or_else(|| missing("id"))?,
-        name: name.ok_or_else(|| missing("name"))?,
-        totp: Totp {
-            algorithm: algorithm.ok_or_else(|| missing("algorithm"))?,
-            digits: digits.ok_or_else(|| missing("digits"))?,
-            period: period.ok_or_else(|| missing("period"))?,
-        },
-        secret: secret.ok_or_else(|| missing("secret"))?,
-        enrolled: Time::from_unix(enrolled.ok_or_else(|| missing("enrolled"))?),
-    };
-    kind.ok_or_else(|| missing("type"))?;
+    let algorithm = algorithm.ok_or_else(|| section.missing("algorithm"))?;
+    let digits = Digits::read(&mut section, "digits")?;
+    let digits = digits.ok_or_else(|| section.missing("digits"))?;
+    let period = Period::read(&mut section, "period")?;
+    let period = period.ok_or_else(|| section.missing("period"))?;
+    let any_time = &(i64::MIN..=i64::MAX);
+    let enrolled = section.number("enrolled", any_time, "expected a time in seconds")?;
+    let enrolled = enrolled.ok_or_else(|| section.missing("enrolled"))?;
     section.finish()?;
-    Ok(device)
+    Ok(Device {
+        id,
+        name,
+        totp: Totp {
+            algorithm,
+            digits,
+            period,
+        },
+        secret,
+        enrolled: Time::from_unix(enrolled),
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,118 @@
+//! A process that logs in when told to.
+//!
+//! `contender CONFDIR once USER ADDRESS TIME ANSWER` logs in, the clock set to TIME, prints nothing and
+//! exits with the PAM code; `bare` instead of `once` closes its standard files first.
+//!
+//! `contender CONFDIR GATE USER` reads lines `PLACE ADDRESS TIME ANSWER`, and for each writes `ready`, waits
+//! until nobody holds the lock of the file GATE any more, and writes the code and what was told. PLACE is
+//! where it waits: `outside`, before the login starts, or `inside`, with the prompt open.
+
+use std::fs::File;
+use std::path::Path;
+use std::{env, io, process};
+
+use end_to_end::clock;
+use end_to_end::libpam::{Code, Item, Login, Message, Reply};
+use nix::fcntl::{Flock, FlockArg};
+
+struct Attempt<'a> {
+    confdir: &'a str,
+    user: &'a str,
+    address: &'a str,
+    time: &'a str,
+    answer: &'a str,
+}
+
+impl Attempt<'_> {
+    /// The code, and what was told. `wait` runs while the prompt is open.
+    fn run(&self, mut wait: impl FnMut()) -> (Code, String) {
+        clock::set(self.time.parse().expect("seconds"));
+        let person = |message: &Message| {
+            if !message.style.is_prompt() {
+                return Reply::Null;
+            }
+            wait();
+            self.answer.into()
+        };
+        let mut login = Login::start(
+            self.confdir.as_ref(),
+            "scratch",
+            self.user.as_bytes(),
+            person,
+        )
+        .expect("libpam reads the service");
+        login.set(Item::Rhost, self.address);
+        let code = login.authenticate(0);
+        let heard = login.heard();
+        let told = heard.iter().filter(|message| !message.style.is_prompt());
+        (code, told.map(|message| message.text.as_str()).collect())
+    }
+}
+
+fn main() {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [
+            confdir,
+            verb @ ("once" | "bare"),
+            user,
+            address,
+            time,
+            answer,
+        ] => {
+            if verb == "bare" {
+                for file in 0..=2 {
+                    nix::unistd::close(file).expect("it was open");
+                }
+            }
+            let (code, _) = Attempt {
+                confdir,
+                user,
+                address,
+                time,
+                answer,
+            }
+            .run(|| ());
+            process::exit(code.0);
+        }
+        [confdir, gate, user] => {
+            for line in io::stdin().lines() {
+                contend(confdir, gate.as_ref(), user, &line.expect("lines of text"));
+            }
+        }
+        _ => panic!("see the head of this file"),
+    }
+}
+
+fn contend(confdir: &str, gate: &Path, user: &str, line: &str) {
+    let words: Vec<_> = line.split(' ').collect();
+    let [place, address, time, answer] = words[..] else {
+        panic!("{line:?}")
+    };
+    let attempt = Attempt {
+        confdir,
+        user,
+        address,
+        time,
+        answer,
+    };
+    let wait = || {
+        println!("ready");
+        pass(gate);
+    };
+    let (code, told) = match place {
+        "inside" => attempt.run(wait),
+        _ => {
+            wait();
+            attempt.run(|| ())
+        }
+    };
+    println!("{} {told}", code.0);
+}
+
+/// Returns once nobody holds `gate`, together with all who wait for it.
+fn pass(gate: &Path) {
+    let file = File::open(gate).expect("a gate");
+    drop(Flock::lock(file, FlockArg::LockShared).expect("an opened gate"));
+}

@@ -1,0 +1,44 @@
+//! A wall clock that a test sets for its own thread.
+//!
+//! The programs of this package export `clock_gettime`, so the dynamic linker binds the calls of every
+//! library loaded later, a PAM module included, to this one. A thread that has set nothing, and every
+//! clock but `CLOCK_REALTIME`, gets the kernel's answer.
+
+use std::cell::Cell;
+
+use libc::{CLOCK_REALTIME, SYS_clock_gettime, c_int, clockid_t, time_t, timespec};
+
+thread_local! {
+    static SET: Cell<Option<i64>> = const { Cell::new(None) };
+}
+
+/// The start of a time step for each period that divides two minutes; later than any real enrollment.
+pub const EPOCH: i64 = 2_000_000_040;
+
+/// From now on this thread reads `seconds` since 1970 on its wall clock.
+pub fn set(seconds: i64) {
+    SET.set(Some(seconds));
+}
+
+/// Gives this thread the real time back.
+pub fn unset() {
+    SET.set(None);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int {
+    match SET.get() {
+        Some(seconds) if clock == CLOCK_REALTIME && !time.is_null() => {
+            let value = timespec {
+                tv_sec: seconds as time_t,
+                tv_nsec: 0,
+            };
+            // SAFETY: clock_gettime(2) demands that `time` point to a writable timespec.
+            unsafe { time.write(value) };
+            0
+        }
+        // SAFETY: the caller's arguments go to the system call they were meant for, which checks the
+        // pointer itself and answers EFAULT.
+        _ => unsafe { libc::syscall(SYS_clock_gettime, clock, time) as c_int },
+    }
+}

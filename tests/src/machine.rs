@@ -1,0 +1,281 @@
+//! A machine of its own for one test, as root.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::enrolled::Enrolled;
+use crate::example::Example;
+use crate::log::Log;
+use crate::phone::Phone;
+use crate::product;
+use crate::terminal::Terminal;
+
+/// Private mount, pid, net, uts and ipc namespaces in which the product is installed. The system's own
+/// files, users and daemons are seen but never touched. When it is dropped everything in it has ended; the
+/// test fails if a session was left running or if anything logged what should have stayed secret.
+pub struct Machine {
+    /// Process 1 of the machine lives as long as this one's standard input is open.
+    unshare: Child,
+    init: String,
+    log: Arc<Log>,
+}
+
+impl Machine {
+    /// With the product and no users but the system's.
+    pub fn new() -> Self {
+        let namespaces = "--mount --propagation private --pid --fork --net --uts --ipc";
+        let mut unshare = Command::new("unshare")
+            .args(namespaces.split(' '))
+            .args(["sh", "-c", include_str!("machine.sh")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare starts");
+        let mut init = String::new();
+        let said = unshare.stdout.take().expect("a pipe");
+        BufReader::new(said)
+            .read_line(&mut init)
+            .expect("process 1 speaks");
+        let init = init.trim_end().to_owned();
+        assert!(
+            !init.is_empty(),
+            "no private machine: these tests need root and a kernel with overlay"
+        );
+
+        let log = Arc::new(Log::listen(
+            &Path::new("/proc").join(&init).join("root/dev/log"),
+        ));
+        Self { unshare, init, log }.with_product()
+    }
+
+    /// Adds an account.
+    pub fn user(self, name: &str, password: &str) -> Self {
+        self.run(&format!("useradd --create-home --shell /bin/sh {name}"));
+        self.password(name, password)
+    }
+
+    /// Changes a password.
+    pub fn password(self, name: &str, password: &str) -> Self {
+        self.log.keep_secret(password);
+        self.feed("chpasswd", format!("{name}:{password}\n"));
+        self
+    }
+
+    /// Puts a file in place, owned by root.
+    pub fn file(self, path: &str, mode: &str, content: impl AsRef<[u8]>) -> Self {
+        self.feed(&format!("install -D -m {mode} /dev/fd/0 {path}"), content);
+        self
+    }
+
+    /// Puts an example in place as the stack of `service`.
+    pub fn pam(self, service: &str, example: &Example) -> Self {
+        self.file(&format!("/etc/pam.d/{service}"), "644", &example.stack)
+    }
+
+    /// Starts sshd on 127.0.0.1 with Debian's configuration, the stack and the lines of an example, and
+    /// `settings`.
+    pub fn sshd(self, example: &Example, settings: &str) -> Self {
+        let own = format!("ListenAddress 127.0.0.1\nHostKey {HOST_KEY}\n{settings}\n");
+        let machine = self
+            .pam("sshd", example)
+            .file(DROP_IN, "644", example.lines_below("Needed in"))
+            .file("/etc/ssh/sshd_config.d/machine.conf", "644", own);
+        machine.run("cp /usr/share/openssh/sshd_config /etc/ssh/sshd_config");
+        for key in [HOST_KEY, CLIENT_KEY] {
+            machine.run(&format!("ssh-keygen -q -t ed25519 -N '' -f {key}"));
+        }
+        machine.run(&format!(
+            "echo 127.0.0.1 $(cat {HOST_KEY}.pub) >{KNOWN_HOSTS}"
+        ));
+        machine.run("/usr/sbin/sshd");
+        machine.log.wait_for(&["Server listening on 127.0.0.1"]);
+        machine
+    }
+
+    /// Lets the key of sshd's client in as `user`.
+    pub fn authorized_key(self, user: &str) -> Self {
+        let key = format!("{CLIENT_KEY}.pub ~{user}/.ssh/authorized_keys");
+        self.run(&format!("install -D -m 600 -o {user} {key}"));
+        self
+    }
+
+    /// Enrolls `user` by totpctl with a new secret.
+    pub fn enroll(&self, user: &str) -> Enrolled {
+        let secret = new_secret();
+        self.log.keep_secret(&secret);
+        let enroll = format!("totpctl enroll {user} --secret-file - --no-confirm");
+        self.feed(&enroll, &secret);
+        Enrolled::with(Phone::new(&secret))
+    }
+
+    /// `ssh user@127.0.0.1 words` on a terminal.
+    pub fn ssh(&self, user: &str, words: &[&str]) -> Terminal {
+        let ssh = format!(
+            "ssh -F none -i {CLIENT_KEY} -oIdentitiesOnly=yes -oNumberOfPasswordPrompts=9 \
+             -oGlobalKnownHostsFile={KNOWN_HOSTS} -oUserKnownHostsFile=none {user}@127.0.0.1"
+        );
+        let ssh: Vec<&str> = ssh.split(' ').collect();
+        self.terminal(&[&ssh, words].concat())
+    }
+
+    /// A command of root that leads the session of a terminal, as what getty starts does.
+    pub fn terminal(&self, words: &[&str]) -> Terminal {
+        let command = self.command(&[&["setsid", "--ctty"], words].concat());
+        Terminal::open(command, Arc::clone(&self.log))
+    }
+
+    /// The same of somebody else.
+    pub fn terminal_as(&self, user: &str, words: &[&str]) -> Terminal {
+        self.terminal(&[&become_user(user), words].concat())
+    }
+
+    /// A command of root in the machine.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--target", &self.init])
+            .args("--mount --pid --net --uts --ipc -- env -i TERM=dumb LC_ALL=C.UTF-8".split(' '))
+            .arg(PATH)
+            .args(words);
+        command
+    }
+
+    /// The same of somebody else.
+    pub fn command_as(&self, user: &str, words: &[&str]) -> Command {
+        self.command(&[&become_user(user), words].concat())
+    }
+
+    /// Runs a shell script of root and returns what it printed.
+    #[track_caller]
+    pub fn run(&self, script: &str) -> String {
+        self.feed(script, "")
+    }
+
+    /// The same with something on its standard input.
+    #[track_caller]
+    pub fn feed(&self, script: &str, input: impl AsRef<[u8]>) -> String {
+        let output = output(self.command(&["sh", "-e", "-c", script]), input.as_ref());
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}: {complaint}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// What all programs logged.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    fn with_product(self) -> Self {
+        let pam_unix = self.run("find /usr/lib -name pam_unix.so");
+        let module = pam_unix.trim_end().replace("pam_unix", "pam_totp");
+        self.run("mkdir -m 700 -p /var/lib/pam_totp/secrets /var/lib/pam_totp/state");
+        self.file(&module, "644", contents(&product::module()))
+            .file(
+                "/usr/local/sbin/totpctl",
+                "755",
+                contents(&product::totpctl()),
+            )
+    }
+
+    /// The command lines of all processes but process 1 and the listening sshd.
+    fn sessions(&self) -> Vec<String> {
+        let namespace = |process: &Path| fs::read_link(process.join("ns/pid")).ok();
+        let init = Path::new("/proc").join(&self.init);
+        let ours = namespace(&init);
+        let mut processes: Vec<PathBuf> = fs::read_dir("/proc")
+            .expect("processes")
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
+        processes.retain(|process| *process != init && namespace(process) == ours);
+        let command_lines = processes
+            .iter()
+            .filter_map(|process| fs::read_to_string(process.join("cmdline")).ok());
+        command_lines
+            .filter(|line| !line.contains("[listener]"))
+            .collect()
+    }
+
+    fn assert_quiet(&self) {
+        let started = Instant::now();
+        while !self.sessions().is_empty() {
+            assert!(
+                started.elapsed() < DEADLINE,
+                "left running: {:?}",
+                self.sessions()
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            self.assert_quiet();
+            self.log.assert_discreet();
+        }
+        drop(self.unshare.stdin.take());
+        // With process 1 the kernel ends and buries every other.
+        self.unshare.wait().expect("unshare ends");
+    }
+}
+
+/// Runs `command` with `input` on its standard input.
+pub fn output(mut command: Command, input: &[u8]) -> Output {
+    let piped = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("the command starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // A command need not read its input.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    child.wait_with_output().expect("the command ends")
+}
+
+fn become_user(user: &str) -> [&str; 8] {
+    [
+        "setpriv",
+        "--reset-env",
+        "--init-groups",
+        "--reuid",
+        user,
+        "--regid",
+        user,
+        "--",
+    ]
+}
+
+/// 160 random bits in base32.
+fn new_secret() -> String {
+    let mut random = [0; 32];
+    let mut urandom = File::open("/dev/urandom").expect("entropy");
+    urandom.read_exact(&mut random).expect("entropy");
+    random
+        .map(|byte| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[usize::from(byte % 32)]))
+        .iter()
+        .collect()
+}
+
+fn contents(file: &Path) -> Vec<u8> {
+    fs::read(file).expect("a readable file")
+}
+
+const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-pam_totp.conf";
+const HOST_KEY: &str = "/etc/ssh/machine_key";
+const CLIENT_KEY: &str = "/etc/ssh/client_key";
+const KNOWN_HOSTS: &str = "/etc/ssh/machine_known_hosts";
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEADLINE: Duration = Duration::from_secs(20);
