@@ -22,6 +22,9 @@ fn loads_packed_relocations() -> bool {
         return false;
     };
     let answer = String::from_utf8_lossy(&answer.stdout);
-    let version = answer.trim().strip_prefix("glibc 2.").and_then(|minor| minor.parse().ok());
+    let version = answer
+        .trim()
+        .strip_prefix("glibc 2.")
+        .and_then(|minor| minor.parse().ok());
     version.is_some_and(|minor: u32| minor >= 36)
 }

@@ -171,15 +171,22 @@ impl Machine {
     }
 
     fn with_product(self) -> Self {
-        let pam_unix = self.run("find /usr/lib -name pam_unix.so");
-        let module = pam_unix.trim_end().replace("pam_unix", "pam_totp");
-        self.run("mkdir -m 700 -p /var/lib/pam_totp/secrets /var/lib/pam_totp/state");
-        self.file(&module, "644", contents(&product::module()))
-            .file(
-                "/usr/local/sbin/totpctl",
-                "755",
-                contents(&product::totpctl()),
-            )
+        // The built files must be there: `make install` alone would say so less clearly.
+        let (module, totpctl) = (product::module(), product::totpctl());
+        assert_eq!(module.parent(), totpctl.parent());
+        let install = Command::new("make")
+            .args(["--silent", "install"])
+            .arg(format!("DESTDIR=/proc/{}/root", self.init))
+            .arg(format!(
+                "BUILD={}",
+                module.parent().expect("a folder").display()
+            ))
+            .current_dir(product::workspace())
+            .env_remove("MAKEFLAGS")
+            .output()
+            .expect("make starts");
+        assert!(install.status.success(), "{install:?}");
+        self
     }
 
     /// The command lines of all processes but process 1 and the listening sshd.
@@ -267,10 +274,6 @@ fn new_secret() -> String {
         .map(|byte| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[usize::from(byte % 32)]))
         .iter()
         .collect()
-}
-
-fn contents(file: &Path) -> Vec<u8> {
-    fs::read(file).expect("a readable file")
 }
 
 const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-pam_totp.conf";

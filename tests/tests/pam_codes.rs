@@ -301,7 +301,12 @@ fn no_info_puts_what_must_be_seen_into_the_next_prompt() {
         );
         assert_eq!(before.is_empty(), asked == PROMPT, "{asked:?}");
     }
-    assert!(case.wrong().heard.is_empty(), "beyond the limit");
+    let beyond = case.wrong();
+    assert!(beyond.told().is_empty(), "{beyond:?}");
+    assert_eq!(
+        beyond.asked(),
+        [format!("{} (Press Enter) ", limit_reached(10))]
+    );
     case.scratch.write_config("[");
     assert!(case.wrong().heard.is_empty(), "with a wrong configuration");
 }

@@ -98,7 +98,7 @@ fn a_wrong_password_is_refused_even_with_the_right_code() {
 }
 
 #[test]
-fn the_prompt_counts_down_and_after_three_wrong_codes_there_is_none() {
+fn the_prompt_counts_down_and_then_tells_of_the_limit_and_asks_for_no_code() {
     let machine = machine();
     let phone = machine.enroll("alice");
     let mut first = sudo(&machine, &["id", "-un"]);
@@ -108,7 +108,10 @@ fn the_prompt_counts_down_and_after_three_wrong_codes_there_is_none() {
     }
     assert_ne!(first.end().status, 0);
     let mut refused = sudo(&machine, &["id", "-un"]);
+    let limit = "limit of attempts. Please try again later in 10 minutes. (Press Enter) ";
     refused.answer(PASSWORD_PROMPT, PASSWORD);
+    refused.see(limit);
+    refused.enter("");
     let shown = refused.see(PASSWORD_PROMPT);
     assert!(
         !shown.contains(PROMPT),

@@ -1,0 +1,60 @@
+# make demo      builds, enrolls you in a scratch folder and logs in once
+# make test      all tests; the end-to-end ones need root
+# make           builds the module and totpctl
+# make install   DESTDIR= PREFIX= PAMDIR= SYSCONFDIR= STATEDIR=
+
+DESTDIR    ?=
+PREFIX     ?= /usr/local
+SBINDIR    ?= $(PREFIX)/sbin
+DOCDIR     ?= $(PREFIX)/share/doc/pam_totp
+# Where libpam looks for modules: the multiarch folder on Debian.
+MULTIARCH  := $(shell gcc -print-multiarch 2>/dev/null)
+PAMDIR     ?= /lib/$(if $(MULTIARCH),$(MULTIARCH)/)security
+SYSCONFDIR ?= /etc
+STATEDIR   ?= /var/lib/pam_totp
+
+CARGO      ?= cargo
+CARGOFLAGS ?= --locked
+TARGET     := $(or $(CARGO_TARGET_DIR),target)
+BUILD      := $(abspath $(TARGET))/release
+EXAMPLES   := $(wildcard pam.d-examples/*)
+
+# rustup's cargo may not be in the PATH.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+all:
+	$(CARGO) build --release $(CARGOFLAGS)
+
+demo:
+	tests/set-up.sh demo
+	$(MAKE) --no-print-directory all
+	$(CARGO) build --release $(CARGOFLAGS) --package end-to-end --bin demo-login
+	@tests/demo.sh $(BUILD)
+
+# Most of the tests' time is spent waiting for the delays of pam_unix and login.
+test:
+	tests/set-up.sh test
+	$(MAKE) --no-print-directory all
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} $(CARGO) test --workspace --no-fail-fast $(CARGOFLAGS)
+
+install:
+	install -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(DOCDIR)/examples
+	install -d $(DESTDIR)$(SYSCONFDIR)/security
+	install -d -m 0700 $(DESTDIR)$(STATEDIR) $(DESTDIR)$(STATEDIR)/secrets $(DESTDIR)$(STATEDIR)/state
+	install -m 0644 -s $(BUILD)/libpam_totp.so $(DESTDIR)$(PAMDIR)/pam_totp.so.new
+	mv -f $(DESTDIR)$(PAMDIR)/pam_totp.so.new $(DESTDIR)$(PAMDIR)/pam_totp.so
+	install -m 0755 -s $(BUILD)/totpctl $(DESTDIR)$(SBINDIR)/totpctl
+	install -m 0644 README.md SECURITY.md $(DESTDIR)$(DOCDIR)
+	install -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
+
+# Secrets and states stay: who really wants them gone removes $(STATEDIR).
+uninstall:
+	@! grep -rl pam_totp.so $(DESTDIR)$(SYSCONFDIR)/pam.d $(DESTDIR)$(SYSCONFDIR)/pam.conf 2>/dev/null || \
+	    { echo "These stacks still name pam_totp.so: without it nobody can log in by them." >&2; exit 1; }
+	rm -f $(DESTDIR)$(PAMDIR)/pam_totp.so $(DESTDIR)$(SBINDIR)/totpctl
+	rm -rf $(DESTDIR)$(DOCDIR)
+
+clean:
+	$(CARGO) clean
+
+.PHONY: all demo test install uninstall clean
