@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use totp_core::config::Config;
 use totp_core::document::Mistake;
 
-use crate::file::{FileError, Folder, Others};
+use crate::file::{self, FileError, Others};
 
 /// Largest configuration, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
@@ -21,16 +21,10 @@ pub fn load(named: Option<&Path>) -> Result<Config, LoadError> {
         path: path.to_owned(),
         reason,
     };
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
-    else {
-        return Err(error(Reason::NoFile));
-    };
     if !path.is_absolute() {
         return Err(error(Reason::Relative));
     }
-    let read =
-        Folder::open_any(folder).and_then(|folder| folder.read(name, Others::Read, MAX_BYTES));
-    let bytes = match read {
+    let bytes = match file::read(path, Others::Read, MAX_BYTES) {
         Err(missing) if missing.is_missing() && named.is_none() => return Ok(Config::default()),
         result => result.map_err(|file| error(Reason::File(file)))?,
     };
@@ -50,7 +44,6 @@ enum Reason {
     Encoding,
     File(FileError),
     Mistake(Mistake),
-    NoFile,
     Relative,
 }
 
@@ -61,7 +54,6 @@ impl fmt::Display for LoadError {
             Reason::Encoding => write!(f, "{path} is not UTF-8"),
             Reason::File(error) => error.fmt(f),
             Reason::Mistake(mistake) => write!(f, "{path}, {mistake}"),
-            Reason::NoFile => write!(f, "{path} names no file"),
             Reason::Relative => write!(f, "{path}: the path of a configuration starts with /"),
         }
     }

@@ -27,23 +27,20 @@ const DEVICE: DeviceId = DeviceId(0);
 /// Makes all the files that are missing, so that no login has to.
 pub(crate) fn make_all(folder: &Folder, now: Time) -> Result<(), StoreError> {
     key(folder)?;
-    (0..FILES).try_for_each(|number| make(folder, number, now).map(drop))
+    (0..FILES).try_for_each(|number| make(folder, &file_name(number), now))
 }
 
-/// The file of a stranger.
-pub(crate) fn file_of(folder: &Folder, name: &str, now: Time) -> Result<String, StoreError> {
-    make(folder, hash(folder, &[name.as_bytes()])? % FILES, now)
-}
-
-/// The address that a stranger's answers are counted by in a file that others share.
-pub(crate) fn address_of(
+/// The file of a stranger, and the address that the stranger's answers are counted by there.
+pub(crate) fn seat_of(
     folder: &Folder,
     name: &str,
     address: &Address,
-) -> Result<Address, StoreError> {
+) -> Result<(String, Address), StoreError> {
+    let key = key(folder)?;
     let address = address.to_string();
-    let hash = hash(folder, &[name.as_bytes(), b"\0", address.as_bytes()])?;
-    Ok(Address::Masked(hash))
+    let number = hash(&key, &[name.as_bytes()]) % FILES;
+    let address = hash(&key, &[name.as_bytes(), b"\0", address.as_bytes()]);
+    Ok((file_name(number), Address::Masked(address)))
 }
 
 /// One device, so that a stranger's answer costs what others cost.
@@ -61,29 +58,27 @@ pub(crate) fn enrollment() -> Result<Enrollment, StoreError> {
     })
 }
 
-fn make(folder: &Folder, number: u64, now: Time) -> Result<String, StoreError> {
-    let name = format!(".decoy-{number:02}");
-    if folder
-        .open_file(&name, Others::None, false)
-        .is_err_and(|error| error.is_missing())
-    {
-        // Every step of its device is used up: it is compared like any other and accepts nothing.
-        let mut device = DeviceState::new(DEVICE, Some(Step(u64::MAX)));
-        device.floor_reported = true;
-        let mut state = State::new(now);
-        state.devices.push(device);
-        folder.create(&name, &slot::new_file(&state.encode())?, Sync::Later)?;
-    }
-    Ok(name)
+/// Makes a file, where it is missing.
+pub(crate) fn make(folder: &Folder, name: &str, now: Time) -> Result<(), StoreError> {
+    // Every step of its device is used up: it is compared like any other and accepts nothing.
+    let mut device = DeviceState::new(DEVICE, Some(Step(u64::MAX)));
+    device.floor_reported = true;
+    let mut state = State::new(now);
+    state.devices.push(device);
+    Ok(folder.create(name, &slot::new_file(&state.encode())?, Sync::Later)?)
 }
 
-fn hash(folder: &Folder, parts: &[&[u8]]) -> Result<u64, StoreError> {
-    let mut hash = Sha256::new().chain_update(key(folder)?.as_slice());
+fn file_name(number: u64) -> String {
+    format!(".decoy-{number:02}")
+}
+
+fn hash(key: &[u8], parts: &[&[u8]]) -> u64 {
+    let mut hash = Sha256::new().chain_update(key);
     for part in parts {
         hash.update(part);
     }
     let digest: [u8; 32] = hash.finalize().into();
-    Ok(digest.first_chunk().copied().map_or(0, u64::from_le_bytes))
+    digest.first_chunk().copied().map_or(0, u64::from_le_bytes)
 }
 
 /// The key of the hashes, made where it is missing.

@@ -10,8 +10,9 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
+use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,22 @@ pub enum Sync {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    descriptor: OwnedFd,
+    file: File,
+}
+
+/// An opened file that has passed every check.
+#[derive(Debug)]
+pub struct CheckedFile {
+    file: File,
+    metadata: Metadata,
+}
+
+impl Deref for CheckedFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
 }
 
 impl Folder {
@@ -66,7 +82,8 @@ impl Folder {
     /// [`FileError`]; [`Fault::Missing`] where it does not exist.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let folder = Self::open_any(path)?;
-        let metadata = folder.metadata()?;
+        let metadata = folder.file.metadata();
+        let metadata = metadata.map_err(|error| folder.error(Fault::io("look at", &error)))?;
         check_owner(metadata.uid()).map_err(|fault| folder.error(fault))?;
         if metadata.mode() & 0o022 != 0 {
             return Err(folder.error(Fault::Mode {
@@ -98,18 +115,14 @@ impl Folder {
         }
     }
 
-    /// Opens a folder, whoever can change it.
-    ///
-    /// # Errors
-    /// [`FileError`]; [`Fault::Missing`] where it does not exist.
-    pub fn open_any(path: &Path) -> Result<Self, FileError> {
+    fn open_any(path: &Path) -> Result<Self, FileError> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let descriptor = openat(AT_FDCWD, path, flags, Mode::empty())
+        let file = openat(AT_FDCWD, path, flags, Mode::empty())
             .and_then(clear_of_standard_streams)
             .map_err(|errno| FileError::new(path, Fault::opening(errno)))?;
         Ok(Self {
             path: path.to_owned(),
-            descriptor,
+            file: file.into(),
         })
     }
 
@@ -123,39 +136,14 @@ impl Folder {
     ///
     /// # Errors
     /// [`FileError`]; [`Fault::Missing`] where there is no such file.
-    pub fn open_file(&self, name: &str, others: Others, writable: bool) -> Result<File, FileError> {
-        let access = if writable {
-            OFlag::O_RDWR
-        } else {
-            OFlag::O_RDONLY
-        };
-        let flags =
-            access | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let error = |fault| FileError::new(&self.path_of(name), fault);
-        let file = openat(&self.descriptor, name, flags, Mode::empty())
-            .and_then(clear_of_standard_streams)
-            .map_err(|errno| error(Fault::opening(errno)))?;
-        let file = File::from(file);
-        let metadata = file
-            .metadata()
-            .map_err(|e| error(Fault::io("look at", &e)))?;
-        if !metadata.is_file() {
-            return Err(error(Fault::NotRegular));
-        }
-        check_owner(metadata.uid()).map_err(error)?;
-        if metadata.nlink() != 1 {
-            return Err(error(Fault::Links {
-                links: metadata.nlink(),
-            }));
-        }
-        if metadata.mode() & others.forbidden() != 0 {
-            let wanted = 0o666 & !others.forbidden();
-            return Err(error(Fault::Mode {
-                mode: metadata.mode(),
-                wanted,
-            }));
-        }
-        Ok(file)
+    pub fn open_file(
+        &self,
+        name: &str,
+        others: Others,
+        writable: bool,
+    ) -> Result<CheckedFile, FileError> {
+        open_checked(&self.file, Path::new(name), others, writable)
+            .map_err(|fault| FileError::new(&self.path_of(name), fault))
     }
 
     /// Reads a whole file of at most `limit` bytes.
@@ -168,41 +156,29 @@ impl Folder {
         others: Others,
         limit: usize,
     ) -> Result<Zeroizing<Vec<u8>>, FileError> {
-        let error = |fault| FileError::new(&self.path_of(name), fault);
         let file = self.open_file(name, others, false)?;
-        // One allocation of the full length: a buffer that grew would leave copies behind.
-        let length = file
-            .metadata()
-            .map_err(|e| error(Fault::io("look at", &e)))?
-            .len();
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length > limit {
-            return Err(error(Fault::TooLarge { limit }));
-        }
-        let mut bytes = Zeroizing::new(Vec::with_capacity(length.saturating_add(1)));
-        let most = u64::try_from(length).unwrap_or(u64::MAX);
-        file.take(most)
-            .read_to_end(&mut bytes)
-            .map_err(|e| error(Fault::io("read", &e)))?;
-        Ok(bytes)
+        file.read(limit)
+            .map_err(|fault| FileError::new(&self.path_of(name), fault))
     }
 
     /// Whether `file` still is the file of that name.
     ///
     /// # Errors
     /// [`FileError`] where that can't be told.
-    pub fn still_names(&self, name: &str, file: &File) -> Result<bool, FileError> {
-        let error = |fault| FileError::new(&self.path_of(name), fault);
-        let opened = file
-            .metadata()
-            .map_err(|e| error(Fault::io("look at", &e)))?;
-        match fstatat(&self.descriptor, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(named) => Ok((named.st_dev, named.st_ino) == (opened.dev(), opened.ino())),
+    pub fn still_names(&self, name: &str, file: &CheckedFile) -> Result<bool, FileError> {
+        match fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(named) => {
+                let opened = &file.metadata;
+                Ok((named.st_dev, named.st_ino) == (opened.dev(), opened.ino()))
+            }
             Err(Errno::ENOENT) => Ok(false),
-            Err(errno) => Err(error(Fault::Io {
-                doing: "look at",
-                errno,
-            })),
+            Err(errno) => {
+                let fault = Fault::Io {
+                    doing: "look at",
+                    errno,
+                };
+                Err(FileError::new(&self.path_of(name), fault))
+            }
         }
     }
 
@@ -240,24 +216,15 @@ impl Folder {
             .fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
         let beside = format!("{TEMPORARY}{suffix:016x}");
         let written = self.write_new(&beside, bytes, sync).and_then(|()| {
-            renameat2(
-                &self.descriptor,
-                beside.as_str(),
-                &self.descriptor,
-                name,
-                how,
-            )
-            .map_err(|errno| Fault::Io {
-                doing: "put",
-                errno,
+            renameat2(&self.file, beside.as_str(), &self.file, name, how).map_err(|errno| {
+                Fault::Io {
+                    doing: "put",
+                    errno,
+                }
             })
         });
         if let Err(fault) = written {
-            let _ = unlinkat(
-                &self.descriptor,
-                beside.as_str(),
-                UnlinkatFlags::NoRemoveDir,
-            );
+            let _ = unlinkat(&self.file, beside.as_str(), UnlinkatFlags::NoRemoveDir);
             return Err(error(fault));
         }
         match sync {
@@ -268,7 +235,7 @@ impl Folder {
 
     fn write_new(&self, name: &str, bytes: &[u8], sync: Sync) -> Result<(), Fault> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        let file = openat(&self.descriptor, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+        let file = openat(&self.file, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .and_then(clear_of_standard_streams)
             .map_err(|errno| Fault::Io {
                 doing: "make",
@@ -287,7 +254,7 @@ impl Folder {
     /// # Errors
     /// [`FileError`]; [`Fault::Missing`] where there is no such file.
     pub fn remove(&self, name: &str) -> Result<(), FileError> {
-        unlinkat(&self.descriptor, name, UnlinkatFlags::NoRemoveDir).map_err(|errno| {
+        unlinkat(&self.file, name, UnlinkatFlags::NoRemoveDir).map_err(|errno| {
             let fault = match errno {
                 Errno::ENOENT => Fault::Missing,
                 errno => Fault::Io {
@@ -332,35 +299,84 @@ impl Folder {
             let is_old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > OLD));
             if is_old && is_temporary(&entry.file_name()) {
                 let name = entry.file_name();
-                let _ = unlinkat(
-                    &self.descriptor,
-                    name.as_os_str(),
-                    UnlinkatFlags::NoRemoveDir,
-                );
+                let _ = unlinkat(&self.file, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
             }
         }
         Ok(())
     }
 
-    fn metadata(&self) -> Result<std::fs::Metadata, FileError> {
-        self.as_file()
-            .and_then(|file| file.metadata())
-            .map_err(|error| self.error(Fault::io("look at", &error)))
-    }
-
     fn sync(&self) -> Result<(), FileError> {
-        self.as_file()
-            .and_then(|file| file.sync_all())
+        self.file
+            .sync_all()
             .map_err(|error| self.error(Fault::io("sync", &error)))
-    }
-
-    fn as_file(&self) -> io::Result<File> {
-        self.descriptor.as_fd().try_clone_to_owned().map(File::from)
     }
 
     fn error(&self, fault: Fault) -> FileError {
         FileError::new(&self.path, fault)
     }
+}
+
+impl CheckedFile {
+    fn read(&self, limit: usize) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        // One allocation of the full length: a buffer that grew would leave copies behind.
+        let length = usize::try_from(self.metadata.len()).unwrap_or(usize::MAX);
+        if length > limit {
+            return Err(Fault::TooLarge { limit });
+        }
+        let mut bytes = Zeroizing::new(vec![0; length]);
+        let result = (&self.file).read_exact(&mut bytes);
+        result
+            .map_err(|error| Fault::io("read", &error))
+            .map(|()| bytes)
+    }
+}
+
+/// Reads a whole file of at most `limit` bytes by its path, whoever can change its folder.
+///
+/// # Errors
+/// [`FileError`]; [`Fault::Missing`] where there is no such file.
+pub fn read(path: &Path, others: Others, limit: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    open_checked(AT_FDCWD, path, others, false)
+        .and_then(|file| file.read(limit))
+        .map_err(|fault| FileError::new(path, fault))
+}
+
+fn open_checked(
+    folder: impl AsFd,
+    path: &Path,
+    others: Others,
+    writable: bool,
+) -> Result<CheckedFile, Fault> {
+    let access = if writable {
+        OFlag::O_RDWR
+    } else {
+        OFlag::O_RDONLY
+    };
+    let flags = access | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = openat(folder, path, flags, Mode::empty())
+        .and_then(clear_of_standard_streams)
+        .map_err(Fault::opening)?;
+    let file = File::from(file);
+    let metadata = file
+        .metadata()
+        .map_err(|error| Fault::io("look at", &error))?;
+    if !metadata.is_file() {
+        return Err(Fault::NotRegular);
+    }
+    check_owner(metadata.uid())?;
+    if metadata.nlink() != 1 {
+        return Err(Fault::Links {
+            links: metadata.nlink(),
+        });
+    }
+    if metadata.mode() & others.forbidden() != 0 {
+        let wanted = 0o666 & !others.forbidden();
+        return Err(Fault::Mode {
+            mode: metadata.mode(),
+            wanted,
+        });
+    }
+    Ok(CheckedFile { file, metadata })
 }
 
 const TEMPORARY: &str = ".new-";

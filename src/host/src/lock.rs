@@ -9,6 +9,7 @@
 use std::fmt;
 use std::fs::File;
 use std::ops::Deref;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,7 +17,7 @@ use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc;
 use nix::unistd::Uid;
 
-use crate::file::{FileError, Folder, Others};
+use crate::file::{CheckedFile, FileError, Folder, Others};
 use crate::slot;
 
 /// How long a holder may hold still.
@@ -30,10 +31,20 @@ const POLL: Duration = Duration::from_millis(1);
 /// A slot file of one name, locked. Dropping it unlocks.
 #[derive(Debug)]
 pub struct Locked {
-    file: Flock<File>,
+    file: Flock<CheckedFile>,
     /// A holder that was killed for holding still.
     pub killed: Option<libc::pid_t>,
 }
+
+impl AsRawFd for CheckedFile {
+    fn as_raw_fd(&self) -> RawFd {
+        self.deref().as_raw_fd()
+    }
+}
+
+// SAFETY: `Flockable` asks that no clone of the value shares its file description. A `CheckedFile` owns
+// its `File` and is not `Clone`.
+unsafe impl nix::fcntl::Flockable for CheckedFile {}
 
 impl Deref for Locked {
     type Target = File;
@@ -44,25 +55,27 @@ impl Deref for Locked {
 }
 
 impl Locked {
-    /// Opens and locks a file of `folder`.
+    /// Locks `file`, opened to be written, or whichever has come in its place by the name in `folder`.
     ///
     /// # Errors
     /// [`LockError`].
-    pub fn open(folder: &Folder, name: &str) -> Result<Self, LockError> {
+    pub fn lock(folder: &Folder, name: &str, mut file: CheckedFile) -> Result<Self, LockError> {
         let mut wait = Wait::new();
         loop {
-            let file = folder
+            let lock = Self {
+                file: wait.lock(file)?,
+                killed: wait.killed,
+            };
+            announce(&lock).map_err(LockError::Failed)?;
+            if folder
+                .still_names(name, &lock.file)
+                .map_err(LockError::File)?
+            {
+                return Ok(lock);
+            }
+            file = folder
                 .open_file(name, Others::None, true)
                 .map_err(LockError::File)?;
-            let file = wait.lock(file)?;
-            announce(&file).map_err(LockError::Failed)?;
-            // While we waited, another file may have come in this one's place.
-            if folder.still_names(name, &file).map_err(LockError::File)? {
-                return Ok(Self {
-                    file,
-                    killed: wait.killed,
-                });
-            }
         }
     }
 }
@@ -71,7 +84,7 @@ impl Locked {
 impl Drop for Locked {
     fn drop(&mut self) {
         let unlock = whole_file(libc::F_UNLCK);
-        let _ = fcntl(&*self.file, FcntlArg::F_SETLK(&unlock));
+        let _ = fcntl(&**self.file, FcntlArg::F_SETLK(&unlock));
     }
 }
 
@@ -98,7 +111,7 @@ impl Wait {
         }
     }
 
-    fn lock(&mut self, mut file: File) -> Result<Flock<File>, LockError> {
+    fn lock(&mut self, mut file: CheckedFile) -> Result<Flock<CheckedFile>, LockError> {
         loop {
             file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(locked) => return Ok(locked),
@@ -179,11 +192,11 @@ fn kill(pid: libc::pid_t, file: &File) -> bool {
         return false;
     }
     // SAFETY: the kernel has just given this descriptor to us alone.
-    let process: std::os::fd::OwnedFd = unsafe { std::os::fd::FromRawFd::from_raw_fd(descriptor) };
+    let process = unsafe { OwnedFd::from_raw_fd(descriptor) };
     if holder_pid(file) != Some(pid) {
         return false;
     }
-    let descriptor = std::os::fd::AsRawFd::as_raw_fd(&process);
+    let descriptor = process.as_raw_fd();
     let no_info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: the descriptor is open for the call; a null siginfo makes the kernel fill in its own.
     let result = unsafe {

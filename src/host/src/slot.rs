@@ -48,13 +48,13 @@ pub const MAX_BODY: usize = SLOT - BODY;
 /// # Errors
 /// [`SlotError`] where neither slot holds a whole record, or one is of a newer version.
 pub fn read(file: &File) -> Result<Record, SlotError> {
-    let length = file.metadata().map_err(SlotError::reading)?.len();
-    if length != FILE_BYTES as u64 {
-        return Err(SlotError::Length { length });
-    }
-    let mut bytes = [0; FILE_BYTES];
-    file.read_exact_at(&mut bytes, 0)
-        .map_err(SlotError::reading)?;
+    // One byte more tells a longer file.
+    let mut bytes = [0; FILE_BYTES + 1];
+    let length = file.read_at(&mut bytes, 0).map_err(SlotError::reading)?;
+    let bytes = bytes
+        .get(..length)
+        .filter(|bytes| bytes.len() == FILE_BYTES);
+    let bytes = bytes.ok_or(SlotError::Length)?;
     let (first, second) = bytes.split_at(SLOT);
     match (read_slot(first)?, read_slot(second)?) {
         (Some(a), Some(b)) => Ok(if a.serial > b.serial { a } else { b }),
@@ -148,10 +148,7 @@ pub enum SlotError {
         error: io::Error,
     },
     /// Not the size of a slot file.
-    Length {
-        /// Its size in bytes.
-        length: u64,
-    },
+    Length,
     /// A body that fits no slot.
     TooLong {
         /// Its length in bytes.
@@ -185,9 +182,7 @@ impl fmt::Display for SlotError {
         match self {
             Self::Damaged => f.write_str("both slots are damaged"),
             Self::Io { doing, error } => write!(f, "cannot {doing} it: {error}"),
-            Self::Length { length } => {
-                write!(f, "it has {length} bytes and should have {FILE_BYTES}")
-            }
+            Self::Length => write!(f, "its size is not {FILE_BYTES} bytes"),
             Self::TooLong { length } => write!(f, "a record of {length} bytes fits no slot"),
             Self::Version { version } => write!(
                 f,
@@ -288,13 +283,10 @@ mod tests {
         let whole = bytes(&sample());
         for length in [0, 1, SLOT, FILE_BYTES - 1] {
             let error = read(&file(&whole[..length])).unwrap_err();
-            assert!(matches!(error, SlotError::Length { .. }), "{error}");
+            assert!(matches!(error, SlotError::Length), "{error}");
         }
         let longer = [whole.as_slice(), &[0]].concat();
-        assert!(matches!(
-            read(&file(&longer)),
-            Err(SlotError::Length { .. })
-        ));
+        assert!(matches!(read(&file(&longer)), Err(SlotError::Length)));
     }
 
     #[test]

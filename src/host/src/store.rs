@@ -5,8 +5,11 @@
 //! by which a kill at any point leaves the old or the new: new ids into the state, then the secret file,
 //! then dead ids out of the state.
 
+use std::cell::OnceCell;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 
 use totp_core::address::Address;
 use totp_core::answer::Answer;
@@ -22,7 +25,7 @@ use totp_core::record::{Enrollment, State, account_of, file_name};
 use totp_core::throttle::Standing;
 
 use crate::decoy;
-use crate::file::{FileError, Folder, Others, Sync};
+use crate::file::{CheckedFile, FileError, Folder, Others, Sync};
 use crate::lock::{LockError, Locked};
 use crate::process::CriticalSection;
 use crate::slot::{self, Record, SlotError};
@@ -34,13 +37,20 @@ const MAX_SECRET_BYTES: usize = 64 * 1024;
 pub struct FileStore<'a> {
     config: &'a Config,
     system: &'a dyn System,
+    secrets: OnceCell<Folder>,
+    states: OnceCell<Folder>,
 }
 
 impl<'a> FileStore<'a> {
     /// The store that `config` describes. Opens nothing yet.
     #[must_use]
     pub fn new(config: &'a Config, system: &'a dyn System) -> Self {
-        Self { config, system }
+        Self {
+            config,
+            system,
+            secrets: OnceCell::new(),
+            states: OnceCell::new(),
+        }
     }
 
     /// The records of an account; `None` where it is not enrolled, or nobody ever was.
@@ -55,7 +65,10 @@ impl<'a> FileStore<'a> {
         let Some(enrollment) = enrollment else {
             return Ok(None);
         };
-        let state = self.state_file(&state_name(&account.name)?)?.read()?.1;
+        let state = self
+            .open_state(&state_name(&account.name)?, false)?
+            .read()?
+            .1;
         Ok(Some((enrollment, state.without_future(self.system.now()))))
     }
 
@@ -92,7 +105,7 @@ impl<'a> FileStore<'a> {
             let nobody = State::new(self.system.now()).encode();
             states.create(&name, &slot::new_file(&nobody)?, Sync::Now)?;
         }
-        let file = self.lock(&states, &name)?;
+        let file = self.lock(&name, self.open_state(&name, true)?)?;
         let mut enrollment = self.enrollment(account)?.unwrap_or(Enrollment {
             uid: account.uid,
             devices: Vec::new(),
@@ -128,9 +141,9 @@ impl<'a> FileStore<'a> {
         };
         let states = Folder::open(&self.config.state_dir)?;
         // The lock keeps logins out. A state that can't be opened lets no login in either.
-        let _lock = match Locked::open(&states, &name) {
-            Err(LockError::File(_)) => None,
-            lock => Some(lock.map_err(|error| StoreError::Lock(states.path_of(&name), error))?),
+        let _lock = match self.open_state(&name, true) {
+            Err(_) => None,
+            Ok(file) => Some(self.lock(&name, file)?),
         };
         let secret = removed(secrets.remove(&name))?;
         let state = removed(states.remove(&name))?;
@@ -145,17 +158,23 @@ impl<'a> FileStore<'a> {
         if self.enrollment(account)?.is_none() {
             return Ok(false);
         }
-        let transaction = self.begin(Subject::Enrolled(account))?;
+        let name = state_name(&account.name)?;
+        let file = self.open_state(&name, true)?;
+        let transaction = self.begin(Subject::Enrolled(account), &name, file)?;
         let mut state = transaction.state.clone();
         state.tally.places.clear();
         transaction.commit(&state)?;
         Ok(true)
     }
 
-    /// Locks and reads what is kept of `subject`.
-    fn begin(&self, subject: Subject<'_>) -> Result<Transaction, StoreError> {
-        let folder = Folder::open(&self.config.state_dir)?;
-        let file = self.lock(&folder, &self.name(&folder, subject)?)?;
+    /// Locks and reads what is kept of `subject`, whose state was opened as `file`.
+    fn begin(
+        &self,
+        subject: Subject<'_>,
+        name: &str,
+        file: StateFile<CheckedFile>,
+    ) -> Result<Transaction, StoreError> {
+        let file = self.lock(name, file)?;
         let section = CriticalSection::begin(slot::FILE_BYTES as u64)
             .map_err(|errno| StoreError::Caller(errno.desc()))?;
         let enrollment = match subject {
@@ -173,7 +192,7 @@ impl<'a> FileStore<'a> {
     }
 
     fn enrollment(&self, account: &Account) -> Result<Option<Enrollment>, StoreError> {
-        let folder = Folder::open(&self.config.secret_dir)?;
+        let folder = self.secrets()?;
         let name = state_name(&account.name)?;
         let bytes = match folder.read(&name, Others::None, MAX_SECRET_BYTES) {
             Err(error) if error.is_missing() => return Ok(None),
@@ -192,38 +211,45 @@ impl<'a> FileStore<'a> {
         Ok(Some(enrollment))
     }
 
-    /// The name of the subject's state.
-    fn name(&self, folder: &Folder, subject: Subject<'_>) -> Result<String, StoreError> {
+    /// The name of the subject's state, and the address that the subject's answers are counted by in it.
+    fn seat(
+        &self,
+        subject: Subject<'_>,
+        address: &Address,
+    ) -> Result<(String, Address), StoreError> {
         match subject {
-            Subject::Enrolled(account) => state_name(&account.name),
-            Subject::Stranger(name) => decoy::file_of(folder, name, self.system.now()),
-        }
-    }
-
-    /// The address that the subject's answers are counted by.
-    fn address(&self, subject: Subject<'_>, address: &Address) -> Result<Address, StoreError> {
-        match subject {
-            Subject::Enrolled(_) => Ok(address.clone()),
+            Subject::Enrolled(account) => Ok((state_name(&account.name)?, address.clone())),
             Subject::Stranger(name) => {
-                decoy::address_of(&Folder::open(&self.config.state_dir)?, name, address)
+                let states = self.states()?;
+                let (name, address) = decoy::seat_of(states, name, address)?;
+                if states
+                    .open_file(&name, Others::None, false)
+                    .is_err_and(|e| e.is_missing())
+                {
+                    decoy::make(states, &name, self.system.now())?;
+                }
+                Ok((name, address))
             }
         }
     }
 
-    fn state_file(&self, name: &str) -> Result<StateFile<std::fs::File>, StoreError> {
-        let folder = Folder::open(&self.config.state_dir)?;
-        let file = folder
-            .open_file(name, Others::None, false)
+    fn open_state(&self, name: &str, writable: bool) -> Result<StateFile<CheckedFile>, StoreError> {
+        let states = self.states()?;
+        let file = states
+            .open_file(name, Others::None, writable)
             .map_err(missing_state)?;
         Ok(StateFile {
             file,
-            path: folder.path_of(name),
+            path: states.path_of(name),
         })
     }
 
-    fn lock(&self, folder: &Folder, name: &str) -> Result<StateFile<Locked>, StoreError> {
-        let path = folder.path_of(name);
-        let file = Locked::open(folder, name).map_err(|error| match error {
+    fn lock(
+        &self,
+        name: &str,
+        StateFile { file, path }: StateFile<CheckedFile>,
+    ) -> Result<StateFile<Locked>, StoreError> {
+        let file = Locked::lock(self.states()?, name, file).map_err(|error| match error {
             LockError::File(error) => missing_state(error),
             error => StoreError::Lock(path.clone(), error),
         })?;
@@ -235,6 +261,14 @@ impl<'a> FileStore<'a> {
             )));
         }
         Ok(StateFile { file, path })
+    }
+
+    fn secrets(&self) -> Result<&Folder, FileError> {
+        opened(&self.secrets, &self.config.secret_dir)
+    }
+
+    fn states(&self) -> Result<&Folder, FileError> {
+        opened(&self.states, &self.config.state_dir)
     }
 
     fn standing_of(&self, state: &State, address: &Address) -> Standing {
@@ -249,8 +283,10 @@ impl Store for FileStore<'_> {
 
     fn is_enrolled(&self, account: &Account) -> Result<bool, StoreError> {
         // Opened and checked, but not read: a secret is in memory for as long as it takes to judge.
-        let folder = Folder::open(&self.config.secret_dir)?;
-        match folder.open_file(&state_name(&account.name)?, Others::None, false) {
+        match self
+            .secrets()?
+            .open_file(&state_name(&account.name)?, Others::None, false)
+        {
             Ok(_) => Ok(true),
             Err(error) if error.is_missing() => Ok(false),
             Err(error) => Err(error.into()),
@@ -258,14 +294,13 @@ impl Store for FileStore<'_> {
     }
 
     fn standing(&self, subject: Subject<'_>, address: &Address) -> Result<Standing, StoreError> {
-        let folder = Folder::open(&self.config.state_dir)?;
-        let address = self.address(subject, address)?;
-        let (_, state) = self.state_file(&self.name(&folder, subject)?)?.read()?;
+        let (name, address) = self.seat(subject, address)?;
+        let state = self.open_state(&name, false)?.read()?.1;
         let clamped = state.clone().without_future(self.system.now());
-        if clamped == state {
+        if clamped.remembers_the_same(&state) {
             return Ok(self.standing_of(&state, &address));
         }
-        let transaction = self.begin(subject)?;
+        let transaction = self.begin(subject, &name, self.open_state(&name, true)?)?;
         let state = transaction.state.clone().without_future(self.system.now());
         transaction.commit(&state)?;
         Ok(self.standing_of(&state, &address))
@@ -277,24 +312,23 @@ impl Store for FileStore<'_> {
         address: &Address,
         answer: &Answer,
     ) -> Result<Verdict, StoreError> {
-        if let Standing::Refused { until } = self.standing(subject, address)? {
+        let (name, address) = self.seat(subject, address)?;
+        let file = self.open_state(&name, true)?;
+        // Who is refused all the same does not stand in the others' way.
+        if let Standing::Refused { until } = self.standing_of(&file.read()?.1, &address) {
             return Ok(Verdict::Refused { until });
         }
-        let address = &self.address(subject, address)?;
-        let Config { verify, limits, .. } = self.config;
-        let transaction = self.begin(subject)?;
+        let transaction = self.begin(subject, &name, file)?;
         let attempt = Attempt {
             answer,
-            address,
+            address: &address,
             now: self.system.now(),
         };
-        let (verdict, state) = judge(
-            &transaction.enrollment,
-            transaction.state.clone(),
-            &attempt,
-            verify,
-            limits,
-        );
+        let Config { verify, limits, .. } = self.config;
+        let Transaction {
+            enrollment, state, ..
+        } = &transaction;
+        let (verdict, state) = judge(enrollment, state.clone(), &attempt, verify, limits);
         transaction.commit(&state)?;
         Ok(verdict)
     }
@@ -313,12 +347,10 @@ struct Transaction {
 impl Transaction {
     /// Makes a new state durable.
     fn commit(&self, state: &State) -> Result<(), StoreError> {
-        let is_changed = (&state.devices, &state.tally) != (&self.state.devices, &self.state.tally);
-        if is_changed {
-            self.file.save(&self.record, state)
-        } else {
-            Ok(())
+        if state.remembers_the_same(&self.state) {
+            return Ok(());
         }
+        self.file.save(&self.record, state)
     }
 }
 
@@ -328,10 +360,10 @@ struct StateFile<F> {
     path: PathBuf,
 }
 
-impl<F: std::borrow::Borrow<std::fs::File>> StateFile<F> {
+impl<F: Deref<Target = File>> StateFile<F> {
     fn read(&self) -> Result<(Record, State), StoreError> {
         let error = |reason| StoreError::State(self.path.clone(), reason);
-        let record = slot::read(self.file.borrow()).map_err(|e| error(Damage::Slot(e)))?;
+        let record = slot::read(&self.file).map_err(|e| error(Damage::Slot(e)))?;
         let state = State::decode(&record.body).map_err(|e| error(Damage::Record(e)))?;
         Ok((record, state))
     }
@@ -344,10 +376,13 @@ impl StateFile<Locked> {
     }
 }
 
-impl std::borrow::Borrow<std::fs::File> for Locked {
-    fn borrow(&self) -> &std::fs::File {
-        self
+/// A folder, opened when it is first needed.
+fn opened<'a>(folder: &'a OnceCell<Folder>, path: &Path) -> Result<&'a Folder, FileError> {
+    if let Some(folder) = folder.get() {
+        return Ok(folder);
     }
+    let opened = Folder::open(path)?;
+    Ok(folder.get_or_init(|| opened))
 }
 
 fn state_name(account: &str) -> Result<String, StoreError> {

@@ -117,6 +117,12 @@ impl State {
         self.devices.iter().find(|device| device.id == id)
     }
 
+    /// Whether nothing but the time of saving differs.
+    #[must_use]
+    pub fn remembers_the_same(&self, other: &Self) -> bool {
+        self.devices == other.devices && self.tally == other.tally
+    }
+
     /// This state with every time that lies after `now` replaced by `now`: the clock went back.
     #[must_use]
     pub fn without_future(mut self, now: Time) -> Self {

@@ -1,0 +1,538 @@
+//! The rules of verification, each as a sequence of answers.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic
+)]
+
+use proptest::prelude::*;
+use totp_core::address::Address;
+use totp_core::answer::Answer;
+use totp_core::config::{Config, Verify};
+use totp_core::device::{Device, DeviceId, DeviceName};
+use totp_core::judge::{Attempt, Verdict, WrongReason, judge};
+use totp_core::otp::{Step, Totp};
+use totp_core::record::state::{DeviceState, Lean};
+use totp_core::record::{Enrollment, State};
+use totp_core::secret::Secret;
+use totp_core::throttle::{Limits, Standing};
+use totp_core::time::{Span, Time};
+use zeroize::Zeroizing;
+
+/// A person with one device, whose logins are judged one after the other.
+struct Person {
+    enrollment: Enrollment,
+    state: State,
+    config: Config,
+}
+
+/// What came of an answer, in a word.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Outcome {
+    Accepted,
+    Empty,
+    Refused,
+    Wrong(WrongReason),
+}
+
+const MISMATCH: Outcome = Outcome::Wrong(WrongReason::Mismatch);
+const REPLAYED: Outcome = Outcome::Wrong(WrongReason::Replayed);
+const MALFORMED: Outcome = Outcome::Wrong(WrongReason::Malformed);
+
+/// The middle of a step, far from the epoch.
+const NOON: i64 = 1_800_000_015;
+
+fn device(id: u64, name: &str, key: u8) -> Device {
+    Device {
+        id: DeviceId(id),
+        name: DeviceName::parse(name).unwrap(),
+        totp: Totp::default(),
+        secret: Secret::from_bytes(vec![key; Secret::NEW_BYTES].into()).unwrap(),
+        enrolled: Time::from_unix(NOON),
+    }
+}
+
+fn home() -> Address {
+    Address::V4([192, 0, 2, 1].into())
+}
+
+impl Person {
+    /// No limit on wrong answers: these are the rules of codes.
+    fn new() -> Self {
+        let mut person = Self::limited();
+        person.config.limits = Config::parse("[limits]\ndeny = 0").unwrap().limits;
+        person
+    }
+
+    fn limited() -> Self {
+        let mut person = Self {
+            enrollment: Enrollment {
+                uid: 1000,
+                devices: Vec::new(),
+            },
+            state: State::new(Time::from_unix(NOON)),
+            config: Config::default(),
+        };
+        person.enroll(device(1, "phone", 1));
+        person
+    }
+
+    fn enroll(&mut self, device: Device) {
+        self.state.devices.push(DeviceState::new(device.id, None));
+        self.enrollment.devices.push(device);
+    }
+
+    fn phone(&self) -> &DeviceState {
+        &self.state.devices[0]
+    }
+
+    /// The first device's code at a time by its own clock.
+    fn code(&self, time: i64) -> String {
+        let device = &self.enrollment.devices[0];
+        let step = device.totp.period.step_at(Time::from_unix(time));
+        device
+            .totp
+            .code(&device.secret, step)
+            .to_digits()
+            .to_string()
+    }
+
+    fn answer_from(&mut self, address: &Address, text: &str, now: i64) -> Verdict {
+        let answer = Answer::new(Zeroizing::new(text.as_bytes().to_vec()));
+        let attempt = Attempt {
+            answer: &answer,
+            address,
+            now: Time::from_unix(now),
+        };
+        let Config { verify, limits, .. } = &self.config;
+        let (verdict, state) = judge(
+            &self.enrollment,
+            self.state.clone(),
+            &attempt,
+            verify,
+            limits,
+        );
+        self.state = State::decode(&state.encode()).unwrap();
+        assert_eq!(self.state, state, "what is saved is what was decided");
+        verdict
+    }
+
+    fn answer(&mut self, text: &str, now: i64) -> Outcome {
+        match self.answer_from(&home(), text, now) {
+            Verdict::Accepted(_) => Outcome::Accepted,
+            Verdict::Empty => Outcome::Empty,
+            Verdict::Refused { .. } => Outcome::Refused,
+            Verdict::Wrong(wrong) => Outcome::Wrong(wrong.reason),
+        }
+    }
+
+    /// A login with the code that a device shows whose clock is `ahead` seconds ahead of ours.
+    fn login(&mut self, now: i64, ahead: i64) -> Outcome {
+        let code = self.code(now + ahead);
+        self.answer(&code, now)
+    }
+}
+
+#[test]
+fn one_step_on_each_side_is_accepted_and_no_more() {
+    for (ahead, expected) in [
+        (-60, MISMATCH),
+        (-30, Outcome::Accepted),
+        (0, Outcome::Accepted),
+        (30, Outcome::Accepted),
+        (60, MISMATCH),
+    ] {
+        assert_eq!(Person::new().login(NOON, ahead), expected, "{ahead}");
+    }
+}
+
+#[test]
+fn a_window_of_none_takes_the_current_step_alone() {
+    for (ahead, expected) in [(-30, MISMATCH), (0, Outcome::Accepted), (30, MISMATCH)] {
+        let mut person = Person::new();
+        person.config.verify = Config::parse("[verify]\nwindow = 0").unwrap().verify;
+        assert_eq!(person.login(NOON, ahead), expected, "{ahead}");
+    }
+}
+
+#[test]
+fn a_code_is_accepted_once_and_with_it_every_earlier_one_is_used_up() {
+    let mut person = Person::new();
+    assert_eq!(person.login(NOON, 0), Outcome::Accepted);
+    assert_eq!(person.login(NOON, 0), REPLAYED);
+    assert_eq!(person.login(NOON, -30), REPLAYED);
+    assert_eq!(person.login(NOON + 30, -30), REPLAYED);
+    assert_eq!(person.login(NOON, 30), Outcome::Accepted);
+    assert_eq!(person.login(NOON + 30, 0), REPLAYED);
+    assert_eq!(person.login(NOON + 60, 0), Outcome::Accepted);
+}
+
+#[test]
+fn another_spelling_of_a_used_code_is_the_same_code() {
+    let mut person = Person::new();
+    let code = person.code(NOON);
+    let (start, end) = code.split_at(3);
+    assert_eq!(
+        person.answer(&format!(" {start} {end}"), NOON),
+        Outcome::Accepted
+    );
+    for spelling in [code.clone(), format!("{start}-{end}"), format!("{code}\t")] {
+        assert_eq!(person.answer(&spelling, NOON), REPLAYED, "{spelling}");
+    }
+}
+
+#[test]
+fn answers_that_are_no_code_are_charged_and_empty_ones_are_not() {
+    let mut person = Person::limited();
+    for (text, expected) in [
+        ("", Outcome::Empty),
+        ("  -- ", Outcome::Empty),
+        ("password", MALFORMED),
+        ("", Outcome::Empty),
+        ("12345", MALFORMED),
+        ("１２３４５６", MALFORMED),
+        ("", Outcome::Refused),
+        ("123456", Outcome::Refused),
+    ] {
+        assert_eq!(person.answer(text, NOON), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_code_of_another_length_is_not_compared_in_part() {
+    let mut person = Person::new();
+    let code = person.code(NOON);
+    assert_eq!(person.answer(&format!("{code}0"), NOON), MISMATCH);
+    assert_eq!(person.answer(&format!("0{code}"), NOON), MISMATCH);
+    assert_eq!(person.answer(&code, NOON), Outcome::Accepted);
+}
+
+#[test]
+fn a_code_used_before_a_clock_went_back_is_used_up_after() {
+    let mut person = Person::new();
+    assert_eq!(person.login(NOON, 0), Outcome::Accepted);
+    for back in [3600, 86_400 * 3650, NOON, NOON + 86_400] {
+        assert_eq!(
+            person.login(NOON - back, back),
+            MISMATCH,
+            "a phone far ahead of the clock"
+        );
+    }
+    assert_eq!(person.login(NOON - 30, 30), REPLAYED);
+    assert_eq!(person.login(NOON, 0), REPLAYED);
+    assert_eq!(person.login(NOON + 30, 0), Outcome::Accepted);
+}
+
+#[test]
+fn a_clock_that_jumps_and_is_corrected_locks_nobody_out() {
+    for jump in [-3600, 3600, 86_400 * 3650, -NOON - 86_400] {
+        let mut person = Person::new();
+        assert_eq!(person.login(NOON, 0), Outcome::Accepted);
+        assert_eq!(person.login(NOON + 30 + jump, -jump), MISMATCH);
+        assert_eq!(person.phone().drift, 0);
+        assert_eq!(
+            person.login(NOON + 60, 0),
+            Outcome::Accepted,
+            "after {jump}"
+        );
+    }
+}
+
+#[test]
+fn the_floor_never_falls_and_its_being_out_of_reach_is_told_once() {
+    let mut person = Person::new();
+    person.state.devices[0].floor = Some(Step(u64::MAX));
+    let mut told = 0;
+    for login in 0..4 {
+        let now = NOON + login * 30;
+        let code = person.code(now);
+        let Verdict::Wrong(wrong) = person.answer_from(&home(), &code, now) else {
+            panic!("a step below the floor was not refused");
+        };
+        told += u32::from(wrong.out_of_reach.is_some());
+    }
+    assert_eq!(told, 1);
+    assert_eq!(person.phone().floor, Some(Step(u64::MAX)));
+}
+
+#[test]
+fn a_code_typed_twice_in_a_row_is_no_floor_out_of_reach() {
+    let mut person = Person::new();
+    let code = person.code(NOON + 30);
+    assert_eq!(person.answer(&code, NOON), Outcome::Accepted);
+    let Verdict::Wrong(wrong) = person.answer_from(&home(), &code, NOON) else {
+        panic!("a used code was not refused");
+    };
+    assert_eq!(wrong.out_of_reach, None);
+}
+
+/// Logins of a device that is `ahead` seconds ahead, `apart` seconds from each other.
+fn drift_after(logins: i64, ahead: i64, apart: i64) -> i16 {
+    let mut person = Person::new();
+    for login in 0..logins {
+        let now = NOON + login * apart;
+        assert_eq!(person.login(now, ahead), Outcome::Accepted, "login {login}");
+    }
+    person.phone().drift
+}
+
+#[test]
+fn drift_follows_codes_on_one_side_for_more_than_an_hour() {
+    for (logins, ahead, apart, drift) in [
+        (1, 30, 0, 0),
+        (2, 30, 3600, 0),
+        (2, 30, 3630, 1),
+        (2, -30, 3630, -1),
+        (2, 0, 7200, 0),
+        (3, 30, 1800, 0),
+        (4, 30, 1800, 1),
+        // Where the device is by then, the next codes lie in the middle.
+        (9, 30, 3630, 1),
+    ] {
+        assert_eq!(
+            drift_after(logins, ahead, apart),
+            drift,
+            "{logins} logins, {ahead} ahead"
+        );
+    }
+}
+
+#[test]
+fn a_code_in_the_middle_or_on_the_other_side_breaks_the_run() {
+    for between in [0, -30] {
+        let mut person = Person::new();
+        for (at, ahead) in [(0, 30), (3000, between), (3700, 30)] {
+            assert_eq!(person.login(NOON + at, ahead), Outcome::Accepted);
+        }
+        assert_eq!(person.phone().drift, 0);
+    }
+}
+
+#[test]
+fn wrong_and_used_codes_teach_nothing() {
+    let mut person = Person::new();
+    assert_eq!(person.login(NOON, 30), Outcome::Accepted);
+    let before = person.phone().clone();
+    assert_eq!(person.login(NOON + 30, 0), REPLAYED);
+    assert_eq!(person.answer("password", NOON + 7200), MALFORMED);
+    assert_eq!(person.login(NOON + 7200, 90), MISMATCH);
+    assert_eq!(*person.phone(), before);
+}
+
+#[test]
+fn logins_teach_at_most_so_much_drift() {
+    for sign in [1, -1] {
+        let mut person = Person::new();
+        // A clock that loses a step between each two logins, so that every code lies on its side.
+        for login in 0..40 {
+            let drift = i64::from(person.phone().drift);
+            let outcome = person.login(NOON + login * 7200, 30 * (drift + sign));
+            assert_eq!(outcome, Outcome::Accepted, "login {login}");
+        }
+        assert_eq!(i64::from(person.phone().drift), 10 * sign);
+        assert_eq!(person.login(NOON + 86_400 * 30, 30 * 12 * sign), MISMATCH);
+    }
+}
+
+#[test]
+fn learned_drift_moves_the_window_and_does_not_widen_it() {
+    let mut person = Person::new();
+    person.state.devices[0].drift = 5;
+    for (ahead, expected) in [
+        (0, MISMATCH),
+        (90, MISMATCH),
+        (120, Outcome::Accepted),
+        (210, MISMATCH),
+    ] {
+        assert_eq!(person.login(NOON, ahead), expected, "{ahead}");
+    }
+}
+
+#[test]
+fn every_device_is_tried_and_named() {
+    let mut person = Person::new();
+    person.enroll(device(2, "token", 2));
+    let token = &person.enrollment.devices[1];
+    let step = token.totp.period.step_at(Time::from_unix(NOON));
+    let code = token.totp.code(&token.secret, step).to_digits();
+    let Verdict::Accepted(accepted) = person.answer_from(&home(), &code, NOON) else {
+        panic!("the second device's code was not accepted");
+    };
+    let names: Vec<&str> = accepted.devices().iter().map(DeviceName::as_str).collect();
+    assert_eq!(names, ["token"]);
+    assert_eq!(
+        person.phone().floor,
+        None,
+        "the first device's codes are still good"
+    );
+    assert_eq!(person.login(NOON, 0), Outcome::Accepted);
+}
+
+#[test]
+fn a_code_that_fits_two_devices_burns_both() {
+    let mut person = Person::new();
+    person.enroll(device(2, "copy", 1));
+    assert_eq!(person.login(NOON, 0), Outcome::Accepted);
+    assert_eq!(person.state.devices[0].floor, person.state.devices[1].floor);
+    assert_eq!(person.login(NOON, 0), REPLAYED);
+}
+
+#[test]
+fn a_device_that_the_state_does_not_know_is_refused() {
+    let mut person = Person::new();
+    person.state.devices.clear();
+    assert_eq!(person.login(NOON, 0), Outcome::Wrong(WrongReason::NoDevice));
+    person.enroll(device(2, "token", 2));
+    assert_eq!(person.login(NOON, 0), MISMATCH);
+}
+
+#[test]
+fn the_third_wrong_answer_locks_its_address_and_no_other() {
+    let mut person = Person::limited();
+    let elsewhere = Address::V4([198, 51, 100, 7].into());
+    let until = Time::from_unix(NOON + 600);
+    for standing in [
+        Standing::Open { left: Some(2) },
+        Standing::Open { left: Some(1) },
+        Standing::Refused { until },
+    ] {
+        let Verdict::Wrong(wrong) = person.answer_from(&home(), "000000", NOON) else {
+            panic!("not judged");
+        };
+        assert_eq!(wrong.standing, standing);
+    }
+    let code = person.code(NOON);
+    assert_eq!(person.answer(&code, NOON + 599), Outcome::Refused);
+    let verdict = person.answer_from(&elsewhere, &code, NOON);
+    assert!(matches!(verdict, Verdict::Accepted(_)), "{verdict:?}");
+    assert_eq!(
+        person.login(NOON + 599, 0),
+        Outcome::Refused,
+        "a success elsewhere frees nobody"
+    );
+    assert_eq!(person.login(NOON + 600, 0), Outcome::Accepted);
+}
+
+#[test]
+fn a_refused_answer_is_not_judged_not_charged_and_does_not_lengthen_the_lock() {
+    let mut person = Person::limited();
+    for _ in 0..3 {
+        person.answer("000000", NOON);
+    }
+    let locked = person.state.clone();
+    for second in 0..60 {
+        assert_eq!(person.login(NOON + second, 0), Outcome::Refused);
+    }
+    assert_eq!(
+        (&person.state.devices, &person.state.tally),
+        (&locked.devices, &locked.tally)
+    );
+}
+
+#[test]
+fn an_accepted_code_clears_the_count_of_its_address() {
+    let mut person = Person::limited();
+    assert_eq!(person.answer("000000", NOON), MISMATCH);
+    assert_eq!(person.answer("000000", NOON), MISMATCH);
+    assert_eq!(person.login(NOON, 0), Outcome::Accepted);
+    assert_eq!(person.answer("000000", NOON), MISMATCH);
+    assert_eq!(person.answer("000000", NOON), MISMATCH);
+}
+
+#[test]
+fn a_lock_made_in_a_future_that_was_none_lasts_no_longer_than_from_now() {
+    let mut person = Person::limited();
+    let future = NOON + 86_400 * 3650;
+    for _ in 0..3 {
+        assert_eq!(person.answer("000000", future), MISMATCH);
+    }
+    assert_eq!(person.login(NOON, 0), Outcome::Refused);
+    assert_eq!(person.login(NOON + 599, 0), Outcome::Refused);
+    assert_eq!(person.login(NOON + 600, 0), Outcome::Accepted);
+}
+
+/// One thing that happens to a person's account.
+#[derive(Clone, Debug)]
+enum Event {
+    Guess(u32),
+    Login { ahead: i64 },
+    Clock { seconds: i64 },
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (0..1_000_000_u32).prop_map(Event::Guess),
+        (-4..=4_i64).prop_map(|steps| Event::Login { ahead: steps * 30 }),
+        (-2_000_000_000..2_000_000_000_i64).prop_map(|seconds| Event::Clock { seconds }),
+        (0..4000_i64).prop_map(|seconds| Event::Clock { seconds }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_no_step_is_accepted_twice_and_no_guess_is_free(
+        events in prop::collection::vec(event(), 1..80),
+        limited in any::<bool>(),
+    ) {
+        let mut person = if limited { Person::limited() } else { Person::new() };
+        let (mut now, mut accepted) = (NOON, Vec::new());
+        for event in events {
+            let before = person.state.clone();
+            let answer = match event {
+                Event::Clock { seconds } => {
+                    // Ages are kept for 136 years; older ones are only older.
+                    now = (now + seconds).clamp(NOON - 2_000_000_000, NOON + 2_000_000_000);
+                    continue;
+                }
+                Event::Guess(number) => format!("{number:06}"),
+                Event::Login { ahead } => person.code(now + ahead),
+            };
+            let verdict = person.answer_from(&home(), &answer, now);
+            let (floor, old_floor) = (person.phone().floor, before.devices[0].floor);
+            prop_assert!(floor >= old_floor, "the floor fell");
+            prop_assert!(person.phone().drift.abs() <= 10);
+            let wrong = |state: &State| state.tally.places.iter().map(|p| p.wrong.len()).sum::<usize>();
+            match verdict {
+                Verdict::Accepted(_) => {
+                    prop_assert!(!accepted.contains(&floor), "a step was accepted twice");
+                    accepted.push(floor);
+                    prop_assert_eq!(wrong(&person.state), 0);
+                }
+                Verdict::Refused { until } => {
+                    prop_assert!(limited && until > Time::from_unix(now));
+                    prop_assert!(until <= Time::from_unix(now + 600), "locked for longer than promised");
+                }
+                Verdict::Wrong(_) if limited => {
+                    let last = person.state.tally.places[0].wrong.last().copied();
+                    prop_assert_eq!(last, Some(Time::from_unix(now)), "a guess was free");
+                }
+                Verdict::Wrong(_) => prop_assert_eq!(floor, old_floor),
+                Verdict::Empty => prop_assert!(false, "nothing was empty"),
+            }
+        }
+    }
+
+    #[test]
+    fn any_state_and_time_are_judged_without_a_fault(
+        floor in any::<Option<u64>>(),
+        drift in any::<i16>(),
+        since in any::<i64>(),
+        now in any::<i64>(),
+        text in "\\PC{0,20}|[0-9 -]{0,12}",
+    ) {
+        let mut person = Person::limited();
+        let since = Time::from_unix(since);
+        person.state.devices[0] = DeviceState {
+            floor: floor.map(Step),
+            drift,
+            lean: Some(Lean { side: totp_core::record::state::Side::Ahead, since }),
+            ..DeviceState::new(DeviceId(1), None)
+        };
+        let answer = Answer::new(text.into_bytes().into());
+        let attempt = Attempt { answer: &answer, address: &home(), now: Time::from_unix(now) };
+        let limits = Limits { interval: Span::from_seconds(u32::MAX), ..Limits::default() };
+        let _ = judge(&person.enrollment, person.state, &attempt, &Verify::default(), &limits);
+    }
+}

@@ -1,0 +1,220 @@
+//! totpctl as a script or an administrator meets it: arguments and input in, words and exit status out.
+//!
+//! The cases are transcripts in tests/cli, one file each. After sentences that start with `#`, a step is a
+//! line of shell (`$`), its input (`<`), what it prints (`>`) and complains about (`!`), and its exit
+//! status (`=`). It runs in a scratch folder where `totpctl` has that folder's configuration; `command
+//! totpctl` has none. Blanks at the ends of lines don't count. `$PWD`, `$HOST` and `$TIME` stand for what
+//! differs from run to run. `UPDATE_CASES=1 cargo test` writes what happened into the files, for a look at
+//! the difference.
+
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use end_to_end::machine::output;
+use end_to_end::product::{self, Scratch};
+use serde_json::Value;
+
+/// What one file says.
+struct Case {
+    about: Vec<String>,
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Default)]
+struct Step {
+    line: String,
+    input: Vec<String>,
+    printed: Vec<String>,
+    complained: Vec<String>,
+    status: i32,
+}
+
+impl Case {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (mut about, mut steps) = (Vec::new(), Vec::<Step>::new());
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            let (kind, rest) = line.split_at_checked(1).ok_or(line)?;
+            let rest = rest.strip_prefix(' ').unwrap_or(rest).to_owned();
+            match (kind, steps.last_mut()) {
+                ("#", None) => about.push(rest),
+                ("$", _) => steps.push(Step {
+                    line: rest,
+                    ..Step::default()
+                }),
+                ("<", Some(step)) => step.input.push(rest),
+                (">", Some(step)) => step.printed.push(rest),
+                ("!", Some(step)) => step.complained.push(rest),
+                ("=", Some(step)) => step.status = rest.parse().map_err(|_| line)?,
+                _ => return Err(format!("no part of a case: {line}")),
+            }
+        }
+        match (about.is_empty(), steps.is_empty()) {
+            (false, false) => Ok(Self { about, steps }),
+            _ => Err("a case has a sentence and a step".to_owned()),
+        }
+    }
+
+    /// The same steps with what happens now.
+    fn run(&self, scratch: &Scratch) -> Result<Self, String> {
+        let about = self.about.clone();
+        let steps = self.steps.iter().map(|step| step.run(scratch));
+        let steps = steps.collect::<Result<_, _>>()?;
+        Ok(Self { about, steps })
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.about {
+            writeln!(f, "# {line}")?;
+        }
+        self.steps.iter().try_for_each(|step| write!(f, "\n{step}"))
+    }
+}
+
+impl Step {
+    fn run(&self, scratch: &Scratch) -> Result<Self, String> {
+        let folder = scratch.path("");
+        let totpctl = product::totpctl();
+        let path = totpctl.parent().expect("a folder").display();
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", &format!("{OURS}\n{}", self.line)])
+            .current_dir(&folder)
+            .env_clear()
+            .env("PATH", format!("{path}:/usr/bin:/bin"))
+            .env("LC_ALL", "C.UTF-8");
+        let input: String = self.input.iter().map(|line| format!("{line}\n")).collect();
+        let output = output(shell, input.as_bytes());
+        let text = |bytes| String::from_utf8(bytes).map_err(|_| format!("{}: not text", self.line));
+        let (printed, complained) = (text(output.stdout)?, text(output.stderr)?);
+        let ran = Self {
+            printed: lines(&printed, &folder)?,
+            complained: lines(&complained, &folder)?,
+            status: output.status.code().ok_or("ended by a signal")?,
+            ..self.clone()
+        };
+        if self.line.contains(" --json") {
+            let document = serde_json::from_str::<Value>(&printed);
+            document.map_err(|error| format!("{}: not one document: {error}", self.line))?;
+        }
+        match self.betrayed_by(&ran) {
+            Some(word) => Err(format!("a refusal gives {word} away:\n{ran}")),
+            None => Ok(ran),
+        }
+    }
+
+    /// A word of the input, or of a file that this step writes, that a refusal repeats.
+    fn betrayed_by(&self, ran: &Self) -> Option<String> {
+        let told: Vec<String> = ran.printed.iter().chain(&ran.complained).cloned().collect();
+        let told = told.join("\n").to_ascii_uppercase();
+        let made = self.line.starts_with("printf").then_some(&self.line);
+        let text = self.input.iter().chain(made);
+        let words = text.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric()));
+        words
+            .filter(|word| word.len() >= 8 && !word.bytes().all(|b| b.is_ascii_lowercase()))
+            .filter(|_| ran.status != 0 && !told.contains("ADD THIS KEY"))
+            .find(|word| told.contains(&word.to_ascii_uppercase()))
+            .map(str::to_owned)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "$ {}", self.line)?;
+        for (kind, lines) in [
+            ('<', &self.input),
+            ('>', &self.printed),
+            ('!', &self.complained),
+        ] {
+            for line in lines {
+                writeln!(f, "{}", format!("{kind} {line}").trim_end())?;
+            }
+        }
+        writeln!(f, "= {}", self.status)
+    }
+}
+
+/// What was said, line by line, without what differs from run to run.
+fn lines(said: &str, folder: &Path) -> Result<Vec<String>, String> {
+    if !said.is_empty() && !said.ends_with('\n') {
+        return Err(format!("the last line has no end: {said}"));
+    }
+    let folder = folder.display().to_string();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("a host name");
+    let said = said
+        .replace(folder.trim_end_matches('/'), "$PWD")
+        .replace(&format!("@{}", host.trim()), "@$HOST");
+    let lines = said.lines().map(|line| without_times(line.trim_end()));
+    Ok(lines.collect())
+}
+
+fn without_times(line: &str) -> String {
+    const SHAPE: &[u8] = b"0000-00-00T00:00:00Z";
+    let mut text = line.to_owned();
+    let is_time = |bytes: &[u8]| {
+        let digit = |byte: &u8| if byte.is_ascii_digit() { b'0' } else { *byte };
+        bytes.iter().map(digit).eq(SHAPE.iter().copied())
+    };
+    while let Some(start) = text.as_bytes().windows(SHAPE.len()).position(is_time) {
+        text.replace_range(start..start + SHAPE.len(), "$TIME");
+    }
+    text
+}
+
+fn cases() -> Vec<PathBuf> {
+    let folder = product::workspace().join("tests/cli");
+    let entries = fs::read_dir(folder).expect("the cases");
+    let mut cases: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    cases.sort();
+    assert!(!cases.is_empty(), "no cases");
+    cases
+}
+
+#[test]
+fn every_case_goes_as_written() {
+    let update = std::env::var_os("UPDATE_CASES").is_some();
+    let mut wrong = String::new();
+    for path in cases() {
+        let text = fs::read_to_string(&path).expect("a readable case");
+        let ran = Case::parse(&text).and_then(|case| case.run(&Scratch::new(SETTINGS)));
+        match ran.map(|case| case.to_string()) {
+            Ok(ran) if ran == text => (),
+            Ok(ran) if update => fs::write(&path, ran).expect("a writable case"),
+            Ok(ran) => {
+                let _ = write!(wrong, "\n{}:\n{}", path.display(), difference(&text, &ran));
+            }
+            Err(error) => {
+                let _ = write!(wrong, "\n{}: {error}\n", path.display());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// The lines from the first that differs to the last.
+fn difference(written: &str, ran: &str) -> String {
+    let (written, ran): (Vec<_>, Vec<_>) = (written.lines().collect(), ran.lines().collect());
+    let common = |pairs: &mut dyn Iterator<Item = (&&str, &&str)>| {
+        pairs.take_while(|(one, other)| one == other).count()
+    };
+    let start = common(&mut written.iter().zip(&ran));
+    let longest = written.len().min(ran.len()) - start;
+    let end = common(&mut written.iter().rev().zip(ran.iter().rev())).min(longest);
+    let mut text = String::new();
+    for (sign, lines) in [('-', &written), ('+', &ran)] {
+        for line in &lines[start..lines.len() - end] {
+            let _ = writeln!(text, "{sign}{line}");
+        }
+    }
+    text
+}
+
+const SETTINGS: &str = "issuer = \"Example\"\n";
+
+/// The shell's own `totpctl`.
+const OURS: &str = r#"totpctl() { command totpctl --config "$PWD/pam_totp.toml" "$@"; }"#;
