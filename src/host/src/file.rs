@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, RenameFlags, fcntl, openat, renameat2};
+use nix::libc;
 use nix::sys::stat::{Mode, fstatat, mkdirat};
+use nix::sys::statfs::fstatfs;
 use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 use totp_core::doors::Entropy;
 use zeroize::Zeroizing;
@@ -126,6 +128,38 @@ impl Folder {
         })
     }
 
+    /// Refuses a folder of another machine's or of a program's: locks and syncs are not what they are on a
+    /// disk of one's own there.
+    ///
+    /// # Errors
+    /// [`Fault::Network`].
+    pub fn refuse_network(self) -> Result<Self, FileError> {
+        // linux/magic.h: NFS, SMB, CIFS, SMB2, FUSE, 9P, AFS, Ceph.
+        const NETWORK: [u32; 8] = [
+            0x6969,
+            0x517B,
+            0xFF53_4D42,
+            0xFE53_4D42,
+            0x6573_5546,
+            0x0102_1997,
+            0x5346_414F,
+            0x00C3_6400,
+        ];
+        let status = fstatfs(&self.file).map_err(|errno| {
+            self.error(Fault::Io {
+                doing: "look at",
+                errno,
+            })
+        })?;
+        // The numbers have 32 bits; the type that holds them is as wide as the processor's words.
+        let kind = (status.filesystem_type().0 as u64 & 0xFFFF_FFFF) as u32;
+        if NETWORK.contains(&kind) {
+            Err(self.error(Fault::Network))
+        } else {
+            Ok(self)
+        }
+    }
+
     /// Where a file of this folder is.
     #[must_use]
     pub fn path_of(&self, name: &str) -> PathBuf {
@@ -190,7 +224,8 @@ impl Folder {
         self.put(name, bytes, RenameFlags::empty(), Sync::Now)
     }
 
-    /// Makes a file of mode 0600 where none of that name is; where one is, leaves it alone.
+    /// Makes a file of mode 0600 where none of that name is; where one is, leaves it alone. It is meant to
+    /// be overwritten in place.
     ///
     /// # Errors
     /// [`FileError`].
@@ -215,7 +250,7 @@ impl Folder {
             .iter()
             .fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
         let beside = format!("{TEMPORARY}{suffix:016x}");
-        let written = self.write_new(&beside, bytes, sync).and_then(|()| {
+        let written = self.write_new(&beside, bytes, how, sync).and_then(|()| {
             renameat2(&self.file, beside.as_str(), &self.file, name, how).map_err(|errno| {
                 Fault::Io {
                     doing: "put",
@@ -233,7 +268,13 @@ impl Folder {
         }
     }
 
-    fn write_new(&self, name: &str, bytes: &[u8], sync: Sync) -> Result<(), Fault> {
+    fn write_new(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        how: RenameFlags,
+        sync: Sync,
+    ) -> Result<(), Fault> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let file = openat(&self.file, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .and_then(clear_of_standard_streams)
@@ -242,6 +283,9 @@ impl Folder {
                 errno,
             })?;
         let mut file = File::from(file);
+        if how.contains(RenameFlags::RENAME_NOREPLACE) {
+            overwrite_in_place(&file);
+        }
         file.write_all(bytes).map_err(|e| Fault::io("write", &e))?;
         match sync {
             Sync::Now => file.sync_all().map_err(|e| Fault::io("write", &e)),
@@ -386,6 +430,22 @@ fn is_temporary(name: &OsStr) -> bool {
         .is_some_and(|name| name.starts_with(TEMPORARY))
 }
 
+/// Tells a file system that copies on write (btrfs) not to: a copy needs space, and a full disk would then
+/// stop logins. Others don't know the flag, and need not.
+fn overwrite_in_place(file: &File) {
+    let mut flags: libc::c_int = 0;
+    // SAFETY: FS_IOC_GETFLAGS writes an int to where `flags` is; the descriptor is open for the call.
+    let known = unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut flags) };
+    if known == 0 {
+        flags |= FS_NOCOW_FL;
+        // SAFETY: FS_IOC_SETFLAGS reads an int from where `flags` is; the descriptor is open for the call.
+        unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags) };
+    }
+}
+
+/// linux/fs.h
+const FS_NOCOW_FL: libc::c_int = 0x0080_0000;
+
 /// Whoever starts us may have closed 0, 1 or 2: a file of ours there would receive what others print.
 fn clear_of_standard_streams(descriptor: OwnedFd) -> Result<OwnedFd, Errno> {
     if descriptor.as_raw_fd() > 2 {
@@ -462,6 +522,8 @@ pub enum Fault {
         /// What they should.
         wanted: u32,
     },
+    /// It is on another machine, or made up by a program.
+    Network,
     /// A link, FIFO, device, socket or folder.
     NotRegular,
     /// It belongs to somebody else.
@@ -510,6 +572,10 @@ impl fmt::Display for FileError {
                 f,
                 "{path} has mode {:04o}, which gives others too much: chmod {wanted:04o} {path}",
                 mode & 0o7777
+            ),
+            Fault::Network => write!(
+                f,
+                "{path} is on a network or FUSE file system: set state_dir to a folder on a local disk"
             ),
             Fault::NotRegular => write!(f, "{path} is not a regular file: remove it"),
             Fault::Owner { uid } => {

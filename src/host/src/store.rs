@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::fs::File;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use totp_core::address::Address;
 use totp_core::answer::Answer;
@@ -98,7 +98,7 @@ impl<'a> FileStore<'a> {
         used: Option<Step>,
     ) -> Result<(), StoreError> {
         let secrets = Folder::open_or_make(&self.config.secret_dir)?;
-        let states = Folder::open_or_make(&self.config.state_dir)?;
+        let states = Folder::open_or_make(&self.config.state_dir)?.refuse_network()?;
         decoy::make_all(&states, self.system.now())?;
         let name = state_name(&account.name)?;
         if self.enrollment(account)?.is_none() {
@@ -264,11 +264,13 @@ impl<'a> FileStore<'a> {
     }
 
     fn secrets(&self) -> Result<&Folder, FileError> {
-        opened(&self.secrets, &self.config.secret_dir)
+        opened(&self.secrets, || Folder::open(&self.config.secret_dir))
     }
 
     fn states(&self) -> Result<&Folder, FileError> {
-        opened(&self.states, &self.config.state_dir)
+        opened(&self.states, || {
+            Folder::open(&self.config.state_dir)?.refuse_network()
+        })
     }
 
     fn standing_of(&self, state: &State, address: &Address) -> Standing {
@@ -377,11 +379,14 @@ impl StateFile<Locked> {
 }
 
 /// A folder, opened when it is first needed.
-fn opened<'a>(folder: &'a OnceCell<Folder>, path: &Path) -> Result<&'a Folder, FileError> {
+fn opened(
+    folder: &OnceCell<Folder>,
+    open: impl FnOnce() -> Result<Folder, FileError>,
+) -> Result<&Folder, FileError> {
     if let Some(folder) = folder.get() {
         return Ok(folder);
     }
-    let opened = Folder::open(path)?;
+    let opened = open()?;
     Ok(folder.get_or_init(|| opened))
 }
 
