@@ -45,7 +45,7 @@ pub fn not_confirmed(left: u8) -> String {
     match left {
         0 => "That code doesn't fit either. Nothing was enrolled.".to_owned(),
         _ => format!(
-            "That code doesn't fit. Check the key in your app and the clocks of both machines. ({})",
+            "That code doesn't fit: check the key and the clocks. ({})",
             attempts_left(left)
         ),
     }

@@ -244,3 +244,122 @@ impl fmt::Display for LockError {
 }
 
 impl std::error::Error for LockError {}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::fs::MetadataExt;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+    use crate::file::Sync;
+
+    /// A folder with a slot file of the name "alice".
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        folder
+            .create("alice", &slot::new_file(b"").unwrap(), Sync::Later)
+            .unwrap();
+        (place, folder)
+    }
+
+    fn open(folder: &Folder) -> CheckedFile {
+        folder.open_file("alice", Others::None, true).unwrap()
+    }
+
+    /// Another process that holds the lock as we do, then does `next`.
+    fn holder(folder: &Folder, next: &str) -> Child {
+        let program = format!(
+            "use Fcntl qw(:flock F_SETLK F_WRLCK); $| = 1; open F, '+<', $ARGV[0] or die; \
+             flock F, LOCK_EX or die; my $lock = pack('s s x4 q q l x4', F_WRLCK, 0, 0, 0, 0); fcntl F, F_SETLK, $lock or die; \
+             print \"held\\n\"; {next}"
+        );
+        let mut child = Command::new("perl")
+            .args(["-e", &program])
+            .arg(folder.path_of("alice"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "held\n");
+        child
+    }
+
+    #[test]
+    fn a_stopped_holder_is_killed_by_root_once_it_has_not_moved_for_five_seconds() {
+        if !Uid::effective().is_root() {
+            eprintln!("not run: only root kills");
+            return;
+        }
+        let (_place, folder) = folder();
+        let mut stopped = holder(&folder, "kill STOP => $$;");
+        let began = Instant::now();
+        let lock = Locked::lock(&folder, "alice", open(&folder)).unwrap();
+        let waited = began.elapsed();
+        assert_eq!(lock.killed, i32::try_from(stopped.id()).ok());
+        assert!(
+            waited >= PATIENCE && waited < PATIENCE + Duration::from_secs(1),
+            "{waited:?}"
+        );
+        assert!(!stopped.wait().unwrap().success());
+    }
+
+    #[test]
+    fn a_holder_that_ends_is_waited_for_and_left_alone() {
+        let (_place, folder) = folder();
+        let mut busy = holder(&folder, "my $line = <STDIN>; exit 7;");
+        let waiter = std::thread::scope(|threads| {
+            let waiter = threads.spawn(|| {
+                Locked::lock(&folder, "alice", open(&folder))
+                    .unwrap()
+                    .killed
+            });
+            drop(busy.stdin.take());
+            waiter.join().unwrap()
+        });
+        assert_eq!(waiter, None);
+        assert_eq!(busy.wait().unwrap().code(), Some(7));
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_meanwhile_is_left_for_the_new_one() {
+        let (_place, folder) = folder();
+        let old = open(&folder);
+        folder
+            .replace("alice", &slot::new_file(b"new").unwrap())
+            .unwrap();
+        let named = std::fs::metadata(folder.path_of("alice")).unwrap().ino();
+        assert_ne!(old.metadata().unwrap().ino(), named);
+        let lock = Locked::lock(&folder, "alice", old).unwrap();
+        assert_eq!(lock.metadata().unwrap().ino(), named);
+        assert_eq!(slot::read(&lock).unwrap().body, b"new");
+    }
+
+    #[test]
+    fn the_lock_names_its_holder_and_ends_when_it_is_dropped() {
+        let (_place, folder) = folder();
+        let lock = Locked::lock(&folder, "alice", open(&folder)).unwrap();
+        let flock = Command::new("flock")
+            .arg("-n")
+            .arg(folder.path_of("alice"))
+            .arg("true")
+            .status();
+        assert_eq!(
+            flock.unwrap().code(),
+            Some(1),
+            "somebody else got the lock too"
+        );
+        drop(lock);
+        let flock = Command::new("flock")
+            .arg("-n")
+            .arg(folder.path_of("alice"))
+            .arg("true")
+            .status();
+        assert!(flock.unwrap().success());
+    }
+}
