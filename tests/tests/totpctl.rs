@@ -12,8 +12,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use end_to_end::enrolled::Enrolled;
+use end_to_end::libpam::Code;
 use end_to_end::machine::output;
-use end_to_end::product::{self, Scratch};
+use end_to_end::phone::Phone;
+use end_to_end::product::{self, ACCOUNT, HOME, Scratch};
 use serde_json::Value;
 
 /// What one file says.
@@ -77,17 +80,8 @@ impl fmt::Display for Case {
 impl Step {
     fn run(&self, scratch: &Scratch) -> Result<Self, String> {
         let folder = scratch.path("");
-        let totpctl = product::totpctl();
-        let path = totpctl.parent().expect("a folder").display();
-        let mut shell = Command::new("/bin/sh");
-        shell
-            .args(["-c", &format!("{OURS}\n{}", self.line)])
-            .current_dir(&folder)
-            .env_clear()
-            .env("PATH", format!("{path}:/usr/bin:/bin"))
-            .env("LC_ALL", "C.UTF-8");
         let input: String = self.input.iter().map(|line| format!("{line}\n")).collect();
-        let output = output(shell, input.as_bytes());
+        let output = output(shell(scratch, &self.line), input.as_bytes());
         let text = |bytes| String::from_utf8(bytes).map_err(|_| format!("{}: not text", self.line));
         let (printed, complained) = (text(output.stdout)?, text(output.stderr)?);
         let ran = Self {
@@ -135,6 +129,20 @@ impl fmt::Display for Step {
         }
         writeln!(f, "= {}", self.status)
     }
+}
+
+/// Runs a line in the scratch folder.
+fn shell(scratch: &Scratch, line: &str) -> Command {
+    let totpctl = product::totpctl();
+    let path = totpctl.parent().expect("a folder").display();
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", &format!("{OURS}\n{line}")])
+        .current_dir(scratch.path(""))
+        .env_clear()
+        .env("PATH", format!("{path}:/usr/bin:/bin"))
+        .env("LC_ALL", "C.UTF-8");
+    shell
 }
 
 /// What was said, line by line, without what differs from run to run.
@@ -194,6 +202,73 @@ fn every_case_goes_as_written() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// What `totpctl status` says of the one account.
+fn status(scratch: &Scratch) -> Vec<String> {
+    let output = scratch.totpctl(&["status", ACCOUNT], "");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8(output.stdout).expect("text");
+    lines(&said, &scratch.path("")).expect("whole lines")
+}
+
+#[test]
+fn status_tells_of_wrong_answers_and_locks_until_they_are_forgotten() {
+    const UNUSED: &str = "  phone: 6 digits, 30 s, SHA1, never used, drift +0 steps";
+    let scratch = Scratch::new("");
+    let phone = Phone::new(Phone::SECRET);
+    scratch.enroll(ACCOUNT, &phone);
+    let mut owner = Enrolled::with(phone);
+    let enrolled = format!("{ACCOUNT}: enrolled");
+    let advice = format!("  to let every address in again: totpctl unlock {ACCOUNT}");
+    for told in [
+        "2 attempts left",
+        "1 attempts left",
+        "refused until $TIME, 10 minutes from now",
+    ] {
+        let login = scratch.login(ACCOUNT, owner.wrong_code().as_str());
+        assert_eq!(login.code, Code::AUTH_ERR);
+        let place = format!("  {HOME}: {told}");
+        assert_eq!(status(&scratch), [&enrolled, UNUSED, &place, &advice]);
+    }
+    let address = scratch.status(ACCOUNT)["users"][0]["addresses"][0].clone();
+    assert_eq!(
+        (&address["address"], &address["locked"]),
+        (&HOME.into(), &true.into())
+    );
+    let code = owner.code();
+    assert_eq!(scratch.login(ACCOUNT, code.as_str()).code, Code::AUTH_ERR);
+
+    let unlock = scratch.totpctl(&["unlock", ACCOUNT], "");
+    assert_eq!(unlock.status.code(), Some(0), "{unlock:?}");
+    assert_eq!(status(&scratch), [&enrolled, UNUSED]);
+    assert_eq!(scratch.login(ACCOUNT, code.as_str()).code, Code::SUCCESS);
+    let used = UNUSED.replace("never used", "last used $TIME");
+    assert_eq!(status(&scratch), [enrolled, used]);
+}
+
+#[test]
+fn an_output_that_takes_nothing_is_no_crash() {
+    let mut crashed = String::new();
+    for line in [
+        "totpctl status >/dev/full",
+        "totpctl status --json >/dev/full",
+        "totpctl --help >/dev/full",
+        "totpctl status nosuchuser 2>/dev/full",
+        "totpctl unlock daemon >/dev/full",
+        // A reader that has gone before anything is written.
+        "mkfifo gone; : <gone & exec 3>gone; wait; totpctl status >&3",
+    ] {
+        let scratch = Scratch::new("");
+        scratch.enroll(ACCOUNT, &Phone::new(Phone::SECRET));
+        let output = output(shell(&scratch, line), b"");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let status = output.status.code();
+        if !matches!(status, Some(0..=3)) || said.contains("panicked") {
+            let _ = writeln!(crashed, "{line}: {status:?}: {said}");
+        }
+    }
+    assert!(crashed.is_empty(), "{crashed}");
 }
 
 /// The lines from the first that differs to the last.

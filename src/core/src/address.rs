@@ -61,14 +61,24 @@ impl Address {
             if let Some(remote) = rhost.parse().ok().or_else(connected) {
                 return Self::remote(remote);
             }
-            // `Defaults pam_rhost` makes sudo give this host's own name.
-            return origin.caller().map_or(Self::Unreadable, Self::Uid);
+            // `Defaults pam_rhost` makes sudo give this host's own name. PAM_RUSER is no help here: of a
+            // remote host it is whatever that host says.
+            return match origin.real_uid {
+                0 => Self::Unreadable,
+                uid => Self::Uid(uid),
+            };
         }
         if let Some(uid) = origin.caller() {
             return Self::Uid(uid);
         }
         let console = origin.tty.and_then(TtyName::console);
         console.map_or(Self::Local, Self::Tty)
+    }
+
+    /// Whether only somebody who already is on this machine, or at it, has this address.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Uid(_) | Self::Tty(_) | Self::Local)
     }
 
     fn remote(Remote(address): Remote) -> Self {

@@ -239,6 +239,18 @@ mod tests {
             ("issuer = \"a\\u001bb\"", 1, "printable"),
             ("limits = 3", 1, "expected a table"),
             ("verify = []", 1, "expected a table"),
+            ("limits = { deny = 1 }", 1, "written [name]"),
+            ("[[limits]]\ndeny = 1", 1, "expected one table"),
+            ("[limits.deny]\nx = 1", 1, "expected a value, found a table"),
+            (
+                "[limits]\ndeny.max = 1",
+                2,
+                "expected a value, found a table",
+            ),
+            ("[[verify]]\nwindow = 0", 1, "expected one table"),
+            ("[secret_dir]", 1, "expected a value, found a table"),
+            ("[secret_dir.a]", 1, "expected a value, found a table"),
+            ("[limits.a.b]", 1, "unknown key"),
             ("x", 1, ""),
             ("secret_dir = '/a'\n=", 2, ""),
         ] {

@@ -31,7 +31,23 @@ impl fmt::Display for DeviceId {
     }
 }
 
+impl Device {
+    /// What people are compared with who are not enrolled. The state that goes with it accepts nothing.
+    #[must_use]
+    pub fn decoy() -> Self {
+        Self {
+            id: DeviceId::DECOY,
+            name: DeviceName("decoy".to_owned()),
+            totp: Totp::default(),
+            secret: Secret::decoy(),
+            enrolled: Time::from_unix(0),
+        }
+    }
+}
+
 impl DeviceId {
+    /// The id of [`Device::decoy`].
+    pub const DECOY: Self = Self(0);
     /// What is expected where an id is read.
     pub const EXPECTED: &str = "expected an id of 16 hexadecimal digits in lower case";
 

@@ -248,13 +248,21 @@ impl ErrorSink for FirstError {
     }
 }
 
+/// What a key is asked for as.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Kind {
+    Table,
+    Tables,
+    Value,
+}
+
 /// A table of a document, whose keys are asked for one by one.
 pub(crate) struct Section<'d> {
     document: &'d Document<'d>,
     path: Vec<&'d str>,
     /// `None` where the table is not in the document, which means that none of its keys is set.
     table: Option<&'d Table<'d>>,
-    asked: Vec<&'static str>,
+    asked: Vec<(&'static str, Kind)>,
 }
 
 impl<'d> Section<'d> {
@@ -265,7 +273,7 @@ impl<'d> Section<'d> {
         expected: &'static str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, Mistake> {
-        let Some(entry) = self.ask(key) else {
+        let Some(entry) = self.ask(key, Kind::Value) else {
             return Ok(None);
         };
         let value = match &entry.value {
@@ -285,7 +293,7 @@ impl<'d> Section<'d> {
         bounds: &RangeInclusive<i64>,
         expected: &'static str,
     ) -> Result<Option<i64>, Mistake> {
-        let Some(entry) = self.ask(key) else {
+        let Some(entry) = self.ask(key, Kind::Value) else {
             return Ok(None);
         };
         match entry.value {
@@ -296,7 +304,7 @@ impl<'d> Section<'d> {
 
     /// The table of `key`.
     pub(crate) fn section(&mut self, key: &'static str) -> Result<Section<'d>, Mistake> {
-        self.refuse_entry(key, "expected a table")?;
+        self.refuse_entry(key, Kind::Table, "expected a table, written [name]")?;
         let path = self.below(key);
         let table = self.tables_at(&path).find(|table| !table.is_element);
         Ok(Section {
@@ -309,7 +317,11 @@ impl<'d> Section<'d> {
 
     /// The tables of `key`, an array of tables; none where the key is not set.
     pub(crate) fn sections(&mut self, key: &'static str) -> Result<Vec<Section<'d>>, Mistake> {
-        self.refuse_entry(key, "expected an array of tables")?;
+        self.refuse_entry(
+            key,
+            Kind::Tables,
+            "expected an array of tables, written [[name]]",
+        )?;
         let path = self.below(key);
         let elements = self.tables_at(&path).filter(|table| table.is_element);
         let document = self.document;
@@ -322,24 +334,41 @@ impl<'d> Section<'d> {
         Ok(sections.collect())
     }
 
-    /// Refuses the first key that nobody asked for.
+    /// Refuses the first key that nobody asked for, or that was asked for as something else.
     pub(crate) fn finish(self) -> Result<(), Mistake> {
+        let asked = |key: &str| {
+            let asked = self.asked.iter().find(|(asked, _)| *asked == key);
+            asked.map(|(_, kind)| *kind)
+        };
         let entries = self.table.into_iter().flat_map(|table| &table.entries);
-        let entries = entries.map(|entry| (entry.key_at, entry.key.as_ref()));
-        let below = self.document.tables.iter().filter_map(|table| {
+        let unknown = entries
+            .filter(|entry| asked(&entry.key).is_none())
+            .map(|entry| (entry.key_at, entry.key.as_ref()));
+        let misplaced = self.document.tables.iter().filter_map(|table| {
             let key = table.path.get(self.path.len())?;
             let is_ours = table.path.iter().zip(&self.path).all(|(a, b)| a == b);
-            is_ours.then_some((table.at, key.as_ref()))
-        });
-        let keys = entries.chain(below);
-        let unknown = keys.filter(|(_, key)| !self.asked.contains(key)).min();
-        unknown.map_or(Ok(()), |(at, key)| {
-            let reason = Reason::Unknown {
-                key: key.to_owned(),
-                known: self.asked,
+            // What lies deeper is for the section of that key to refuse.
+            let is_child = table.path.len() == self.path.len().saturating_add(1);
+            let is_wrong = match asked(key) {
+                None | Some(Kind::Value) => true,
+                Some(Kind::Table) => is_child && table.is_element,
+                Some(Kind::Tables) => is_child && !table.is_element,
             };
-            Err(Mistake::new(self.document.text, at, reason))
-        })
+            (is_ours && is_wrong).then_some((table.at, key.as_ref()))
+        });
+        let Some((at, key)) = unknown.chain(misplaced).min() else {
+            return Ok(());
+        };
+        let reason = match asked(key) {
+            Some(Kind::Table) => Reason::Expected("expected one table, written [name]"),
+            Some(Kind::Tables) => Reason::Expected("expected an array of tables, written [[name]]"),
+            Some(Kind::Value) => Reason::Expected("expected a value, found a table"),
+            None => Reason::Unknown {
+                key: key.to_owned(),
+                known: self.asked.iter().map(|(key, _)| *key).collect(),
+            },
+        };
+        Err(Mistake::new(self.document.text, at, reason))
     }
 
     /// A mistake of this table as a whole: a key that has to be there is not.
@@ -348,13 +377,18 @@ impl<'d> Section<'d> {
         Mistake::new(self.document.text, at, Reason::Missing(key))
     }
 
-    fn ask(&mut self, key: &'static str) -> Option<&'d Entry<'d>> {
-        self.asked.push(key);
+    fn ask(&mut self, key: &'static str, kind: Kind) -> Option<&'d Entry<'d>> {
+        self.asked.push((key, kind));
         self.table?.entries.iter().find(|entry| entry.key == key)
     }
 
-    fn refuse_entry(&mut self, key: &'static str, expected: &'static str) -> Result<(), Mistake> {
-        self.ask(key)
+    fn refuse_entry(
+        &mut self,
+        key: &'static str,
+        kind: Kind,
+        expected: &'static str,
+    ) -> Result<(), Mistake> {
+        self.ask(key, kind)
             .map_or(Ok(()), |entry| Err(self.unexpected(entry, expected)))
     }
 

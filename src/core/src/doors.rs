@@ -36,7 +36,7 @@ pub enum Echo {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NoAnswer;
 
-/// What is kept of people, as a login needs it. Neither method hands out a secret, so that a service of
+/// What is kept of people, as a login needs it. No method hands out a secret, so that a service of
 /// root's own can stand behind it for callers that are not root.
 pub trait Store {
     /// Why data can't be had: the fact, then the next step. Never a secret.

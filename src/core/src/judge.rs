@@ -67,8 +67,9 @@ pub struct Wrong {
     pub reason: WrongReason,
     /// Where the address stands now.
     pub standing: Standing,
-    /// A device whose floor lies beyond the reach of the clock, told once.
-    pub out_of_reach: Option<DeviceName>,
+    /// A device whose codes are all used up for over an hour, and until when: the clock went back. Told
+    /// once.
+    pub out_of_reach: Option<(DeviceName, Time)>,
 }
 
 /// Why an answer was not accepted.
@@ -109,10 +110,10 @@ pub fn judge(
         Typed::Code(code) => Some(code),
         Typed::Other => None,
     };
+    let uncharged = state.tally.clone();
     state.tally.charge(address, limits, now);
 
     let mut accepted = Vec::new();
-    let mut out_of_reach = None;
     let mut reason = match code {
         None => WrongReason::Malformed,
         Some(_) => WrongReason::NoDevice,
@@ -125,13 +126,12 @@ pub fn judge(
             Fit::None if reason == WrongReason::NoDevice => reason = WrongReason::Mismatch,
             Fit::None => {}
         }
-        if is_newly_out_of_reach(device, memory, now, verify) {
-            out_of_reach = Some(device.name.clone());
-        }
     }
 
     if accepted.is_empty() {
         let standing = state.tally.standing(address, limits, now);
+        let out_of_reach = known_devices(enrollment, &mut state)
+            .find_map(|(device, memory)| newly_out_of_reach(device, memory, now, verify));
         (
             Verdict::Wrong(Wrong {
                 reason,
@@ -141,6 +141,7 @@ pub fn judge(
             state,
         )
     } else {
+        state.tally = uncharged;
         state.tally.clear(address);
         (Verdict::Accepted(Accepted { devices: accepted }), state)
     }
@@ -221,22 +222,30 @@ fn learn_drift(memory: &mut DeviceState, step: Step, centre: Step, now: Time, ve
     memory.lean = Some(Lean { side, since });
     if now.since(since) > LONG_ENOUGH {
         let drift = memory.drift.saturating_add(towards);
-        if drift.unsigned_abs() <= u16::from(verify.max_drift.get()) {
+        // A limit that was lowered does not keep a device from coming back.
+        let limit = u16::from(verify.max_drift.get()).max(memory.drift.unsigned_abs());
+        if drift.unsigned_abs() <= limit {
             memory.drift = drift;
         }
         memory.lean = None;
     }
 }
 
-/// Whether the log should now say that no code of this device can be accepted until time has caught up.
-fn is_newly_out_of_reach(
+/// The device and the end of the wait, where no code of it can be accepted for over an hour and nobody was
+/// told.
+fn newly_out_of_reach(
     device: &Device,
     memory: &mut DeviceState,
     now: Time,
     verify: &Verify,
-) -> bool {
+) -> Option<(DeviceName, Time)> {
+    const TOLERABLE: Span = Span::from_minutes(60);
+    let floor = memory.floor.filter(|_| !memory.floor_reported)?;
+    let period = Span::from_seconds(u32::from(device.totp.period.get()));
     let reach = device_step(device, memory, now).moved(i32::from(verify.window.get()));
-    let is_news = memory.is_used(reach) && memory.floor != Some(reach) && !memory.floor_reported;
-    memory.floor_reported |= is_news;
-    is_news
+    let steps = floor.offset_from(reach).saturating_add(1);
+    let seconds = steps.saturating_mul(i64::from(period.seconds()));
+    memory.floor_reported = seconds > i64::from(TOLERABLE.seconds());
+    let until = Time::from_unix(now.unix().saturating_add(seconds));
+    memory.floor_reported.then(|| (device.name.clone(), until))
 }

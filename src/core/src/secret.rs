@@ -3,6 +3,7 @@
 use std::fmt;
 
 use base32::Alphabet;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// A device's key, 10 to 128 bytes. Wiped on drop; has no `Debug` and no `Display`.
@@ -31,6 +32,17 @@ impl Secret {
             Self::MIN_BYTES..=Self::MAX_BYTES => Ok(Self(bytes)),
             _ => Err(SecretError::TooLong),
         }
+    }
+
+    /// A key of no one's.
+    pub(crate) fn decoy() -> Self {
+        Self(Zeroizing::new(vec![0; Self::NEW_BYTES]))
+    }
+
+    /// Whether two keys are the same, compared in constant time.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
     }
 
     /// Reads base32 (RFC 4648 section 6) as people copy it: any case, with blanks, dashes and padding.

@@ -69,6 +69,22 @@ impl Place {
         }
     }
 
+    fn is_counting(&self, limits: &Limits, now: Time) -> bool {
+        self.is_locked(limits, now) || !self.counted(limits, now).is_empty()
+    }
+
+    fn is_locked(&self, limits: &Limits, now: Time) -> bool {
+        self.lock_end(limits).is_some_and(|until| now < until)
+    }
+
+    /// Drops what no longer counts; `false` where nothing is left.
+    fn forget_old(&mut self, limits: &Limits, now: Time) -> bool {
+        if !self.is_locked(limits, now) {
+            self.wrong = self.counted(limits, now).to_vec();
+        }
+        !self.wrong.is_empty()
+    }
+
     /// The end of the lock that the last `deny` wrong answers led to, where they lie in one window.
     fn lock_end(&self, limits: &Limits) -> Option<Time> {
         let deny = usize::from(limits.deny.get());
@@ -89,9 +105,10 @@ impl Place {
     }
 }
 
-/// The places that wrong answers of one user came from, at most [`Tally::MAX_PLACES`].
+/// The places that wrong answers of one user came from.
 ///
-/// A full table forgets no place that still counts: further addresses share one place, the crowd's.
+/// A full table forgets no place that still counts: further remote addresses share one place, the
+/// crowd's, and while that counts, all have it that have none of their own.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Tally {
     /// One entry an address.
@@ -99,16 +116,35 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// How many places are told apart.
-    pub const MAX_PLACES: usize = 20;
+    /// Places told apart at most.
+    pub const MAX_PLACES: usize = 96;
+    /// Bytes that all places take at most, by [`Tally::capacity`].
+    pub const MAX_BYTES: usize = 3000;
+    /// Places kept for consoles and local callers, whatever strangers do.
+    const LOCAL_PLACES: usize = 8;
 
     /// Whether an answer from `address` would be judged now.
     #[must_use]
     pub fn standing(&self, address: &Address, limits: &Limits, now: Time) -> Standing {
+        let deny = limits.deny.get();
         let nothing_wrong = Standing::Open {
-            left: (limits.deny.get() != 0).then(|| limits.deny.get()),
+            left: (deny != 0).then_some(deny),
         };
-        let place = self.find(address).and_then(|index| self.places.get(index));
+        let counting = |place: &&Place| place.is_counting(limits, now);
+        let own = self
+            .places
+            .iter()
+            .filter(counting)
+            .find(|place| place.address == *address);
+        let shared = || {
+            let crowd = |place: &&Place| place.address == Address::Crowd;
+            self.places
+                .iter()
+                .filter(counting)
+                .find(crowd)
+                .filter(|_| !address.is_local())
+        };
+        let place = own.or_else(shared);
         place.map_or(nothing_wrong, |place| place.standing(limits, now))
     }
 
@@ -117,25 +153,34 @@ impl Tally {
         if limits.deny.get() == 0 {
             return;
         }
-        for place in &mut self.places {
-            place.wrong = if place.lock_end(limits).is_some_and(|until| now < until) {
-                std::mem::take(&mut place.wrong)
-            } else {
-                place.counted(limits, now).to_vec()
-            };
-        }
-        self.places.retain(|place| !place.wrong.is_empty());
-        let index = self.find(address).unwrap_or_else(|| {
-            let address = match self.places.len() {
-                ..LAST_PLACE => address.clone(),
-                _ => Address::Crowd,
-            };
-            self.places.push(Place {
-                address,
-                wrong: Vec::new(),
+        self.places
+            .retain_mut(|place| place.forget_old(limits, now));
+        let is_of = |address: &Address| {
+            let address = address.clone();
+            move |place: &Place| place.address == address
+        };
+        let own = self.places.iter().position(is_of(address));
+        let crowd = self.places.iter().position(is_of(&Address::Crowd));
+        let index = own
+            .or(crowd.filter(|_| !address.is_local()))
+            .unwrap_or_else(|| {
+                let reserved = if address.is_local() {
+                    0
+                } else {
+                    Self::LOCAL_PLACES
+                };
+                let has_room = self.places.len().saturating_add(reserved) < Self::capacity(limits);
+                let address = if has_room {
+                    address.clone()
+                } else {
+                    Address::Crowd
+                };
+                self.places.push(Place {
+                    address,
+                    wrong: Vec::new(),
+                });
+                self.places.len().saturating_sub(1)
             });
-            self.places.len().saturating_sub(1)
-        });
         if let Some(place) = self.places.get_mut(index) {
             if place.wrong.len() >= Place::MAX_WRONG {
                 place.wrong.remove(0);
@@ -149,23 +194,15 @@ impl Tally {
         self.places.retain(|place| place.address != *address);
     }
 
-    /// The entry of `address`, or of the crowd where there is no room for one of its own.
-    fn find(&self, address: &Address) -> Option<usize> {
-        let position = |address: &Address| {
-            self.places
-                .iter()
-                .position(|place| place.address == *address)
-        };
-        position(address).or_else(|| {
-            (self.places.len() >= LAST_PLACE)
-                .then(|| position(&Address::Crowd))
-                .flatten()
-        })
+    /// How many places fit beside the crowd's, each with as many wrong answers as lead to a lock.
+    fn capacity(limits: &Limits) -> usize {
+        let place = usize::from(limits.deny.get())
+            .saturating_mul(4)
+            .saturating_add(19);
+        let fitting = Self::MAX_BYTES.checked_div(place).unwrap_or(0);
+        fitting.min(Self::MAX_PLACES).saturating_sub(1)
     }
 }
-
-/// The last place of a table is the crowd's.
-const LAST_PLACE: usize = Tally::MAX_PLACES.saturating_sub(1);
 
 #[cfg(test)]
 mod tests {
@@ -277,30 +314,85 @@ mod tests {
         assert_eq!(standing, Standing::Open { left: None });
     }
 
+    /// Answers from one address after the other, `each` times, and how many of them were judged.
+    fn judged(tally: &mut Tally, addresses: std::ops::Range<u8>, each: u8, at: i64) -> usize {
+        let answers = addresses.flat_map(|last| (0..each).map(move |_| address(last)));
+        let mut judged = 0;
+        for from in answers {
+            if let Standing::Open { .. } = tally.standing(&from, &LIMITS, minute(at)) {
+                tally.charge(&from, &LIMITS, minute(at));
+                judged += 1;
+            }
+        }
+        judged
+    }
+
+    fn is_refused(tally: &Tally, address: &Address, at: i64) -> bool {
+        matches!(
+            tally.standing(address, &LIMITS, minute(at)),
+            Standing::Refused { .. }
+        )
+    }
+
     #[test]
     fn a_full_table_frees_no_lock_and_gives_no_free_guess() {
         let mut tally = charged(&[0, 0, 0]);
-        let mut judged_of_the_crowd = 0;
-        for last in 2..=100 {
-            for _ in 0..3 {
-                if matches!(
-                    tally.standing(&address(last), &LIMITS, minute(1)),
-                    Standing::Open { .. }
-                ) {
-                    tally.charge(&address(last), &LIMITS, minute(1));
-                    judged_of_the_crowd += u32::from(last >= 20);
-                }
+        let own_places = Tally::capacity(&LIMITS) - Tally::LOCAL_PLACES - 1;
+        let judged = judged(&mut tally, 2..250, 3, 1);
+        assert_eq!(
+            judged,
+            own_places * 3 + 3,
+            "the crowd has three answers together"
+        );
+        assert!(is_refused(&tally, &address(1), 9));
+        assert_eq!(tally.places.len(), own_places + 2);
+    }
+
+    #[test]
+    fn strangers_that_fill_the_table_lock_no_console_and_no_local_caller_out() {
+        let mut tally = Tally::default();
+        judged(&mut tally, 0..250, 3, 0);
+        assert!(is_refused(&tally, &address(251), 0));
+        let console = crate::address::TtyName::console("tty1").unwrap();
+        for local in [Address::Tty(console), Address::Uid(1000), Address::Local] {
+            for left in [2, 1] {
+                tally.charge(&local, &LIMITS, minute(0));
+                assert_eq!(tally.standing(&local, &LIMITS, minute(0)), open(left));
             }
         }
-        assert_eq!(tally.places.len(), Tally::MAX_PLACES);
-        assert_eq!(judged_of_the_crowd, 3);
-        let standing = tally.standing(&address(1), &LIMITS, minute(1));
-        assert_eq!(standing, Standing::Refused { until: minute(10) });
-        tally.charge(&address(200), &LIMITS, minute(11));
+    }
+
+    #[test]
+    fn while_the_crowd_counts_nobody_gets_a_second_helping() {
+        let mut tally = Tally::default();
+        // These run out first and make room.
+        judged(&mut tally, 0..200, 1, 0);
         assert_eq!(
-            tally.places.len(),
-            1,
-            "places that no longer count make room"
+            judged(&mut tally, 200..250, 3, 10),
+            3,
+            "the crowd's lock has just run out"
         );
+        assert_eq!(
+            judged(&mut tally, 200..250, 3, 16),
+            0,
+            "there is room, and the crowd is locked"
+        );
+        assert_eq!(judged(&mut tally, 200..201, 9, 20), 3);
+    }
+
+    #[test]
+    fn the_fullest_table_fits() {
+        for deny in 1..=32 {
+            let limits = Limits {
+                deny: Deny(deny),
+                ..LIMITS
+            };
+            let place = 19 + 4 * usize::from(deny);
+            assert!(
+                (Tally::capacity(&limits) + 1) * place <= Tally::MAX_BYTES,
+                "{deny}"
+            );
+            assert!(Tally::capacity(&limits) > 2 * Tally::LOCAL_PLACES, "{deny}");
+        }
     }
 }

@@ -258,11 +258,11 @@ fn the_floor_never_falls_and_its_being_out_of_reach_is_told_once() {
 }
 
 #[test]
-fn a_code_typed_twice_in_a_row_is_no_floor_out_of_reach() {
+fn a_clock_that_went_back_a_little_is_nothing_to_report() {
     let mut person = Person::new();
     let code = person.code(NOON + 30);
     assert_eq!(person.answer(&code, NOON), Outcome::Accepted);
-    let Verdict::Wrong(wrong) = person.answer_from(&home(), &code, NOON) else {
+    let Verdict::Wrong(wrong) = person.answer_from(&home(), &code, NOON - 600) else {
         panic!("a used code was not refused");
     };
     assert_eq!(wrong.out_of_reach, None);
@@ -333,6 +333,63 @@ fn logins_teach_at_most_so_much_drift() {
         }
         assert_eq!(i64::from(person.phone().drift), 10 * sign);
         assert_eq!(person.login(NOON + 86_400 * 30, 30 * 12 * sign), MISMATCH);
+    }
+}
+
+#[test]
+fn a_drift_beyond_a_lowered_limit_can_only_shrink() {
+    let mut person = Person::new();
+    person.config.verify = Config::parse("[verify]\nmax_drift = 3").unwrap().verify;
+    person.state.devices[0].drift = 8;
+    for (at, ahead, drift) in [
+        (0, 270, 8),
+        (7200, 270, 8),
+        (14400, 210, 8),
+        (21600, 210, 7),
+    ] {
+        assert_eq!(person.login(NOON + at, ahead), Outcome::Accepted, "{at}");
+        assert_eq!(person.phone().drift, drift, "{at}");
+    }
+}
+
+#[test]
+fn a_clock_out_of_reach_is_told_for_each_device_even_after_another_was_accepted() {
+    let mut person = Person::new();
+    person.enroll(device(2, "token", 2));
+    person.enroll(device(3, "tablet", 3));
+    for device in [1, 2] {
+        person.state.devices[device].floor = Some(Step(1 << 40));
+    }
+    assert_eq!(person.login(NOON, 0), Outcome::Accepted);
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        let Verdict::Wrong(wrong) = person.answer_from(&home(), "password", NOON) else {
+            panic!("a word was accepted");
+        };
+        told.extend(wrong.out_of_reach.map(|(device, _)| device.to_string()));
+    }
+    assert_eq!(told, ["token", "tablet"]);
+}
+
+#[test]
+fn right_codes_from_many_new_addresses_are_never_counted_as_wrong() {
+    let mut person = Person::limited();
+    for last in 0..=200 {
+        let stranger = Address::V4([203, 0, 113, last].into());
+        let _ = person.answer_from(&stranger, "000000", NOON);
+    }
+    // The last one of the crowd's three.
+    person
+        .state
+        .tally
+        .places
+        .retain(|place| place.address != Address::Crowd);
+    for login in 0..6 {
+        let place = Address::V4([198, 51, 100, login].into());
+        let now = NOON + i64::from(login) * 30;
+        let code = person.code(now);
+        let verdict = person.answer_from(&place, &code, now);
+        assert!(matches!(verdict, Verdict::Accepted(_)), "{verdict:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use totp_host::config::LoadError;
-use totp_host::store::StoreError;
+use totp_host::error::StoreError;
 
 /// An error as an administrator reads it: the fact, then the next step.
 #[derive(Debug)]

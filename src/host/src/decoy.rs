@@ -6,23 +6,21 @@
 
 use sha2::{Digest, Sha256};
 use totp_core::address::Address;
-use totp_core::device::{Device, DeviceId, DeviceName};
+use totp_core::device::DeviceId;
 use totp_core::doors::Entropy;
-use totp_core::otp::{Step, Totp};
+use totp_core::otp::Step;
+use totp_core::record::State;
 use totp_core::record::state::DeviceState;
-use totp_core::record::{Enrollment, State};
-use totp_core::secret::Secret;
 use totp_core::time::Time;
 
-use crate::file::{Folder, Others, Sync};
+use crate::error::StoreError;
+use crate::file::Others;
+use crate::folder::{Folder, Sync};
 use crate::slot;
-use crate::store::StoreError;
 use crate::system::SystemEntropy;
 
 /// How many files the strangers share.
 const FILES: u64 = 64;
-
-const DEVICE: DeviceId = DeviceId(0);
 
 /// Makes all the files that are missing, so that no login has to.
 pub(crate) fn make_all(folder: &Folder, now: Time) -> Result<(), StoreError> {
@@ -43,29 +41,16 @@ pub(crate) fn seat_of(
     Ok((file_name(number), Address::Masked(address)))
 }
 
-/// One device, so that a stranger's answer costs what others cost.
-pub(crate) fn enrollment() -> Result<Enrollment, StoreError> {
-    let secret = Secret::from_bytes(vec![0; Secret::NEW_BYTES].into());
-    Ok(Enrollment {
-        uid: 0,
-        devices: vec![Device {
-            id: DEVICE,
-            name: DeviceName::parse("decoy").ok_or(StoreError::Ended)?,
-            totp: Totp::default(),
-            secret: secret.map_err(|_| StoreError::Ended)?,
-            enrolled: Time::from_unix(0),
-        }],
-    })
-}
-
 /// Makes a file, where it is missing.
 pub(crate) fn make(folder: &Folder, name: &str, now: Time) -> Result<(), StoreError> {
     // Every step of its device is used up: it is compared like any other and accepts nothing.
-    let mut device = DeviceState::new(DEVICE, Some(Step(u64::MAX)));
+    let mut device = DeviceState::new(DeviceId::DECOY, Some(Step(u64::MAX)));
     device.floor_reported = true;
     let mut state = State::new(now);
     state.devices.push(device);
-    Ok(folder.create(name, &slot::new_file(&state.encode())?, Sync::Later)?)
+    let file = slot::new_file(&state.encode());
+    let file = file.map_err(|error| StoreError::slot(folder.path_of(name), error))?;
+    Ok(folder.create(name, &file, Sync::Later)?)
 }
 
 fn file_name(number: u64) -> String {

@@ -5,7 +5,9 @@
 pub mod account;
 pub mod config;
 mod decoy;
+pub mod error;
 pub mod file;
+pub mod folder;
 pub mod lock;
 pub mod log;
 pub mod process;

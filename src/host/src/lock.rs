@@ -1,10 +1,10 @@
 //! The lock on a person's state: held to read, judge and save, never while anybody types.
 //!
 //! It is a `flock`, which ends with its holder however that ends. It is polled and never queued for, so
-//! that a hundred waiters hold up nobody. Inside it the holder takes an `fcntl` lock, which tells others
-//! its process id. Whoever starts `su` may stop it at any moment, in the lock too: a holder that root
-//! sees hold still for [`PATIENCE`] is killed. Any point is safe to be killed at, by the order of saving
-//! before telling.
+//! that a hundred waiters hold up nobody. Before it, and around it, its holder takes an `fcntl` lock, which
+//! tells others its process id: whoever is in has been named. Whoever starts `su` may stop it at any
+//! moment, in the lock too: a holder that root sees hold still for [`PATIENCE`] is killed. Any point is safe
+//! to be killed at, by the order of saving before telling.
 
 use std::fmt;
 use std::fs::File;
@@ -17,8 +17,10 @@ use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc;
 use nix::unistd::Uid;
 
-use crate::file::{CheckedFile, FileError, Folder, Others};
-use crate::slot;
+use crate::file::{CheckedFile, FileError, Others, clear_of_standard_streams};
+use crate::folder::Folder;
+use crate::process::CriticalSection;
+use crate::slot::{self, Record};
 
 /// How long a holder may hold still.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,12 +30,19 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 
 const POLL: Duration = Duration::from_millis(1);
 
-/// A slot file of one name, locked. Dropping it unlocks.
+/// A slot file of one name, locked, and the critical section that goes with it. Dropping it ends both.
 #[derive(Debug)]
 pub struct Locked {
     file: Flock<CheckedFile>,
-    /// A holder that was killed for holding still.
-    pub killed: Option<libc::pid_t>,
+    _section: CriticalSection,
+}
+
+/// What a wait for a lock has to know and to tell.
+pub struct Waiting<'a> {
+    /// Whether the lock is still of use, seen from the newest record.
+    pub is_wanted: &'a dyn Fn(&Record) -> bool,
+    /// Hears of a holder that was killed for holding still.
+    pub killed: &'a dyn Fn(libc::pid_t),
 }
 
 impl AsRawFd for CheckedFile {
@@ -59,14 +68,19 @@ impl Locked {
     ///
     /// # Errors
     /// [`LockError`].
-    pub fn lock(folder: &Folder, name: &str, mut file: CheckedFile) -> Result<Self, LockError> {
-        let mut wait = Wait::new();
+    pub fn lock(
+        folder: &Folder,
+        name: &str,
+        mut file: CheckedFile,
+        waiting: &Waiting<'_>,
+    ) -> Result<Self, LockError> {
+        let mut wait = Wait {
+            since: Instant::now(),
+            holder: None,
+            waiting,
+        };
         loop {
-            let lock = Self {
-                file: wait.lock(file)?,
-                killed: wait.killed,
-            };
-            announce(&lock).map_err(LockError::Failed)?;
+            let lock = wait.lock(file)?;
             if folder
                 .still_names(name, &lock.file)
                 .map_err(LockError::File)?
@@ -78,21 +92,43 @@ impl Locked {
                 .map_err(LockError::File)?;
         }
     }
+
+    /// One try; gives the file back where somebody else is in.
+    fn try_lock(file: CheckedFile) -> Result<Result<Self, CheckedFile>, LockError> {
+        // First of all: nobody can stop us by a signal from the terminal while we are in.
+        let section = CriticalSection::begin(slot::FILE_BYTES as u64).map_err(LockError::Caller)?;
+        match fcntl(&*file, FcntlArg::F_SETLK(&whole_file(libc::F_WRLCK))) {
+            Ok(_) => {}
+            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(Err(file)),
+            Err(errno) => return Err(LockError::Failed(errno)),
+        }
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => Ok(Ok(Self {
+                file,
+                _section: section,
+            })),
+            // Another thread of this process, or a program that knows nothing of the outer lock.
+            Err((file, Errno::EWOULDBLOCK)) => {
+                release(&file);
+                Ok(Err(file))
+            }
+            Err((_, errno)) => Err(LockError::Failed(errno)),
+        }
+    }
 }
 
-/// Whoever has the inner lock has the outer one: it goes first.
+/// Whoever has the inner lock has the outer one: it ends while the inner one still holds.
 impl Drop for Locked {
     fn drop(&mut self) {
-        let unlock = whole_file(libc::F_UNLCK);
-        let _ = fcntl(&**self.file, FcntlArg::F_SETLK(&unlock));
+        release(&self.file);
     }
 }
 
 /// One wait for a lock.
-struct Wait {
+struct Wait<'a> {
     since: Instant,
     holder: Option<Holder>,
-    killed: Option<libc::pid_t>,
+    waiting: &'a Waiting<'a>,
 }
 
 /// Whoever holds the lock, and since when nothing has been heard of it.
@@ -102,46 +138,43 @@ struct Holder {
     still_since: Instant,
 }
 
-impl Wait {
-    fn new() -> Self {
-        Self {
-            since: Instant::now(),
-            holder: None,
-            killed: None,
-        }
-    }
-
-    fn lock(&mut self, mut file: CheckedFile) -> Result<Flock<CheckedFile>, LockError> {
+impl Wait<'_> {
+    fn lock(&mut self, mut file: CheckedFile) -> Result<Locked, LockError> {
         loop {
-            file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(locked) => return Ok(locked),
-                Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) => file,
-                Err((_, errno)) => return Err(LockError::Failed(errno)),
+            file = match Locked::try_lock(file)? {
+                Ok(lock) => return Ok(lock),
+                Err(file) => file,
             };
             if self.since.elapsed() >= LIMIT {
-                let holder = holder_pid(&file);
-                return Err(LockError::Busy { holder });
+                return Err(LockError::Busy {
+                    holder: holder_pid(&file),
+                });
+            }
+            let newest = slot::read(&file).ok();
+            if newest
+                .as_ref()
+                .is_some_and(|record| !(self.waiting.is_wanted)(record))
+            {
+                return Err(LockError::Unwanted);
             }
             if Uid::effective().is_root() {
-                self.watch(&file);
+                self.watch(&file, newest.map(|record| record.serial));
             }
             std::thread::sleep(POLL);
         }
     }
 
     /// Looks whether the holder moves, and kills it where it has not for [`PATIENCE`].
-    fn watch(&mut self, file: &File) {
-        let Some(pid) =
-            holder_pid(file).filter(|pid| u32::try_from(*pid) != Ok(std::process::id()))
-        else {
+    fn watch(&mut self, file: &File, serial: Option<u64>) {
+        let is_other = |pid: &libc::pid_t| u32::try_from(*pid) != Ok(std::process::id());
+        let Some(pid) = holder_pid(file).filter(is_other) else {
             self.holder = None;
             return;
         };
-        let serial = slot::read(file).ok().map(|record| record.serial);
         match &self.holder {
             Some(holder) if (holder.pid, holder.serial) == (pid, serial) => {
                 if holder.still_since.elapsed() >= PATIENCE && kill(pid, file) {
-                    self.killed = Some(pid);
+                    (self.waiting.killed)(pid);
                     self.holder = None;
                 }
             }
@@ -168,9 +201,9 @@ const fn whole_file(kind: libc::c_int) -> libc::flock {
     }
 }
 
-/// Lets others see which process holds the lock.
-fn announce(file: &File) -> Result<(), Errno> {
-    fcntl(file, FcntlArg::F_SETLK(&whole_file(libc::F_WRLCK))).map(drop)
+/// Ends the outer lock.
+fn release(file: &File) {
+    let _ = fcntl(file, FcntlArg::F_SETLK(&whole_file(libc::F_UNLCK)));
 }
 
 /// The process that holds the lock, where it is one that can be named from here.
@@ -193,6 +226,9 @@ fn kill(pid: libc::pid_t, file: &File) -> bool {
     }
     // SAFETY: the kernel has just given this descriptor to us alone.
     let process = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let Ok(process) = clear_of_standard_streams(process) else {
+        return false;
+    };
     if holder_pid(file) != Some(pid) {
         return false;
     }
@@ -219,10 +255,14 @@ pub enum LockError {
         /// Their process, where it can be named.
         holder: Option<libc::pid_t>,
     },
+    /// The limits of this process leave no room for a save.
+    Caller(Errno),
     /// A call failed.
     Failed(Errno),
     /// The file can't be opened.
     File(FileError),
+    /// It was of no use any more.
+    Unwanted,
 }
 
 impl fmt::Display for LockError {
@@ -234,11 +274,17 @@ impl fmt::Display for LockError {
                     "locked by process {pid} for over 20 seconds: look what it is waiting for"
                 )
             }
-            Self::Busy { holder: None } => {
-                f.write_str("locked for over 20 seconds by an unknown process")
-            }
+            Self::Busy { holder: None } => f.write_str(
+                "locked for over 20 seconds by a process that can't be named: look for it with fuser -v",
+            ),
+            Self::Caller(errno) => write!(
+                f,
+                "can't be saved under the limits of this process, so nothing was judged: {}",
+                errno.desc()
+            ),
             Self::Failed(errno) => write!(f, "cannot be locked: {}", errno.desc()),
             Self::File(error) => error.fmt(f),
+            Self::Unwanted => f.write_str("no longer wanted"),
         }
     }
 }
@@ -252,7 +298,7 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     use super::*;
-    use crate::file::Sync;
+    use crate::folder::Sync;
 
     /// A folder with a slot file of the name "alice".
     fn folder() -> (tempfile::TempDir, Folder) {
@@ -268,12 +314,23 @@ mod tests {
         folder.open_file("alice", Others::None, true).unwrap()
     }
 
-    /// Another process that holds the lock as we do, then does `next`.
-    fn holder(folder: &Folder, next: &str) -> Child {
+    /// Locks, and returns who was killed for it.
+    fn lock(folder: &Folder, file: CheckedFile) -> (Locked, Option<libc::pid_t>) {
+        let dead = std::cell::Cell::new(None);
+        let waiting = Waiting {
+            is_wanted: &|_| true,
+            killed: &|pid| dead.set(Some(pid)),
+        };
+        let lock = Locked::lock(folder, "alice", file, &waiting).unwrap();
+        (lock, dead.get())
+    }
+
+    /// Another process that takes the locks as we do and does `first` between them, then `next`.
+    fn holder(folder: &Folder, first: &str, next: &str) -> Child {
         let program = format!(
             "use Fcntl qw(:flock F_SETLK F_WRLCK); $| = 1; open F, '+<', $ARGV[0] or die; \
-             flock F, LOCK_EX or die; my $lock = pack('s s x4 q q l x4', F_WRLCK, 0, 0, 0, 0); fcntl F, F_SETLK, $lock or die; \
-             print \"held\\n\"; {next}"
+             my $lock = pack('s s x4 q q l x4', F_WRLCK, 0, 0, 0, 0); fcntl F, F_SETLK, $lock or die; \
+             {first} flock F, LOCK_EX or die; print \"held\n\"; {next}"
         );
         let mut child = Command::new("perl")
             .args(["-e", &program])
@@ -296,29 +353,43 @@ mod tests {
             eprintln!("not run: only root kills");
             return;
         }
+        const STOP: &str = "print \"held\\n\"; kill STOP => $$;";
+        // Stopped in the lock, and on the way from the outer to the inner one.
+        for (first, next) in [("", STOP), (STOP, "")] {
+            let (_place, folder) = folder();
+            let mut stopped = holder(&folder, first, next);
+            let began = Instant::now();
+            let (_lock, killed) = lock(&folder, open(&folder));
+            let waited = began.elapsed();
+            assert_eq!(killed, i32::try_from(stopped.id()).ok());
+            assert!(
+                waited >= PATIENCE && waited < PATIENCE + Duration::from_secs(1),
+                "{waited:?}"
+            );
+            assert!(!stopped.wait().unwrap().success());
+        }
+    }
+
+    #[test]
+    fn a_wait_that_is_of_no_use_any_more_ends() {
         let (_place, folder) = folder();
-        let mut stopped = holder(&folder, "kill STOP => $$;");
-        let began = Instant::now();
-        let lock = Locked::lock(&folder, "alice", open(&folder)).unwrap();
-        let waited = began.elapsed();
-        assert_eq!(lock.killed, i32::try_from(stopped.id()).ok());
-        assert!(
-            waited >= PATIENCE && waited < PATIENCE + Duration::from_secs(1),
-            "{waited:?}"
-        );
-        assert!(!stopped.wait().unwrap().success());
+        let mut busy = holder(&folder, "", "my $line = <STDIN>;");
+        let waiting = Waiting {
+            is_wanted: &|_| false,
+            killed: &|_| {},
+        };
+        let ended = Locked::lock(&folder, "alice", open(&folder), &waiting);
+        assert!(matches!(ended, Err(LockError::Unwanted)));
+        drop(busy.stdin.take());
+        assert!(busy.wait().unwrap().success());
     }
 
     #[test]
     fn a_holder_that_ends_is_waited_for_and_left_alone() {
         let (_place, folder) = folder();
-        let mut busy = holder(&folder, "my $line = <STDIN>; exit 7;");
+        let mut busy = holder(&folder, "", "my $line = <STDIN>; exit 7;");
         let waiter = std::thread::scope(|threads| {
-            let waiter = threads.spawn(|| {
-                Locked::lock(&folder, "alice", open(&folder))
-                    .unwrap()
-                    .killed
-            });
+            let waiter = threads.spawn(|| lock(&folder, open(&folder)).1);
             drop(busy.stdin.take());
             waiter.join().unwrap()
         });
@@ -335,7 +406,7 @@ mod tests {
             .unwrap();
         let named = std::fs::metadata(folder.path_of("alice")).unwrap().ino();
         assert_ne!(old.metadata().unwrap().ino(), named);
-        let lock = Locked::lock(&folder, "alice", old).unwrap();
+        let (lock, _) = lock(&folder, old);
         assert_eq!(lock.metadata().unwrap().ino(), named);
         assert_eq!(slot::read(&lock).unwrap().body, b"new");
     }
@@ -343,7 +414,7 @@ mod tests {
     #[test]
     fn the_lock_names_its_holder_and_ends_when_it_is_dropped() {
         let (_place, folder) = folder();
-        let lock = Locked::lock(&folder, "alice", open(&folder)).unwrap();
+        let (lock, _) = lock(&folder, open(&folder));
         let flock = Command::new("flock")
             .arg("-n")
             .arg(folder.path_of("alice"))

@@ -4,6 +4,13 @@ use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
+/// Lets no memory of this process, which may hold secrets, reach a core file.
+pub fn forbid_core_dumps() {
+    // Neither call can fail for a process of ours that does not run under another's rules.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let _ = nix::sys::prctl::set_dumpable(false);
+}
+
 /// A stretch in which no signal that can be blocked interrupts, and no limit of the caller's gets in the
 /// way of a save, as far as this process may raise it. Dropping it puts all back as it was.
 #[derive(Debug)]

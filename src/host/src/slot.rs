@@ -48,6 +48,19 @@ pub const MAX_BODY: usize = SLOT - BODY;
 /// # Errors
 /// [`SlotError`] where neither slot holds a whole record, or one is of a newer version.
 pub fn read(file: &File) -> Result<Record, SlotError> {
+    // Two saves while we read may tear both slots for us: rare once, and no fault of the file's.
+    const TRIES: u8 = 3;
+    let mut found = read_once(file);
+    for _ in 1..TRIES {
+        if !matches!(found, Err(SlotError::Damaged)) {
+            break;
+        }
+        found = read_once(file);
+    }
+    found
+}
+
+fn read_once(file: &File) -> Result<Record, SlotError> {
     // One byte more tells a longer file.
     let mut bytes = [0; FILE_BYTES + 1];
     let length = file.read_at(&mut bytes, 0).map_err(SlotError::reading)?;
@@ -70,9 +83,16 @@ pub fn read(file: &File) -> Result<Record, SlotError> {
 pub fn save(file: &File, current: &Record, body: &[u8]) -> Result<(), SlotError> {
     let serial = current.serial.checked_add(1).ok_or(SlotError::Damaged)?;
     let slot = encode_slot(serial, body)?;
-    file.write_all_at(&slot, slot_offset(serial))
-        .map_err(SlotError::writing)?;
-    file.sync_data().map_err(SlotError::writing)
+    let offset = slot_offset(serial);
+    let saved = file
+        .write_all_at(&slot, offset)
+        .and_then(|()| file.sync_data());
+    saved.map_err(|error| {
+        // Memory may now hold a record that the disk does not. Nobody may build on it: the next save
+        // would overwrite the last one that is on disk.
+        let _ = file.write_all_at(&[0; BODY], offset);
+        SlotError::writing(error)
+    })
 }
 
 /// The bytes of a new slot file whose first record is `body`.

@@ -5,52 +5,46 @@
 //! by which a kill at any point leaves the old or the new: new ids into the state, then the secret file,
 //! then dead ids out of the state.
 
-use std::cell::OnceCell;
-use std::fmt;
 use std::fs::File;
 use std::ops::Deref;
 use std::path::PathBuf;
 
 use totp_core::address::Address;
-use totp_core::answer::Answer;
+use totp_core::answer::{Answer, Typed};
 use totp_core::config::Config;
-use totp_core::device::{Device, DeviceName};
+use totp_core::device::Device;
 use totp_core::doors::{Account, Store, Subject, System};
 use totp_core::event::{Event, Severity};
 use totp_core::judge::{Attempt, Verdict, judge};
 use totp_core::otp::Step;
 use totp_core::record::enrollment::EnrollmentError;
-use totp_core::record::state::{DeviceState, StateError};
+use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, State, account_of, file_name};
 use totp_core::throttle::Standing;
 
 use crate::decoy;
-use crate::file::{CheckedFile, FileError, Folder, Others, Sync};
-use crate::lock::{LockError, Locked};
+use crate::error::{Damage, StoreError};
+use crate::file::{CheckedFile, FileError, Others};
+use crate::folder::{Folder, Sync};
+use crate::lock::{LockError, Locked, Waiting};
 use crate::process::CriticalSection;
-use crate::slot::{self, Record, SlotError};
+use crate::slot::{self, Record};
 
 /// Largest secret file, in bytes.
 const MAX_SECRET_BYTES: usize = 64 * 1024;
 
-/// The records in the folders of a configuration.
+/// The records in the folders of a configuration. The folders are opened anew for each call: between two
+/// of them a person types, and somebody may put others in their place.
 pub struct FileStore<'a> {
     config: &'a Config,
     system: &'a dyn System,
-    secrets: OnceCell<Folder>,
-    states: OnceCell<Folder>,
 }
 
 impl<'a> FileStore<'a> {
     /// The store that `config` describes. Opens nothing yet.
     #[must_use]
     pub fn new(config: &'a Config, system: &'a dyn System) -> Self {
-        Self {
-            config,
-            system,
-            secrets: OnceCell::new(),
-            states: OnceCell::new(),
-        }
+        Self { config, system }
     }
 
     /// The records of an account; `None` where it is not enrolled, or nobody ever was.
@@ -58,15 +52,14 @@ impl<'a> FileStore<'a> {
     /// # Errors
     /// [`StoreError`].
     pub fn records(&self, account: &Account) -> Result<Option<(Enrollment, State)>, StoreError> {
-        let enrollment = match self.enrollment(account) {
-            Err(StoreError::File(error)) if error.is_missing() => None,
-            enrollment => enrollment?,
+        let secrets = match self.secrets() {
+            Err(error) if error.is_missing() => return Ok(None),
+            secrets => secrets?,
         };
-        let Some(enrollment) = enrollment else {
+        let Some(enrollment) = enrollment(&secrets, account)? else {
             return Ok(None);
         };
-        let state = self
-            .open_state(&state_name(&account.name)?, false)?
+        let state = open_state(&self.states()?, &state_name(&account.name)?, false)?
             .read()?
             .1;
         Ok(Some((enrollment, state.without_future(self.system.now()))))
@@ -77,9 +70,9 @@ impl<'a> FileStore<'a> {
     /// # Errors
     /// [`StoreError`].
     pub fn enrolled_names(&self) -> Result<Vec<String>, StoreError> {
-        match Folder::open(&self.config.secret_dir) {
+        match self.secrets() {
             Err(error) if error.is_missing() => Ok(Vec::new()),
-            folder => Ok(folder?
+            secrets => Ok(secrets?
                 .names()?
                 .iter()
                 .filter_map(|name| account_of(name))
@@ -99,23 +92,18 @@ impl<'a> FileStore<'a> {
     ) -> Result<(), StoreError> {
         let secrets = Folder::open_or_make(&self.config.secret_dir)?;
         let states = Folder::open_or_make(&self.config.state_dir)?.refuse_network()?;
-        decoy::make_all(&states, self.system.now())?;
         let name = state_name(&account.name)?;
-        if self.enrollment(account)?.is_none() {
-            let nobody = State::new(self.system.now()).encode();
-            states.create(&name, &slot::new_file(&nobody)?, Sync::Now)?;
+        if enrollment(&secrets, account)?.is_none() {
+            let nobody = slot::new_file(&State::new(self.system.now()).encode());
+            let nobody = nobody.map_err(|e| StoreError::slot(states.path_of(&name), e))?;
+            states.create(&name, &nobody, Sync::Now)?;
         }
-        let file = self.lock(&name, self.open_state(&name, true)?)?;
-        let mut enrollment = self.enrollment(account)?.unwrap_or(Enrollment {
+        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
+        let mut enrollment = enrollment(&secrets, account)?.unwrap_or(Enrollment {
             uid: account.uid,
             devices: Vec::new(),
         });
-        if enrollment.device(&device.name).is_some() {
-            return Err(StoreError::DeviceExists(device.name.clone()));
-        }
-        if enrollment.devices.len() >= Enrollment::MAX_DEVICES {
-            return Err(StoreError::TooManyDevices);
-        }
+        check_new(&enrollment, device)?;
         let (record, mut state) = file.read()?;
         state
             .devices
@@ -124,6 +112,7 @@ impl<'a> FileStore<'a> {
         enrollment.devices.push(device.clone());
         file.save(&record, &state)?;
         secrets.replace(&name, enrollment.to_toml().as_bytes())?;
+        decoy::make_all(&states, self.system.now())?;
         secrets.tidy()?;
         states.tidy()?;
         Ok(())
@@ -132,18 +121,21 @@ impl<'a> FileStore<'a> {
     /// Removes all that is kept under an account's name; `false` where nothing was.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; what it names was not removed.
     pub fn reset(&self, account: &str) -> Result<bool, StoreError> {
         let name = state_name(account)?;
-        let secrets = match Folder::open(&self.config.secret_dir) {
+        let secrets = match self.secrets() {
             Err(error) if error.is_missing() => return Ok(false),
-            folder => folder?,
+            secrets => secrets?,
         };
-        let states = Folder::open(&self.config.state_dir)?;
-        // The lock keeps logins out. A state that can't be opened lets no login in either.
-        let _lock = match self.open_state(&name, true) {
-            Err(_) => None,
-            Ok(file) => Some(self.lock(&name, file)?),
+        let states = self.states()?;
+        // The lock keeps logins out. Where the state is such that no login can use it, there are none.
+        let lock =
+            open_state(&states, &name, true).and_then(|file| self.lock(&states, &name, file));
+        let _lock = match lock {
+            Err(StoreError::NoState(_)) => None,
+            Err(StoreError::File(error)) if error.is_of_the_file() => None,
+            lock => Some(lock?),
         };
         let secret = removed(secrets.remove(&name))?;
         let state = removed(states.remove(&name))?;
@@ -155,122 +147,104 @@ impl<'a> FileStore<'a> {
     /// # Errors
     /// [`StoreError`].
     pub fn unlock(&self, account: &Account) -> Result<bool, StoreError> {
-        if self.enrollment(account)?.is_none() {
+        if self.records(account)?.is_none() {
             return Ok(false);
         }
         let name = state_name(&account.name)?;
-        let file = self.open_state(&name, true)?;
-        let transaction = self.begin(Subject::Enrolled(account), &name, file)?;
-        let mut state = transaction.state.clone();
+        let states = self.states()?;
+        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
+        let (record, mut state) = file.read()?;
         state.tally.places.clear();
-        transaction.commit(&state)?;
+        file.save(&record, &state)?;
         Ok(true)
     }
 
-    /// Locks and reads what is kept of `subject`, whose state was opened as `file`.
-    fn begin(
-        &self,
-        subject: Subject<'_>,
-        name: &str,
-        file: StateFile<CheckedFile>,
-    ) -> Result<Transaction, StoreError> {
-        let file = self.lock(name, file)?;
-        let section = CriticalSection::begin(slot::FILE_BYTES as u64)
-            .map_err(|errno| StoreError::Caller(errno.desc()))?;
-        let enrollment = match subject {
-            Subject::Enrolled(account) => self.enrollment(account)?.ok_or(StoreError::Ended)?,
-            Subject::Stranger(_) => decoy::enrollment()?,
-        };
-        let (record, state) = file.read()?;
-        Ok(Transaction {
-            file,
-            enrollment,
-            record,
-            state,
-            _section: section,
-        })
+    fn secrets(&self) -> Result<Folder, FileError> {
+        Folder::open(&self.config.secret_dir)
     }
 
-    fn enrollment(&self, account: &Account) -> Result<Option<Enrollment>, StoreError> {
-        let folder = self.secrets()?;
-        let name = state_name(&account.name)?;
-        let bytes = match folder.read(&name, Others::None, MAX_SECRET_BYTES) {
-            Err(error) if error.is_missing() => return Ok(None),
-            result => result?,
-        };
-        let error = |reason| StoreError::Secret(folder.path_of(&name), reason);
-        let text = std::str::from_utf8(&bytes).map_err(|_| error(EnrollmentError::Checksum))?;
-        let enrollment = Enrollment::parse(text).map_err(error)?;
-        if enrollment.uid != account.uid {
-            return Err(StoreError::Uid {
-                name: account.name.clone(),
-                enrolled: enrollment.uid,
-                found: account.uid,
-            });
-        }
-        Ok(Some(enrollment))
+    fn states(&self) -> Result<Folder, FileError> {
+        Folder::open(&self.config.state_dir)?.refuse_network()
     }
 
-    /// The name of the subject's state, and the address that the subject's answers are counted by in it.
+    /// Opens the subject's state, and tells the address that its answers are counted by there.
     fn seat(
         &self,
+        states: &Folder,
         subject: Subject<'_>,
         address: &Address,
-    ) -> Result<(String, Address), StoreError> {
-        match subject {
-            Subject::Enrolled(account) => Ok((state_name(&account.name)?, address.clone())),
-            Subject::Stranger(name) => {
-                let states = self.states()?;
-                let (name, address) = decoy::seat_of(states, name, address)?;
-                if states
-                    .open_file(&name, Others::None, false)
-                    .is_err_and(|e| e.is_missing())
-                {
-                    decoy::make(states, &name, self.system.now())?;
-                }
-                Ok((name, address))
+        writable: bool,
+    ) -> Result<Seat, StoreError> {
+        let (name, address) = match subject {
+            Subject::Enrolled(account) => (state_name(&account.name)?, address.clone()),
+            Subject::Stranger(name) => decoy::seat_of(states, name, address)?,
+        };
+        let file = match (open_state(states, &name, writable), subject) {
+            (Err(StoreError::NoState(_)), Subject::Stranger(_)) => {
+                let _section = CriticalSection::begin(slot::FILE_BYTES as u64)
+                    .map_err(|errno| self.lock_error(states, &name, LockError::Caller(errno)))?;
+                decoy::make(states, &name, self.system.now())?;
+                open_state(states, &name, writable)?
             }
-        }
-    }
-
-    fn open_state(&self, name: &str, writable: bool) -> Result<StateFile<CheckedFile>, StoreError> {
-        let states = self.states()?;
-        let file = states
-            .open_file(name, Others::None, writable)
-            .map_err(missing_state)?;
-        Ok(StateFile {
+            (file, _) => file.map_err(|error| self.unless_ended(subject, error))?,
+        };
+        Ok(Seat {
+            name,
+            address,
             file,
-            path: states.path_of(name),
         })
     }
 
     fn lock(
         &self,
+        states: &Folder,
+        name: &str,
+        file: StateFile<CheckedFile>,
+    ) -> Result<StateFile<Locked>, StoreError> {
+        self.lock_while(states, name, file, &|_| true)
+            .map_err(|error| self.lock_error(states, name, error))
+    }
+
+    fn lock_while(
+        &self,
+        states: &Folder,
         name: &str,
         StateFile { file, path }: StateFile<CheckedFile>,
-    ) -> Result<StateFile<Locked>, StoreError> {
-        let file = Locked::lock(self.states()?, name, file).map_err(|error| match error {
-            LockError::File(error) => missing_state(error),
-            error => StoreError::Lock(path.clone(), error),
-        })?;
-        if let Some(pid) = file.killed {
+        is_wanted: &dyn Fn(&Record) -> bool,
+    ) -> Result<StateFile<Locked>, LockError> {
+        let killed = |pid| {
             let event = Event::new(Severity::Error, "killed");
             self.system.log(&event.because(format_args!(
-                "process {pid} held the lock on {} for over 5 seconds without moving",
+                "killed process {pid}, which held the lock on {} for 5 seconds without moving; no count \
+                 and no code was lost",
                 path.display()
             )));
-        }
+        };
+        let waiting = Waiting {
+            is_wanted,
+            killed: &killed,
+        };
+        let file = Locked::lock(states, name, file, &waiting)?;
         Ok(StateFile { file, path })
     }
 
-    fn secrets(&self) -> Result<&Folder, FileError> {
-        opened(&self.secrets, || Folder::open(&self.config.secret_dir))
+    fn lock_error(&self, states: &Folder, name: &str, error: LockError) -> StoreError {
+        match error {
+            LockError::File(error) => missing_state(error),
+            error => StoreError::Lock(states.path_of(name), error),
+        }
     }
 
-    fn states(&self) -> Result<&Folder, FileError> {
-        opened(&self.states, || {
-            Folder::open(&self.config.state_dir)?.refuse_network()
-        })
+    /// A missing state is no fault where its person was reset while we asked.
+    fn unless_ended(&self, subject: Subject<'_>, error: StoreError) -> StoreError {
+        match (&error, subject) {
+            (StoreError::NoState(_), Subject::Enrolled(account))
+                if matches!(self.is_enrolled(account), Ok(false)) =>
+            {
+                StoreError::Ended
+            }
+            _ => error,
+        }
     }
 
     fn standing_of(&self, state: &State, address: &Address) -> Standing {
@@ -296,15 +270,21 @@ impl Store for FileStore<'_> {
     }
 
     fn standing(&self, subject: Subject<'_>, address: &Address) -> Result<Standing, StoreError> {
-        let (name, address) = self.seat(subject, address)?;
-        let state = self.open_state(&name, false)?.read()?.1;
+        let states = self.states()?;
+        let Seat {
+            name,
+            address,
+            file,
+        } = self.seat(&states, subject, address, false)?;
+        let state = file.read()?.1;
         let clamped = state.clone().without_future(self.system.now());
         if clamped.remembers_the_same(&state) {
             return Ok(self.standing_of(&state, &address));
         }
-        let transaction = self.begin(subject, &name, self.open_state(&name, true)?)?;
-        let state = transaction.state.clone().without_future(self.system.now());
-        transaction.commit(&state)?;
+        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
+        let (record, state) = file.read()?;
+        let state = state.without_future(self.system.now());
+        file.save(&record, &state)?;
         Ok(self.standing_of(&state, &address))
     }
 
@@ -314,46 +294,73 @@ impl Store for FileStore<'_> {
         address: &Address,
         answer: &Answer,
     ) -> Result<Verdict, StoreError> {
-        let (name, address) = self.seat(subject, address)?;
-        let file = self.open_state(&name, true)?;
-        // Who is refused all the same does not stand in the others' way.
-        if let Standing::Refused { until } = self.standing_of(&file.read()?.1, &address) {
+        // What is not charged does not get the lock.
+        if let Typed::Empty = answer.typed() {
+            return Ok(Verdict::Empty);
+        }
+        let states = self.states()?;
+        let Seat {
+            name,
+            address,
+            file,
+        } = self.seat(&states, subject, address, true)?;
+        // Nor does who is refused all the same, by then or while waiting.
+        let refused_until = |state: &State| match self.standing_of(state, &address) {
+            Standing::Refused { until } => Some(until),
+            Standing::Open { .. } => None,
+        };
+        if let Some(until) = refused_until(&file.read()?.1) {
             return Ok(Verdict::Refused { until });
         }
-        let transaction = self.begin(subject, &name, file)?;
+        let refused = std::cell::Cell::new(None);
+        let is_wanted = |record: &Record| {
+            refused.set(
+                State::decode(&record.body)
+                    .ok()
+                    .as_ref()
+                    .and_then(refused_until),
+            );
+            refused.get().is_none()
+        };
+        let file = match (
+            self.lock_while(&states, &name, file, &is_wanted),
+            refused.get(),
+        ) {
+            (Err(LockError::Unwanted), Some(until)) => return Ok(Verdict::Refused { until }),
+            (file, _) => file.map_err(|error| {
+                self.unless_ended(subject, self.lock_error(&states, &name, error))
+            })?,
+        };
+
+        let enrollment = match subject {
+            Subject::Enrolled(account) => {
+                enrollment(&self.secrets()?, account)?.ok_or(StoreError::Ended)?
+            }
+            Subject::Stranger(_) => Enrollment {
+                uid: 0,
+                devices: vec![Device::decoy()],
+            },
+        };
+        let (record, state) = file.read()?;
+        let Config { verify, limits, .. } = self.config;
         let attempt = Attempt {
             answer,
             address: &address,
             now: self.system.now(),
         };
-        let Config { verify, limits, .. } = self.config;
-        let Transaction {
-            enrollment, state, ..
-        } = &transaction;
-        let (verdict, state) = judge(enrollment, state.clone(), &attempt, verify, limits);
-        transaction.commit(&state)?;
+        let (verdict, decided) = judge(&enrollment, state.clone(), &attempt, verify, limits);
+        if !decided.remembers_the_same(&state) {
+            file.save(&record, &decided)?;
+        }
         Ok(verdict)
     }
 }
 
-/// What is kept of somebody, locked. Dropping it unlocks, and leaves all as it was where nothing was
-/// committed.
-struct Transaction {
-    file: StateFile<Locked>,
-    enrollment: Enrollment,
-    record: Record,
-    state: State,
-    _section: CriticalSection,
-}
-
-impl Transaction {
-    /// Makes a new state durable.
-    fn commit(&self, state: &State) -> Result<(), StoreError> {
-        if state.remembers_the_same(&self.state) {
-            return Ok(());
-        }
-        self.file.save(&self.record, state)
-    }
+/// A subject's state, opened, and where the subject's answers are counted in it.
+struct Seat {
+    name: String,
+    address: Address,
+    file: StateFile<CheckedFile>,
 }
 
 /// A state on disk, open to read or locked to save.
@@ -378,16 +385,58 @@ impl StateFile<Locked> {
     }
 }
 
-/// A folder, opened when it is first needed.
-fn opened(
-    folder: &OnceCell<Folder>,
-    open: impl FnOnce() -> Result<Folder, FileError>,
-) -> Result<&Folder, FileError> {
-    if let Some(folder) = folder.get() {
-        return Ok(folder);
+fn enrollment(secrets: &Folder, account: &Account) -> Result<Option<Enrollment>, StoreError> {
+    let name = state_name(&account.name)?;
+    let bytes = match secrets.read(&name, Others::None, MAX_SECRET_BYTES) {
+        Err(error) if error.is_missing() => return Ok(None),
+        bytes => bytes?,
+    };
+    let error = |reason| StoreError::Secret(secrets.path_of(&name), reason);
+    let text = std::str::from_utf8(&bytes).map_err(|_| error(EnrollmentError::Checksum))?;
+    let enrollment = Enrollment::parse(text).map_err(error)?;
+    if enrollment.uid != account.uid {
+        return Err(StoreError::Uid {
+            name: account.name.clone(),
+            enrolled: enrollment.uid,
+            found: account.uid,
+        });
     }
-    let opened = open()?;
-    Ok(folder.get_or_init(|| opened))
+    Ok(Some(enrollment))
+}
+
+/// Whether a device may join those of an account.
+///
+/// # Errors
+/// [`StoreError`] with the reason, where it may not.
+pub fn check_new(enrollment: &Enrollment, device: &Device) -> Result<(), StoreError> {
+    if enrollment.device(&device.name).is_some() {
+        return Err(StoreError::DeviceExists(device.name.clone()));
+    }
+    if let Some(twin) = enrollment
+        .devices
+        .iter()
+        .find(|known| known.secret.is(&device.secret))
+    {
+        return Err(StoreError::SecretInUse(twin.name.clone()));
+    }
+    if enrollment.devices.len() >= Enrollment::MAX_DEVICES {
+        return Err(StoreError::TooManyDevices);
+    }
+    Ok(())
+}
+
+fn open_state(
+    states: &Folder,
+    name: &str,
+    writable: bool,
+) -> Result<StateFile<CheckedFile>, StoreError> {
+    let file = states
+        .open_file(name, Others::None, writable)
+        .map_err(missing_state)?;
+    Ok(StateFile {
+        file,
+        path: states.path_of(name),
+    })
 }
 
 fn state_name(account: &str) -> Result<String, StoreError> {
@@ -408,112 +457,5 @@ fn removed(result: Result<(), FileError>) -> Result<bool, StoreError> {
         Ok(()) => Ok(true),
         Err(error) if error.is_missing() => Ok(false),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// Why records can't be read or changed: the fact, then the next step.
-#[derive(Debug)]
-pub enum StoreError {
-    /// The limits of the process leave no room for a save.
-    Caller(&'static str),
-    /// There is a device of that name.
-    DeviceExists(DeviceName),
-    /// The enrollment ended while its person was asked for a code.
-    Ended,
-    /// The system has no entropy.
-    Entropy(String),
-    /// A file or folder can't be used.
-    File(FileError),
-    /// The state can't be locked.
-    Lock(PathBuf, LockError),
-    /// The account's name makes no file name.
-    Name,
-    /// There is a secret and no state: what was used before is not known.
-    NoState(PathBuf),
-    /// The secret file can't be understood.
-    Secret(PathBuf, EnrollmentError),
-    /// The state can't be read, understood or saved.
-    State(PathBuf, Damage),
-    /// A new state would not fit.
-    TooManyDevices,
-    /// The account was made anew since it was enrolled.
-    Uid {
-        /// Whose.
-        name: String,
-        /// The user id that was enrolled.
-        enrolled: u32,
-        /// The user id that the account has now.
-        found: u32,
-    },
-}
-
-/// What is wrong with a state.
-#[derive(Debug)]
-pub enum Damage {
-    /// The file around it.
-    Slot(SlotError),
-    /// The record in it.
-    Record(StateError),
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const AGAIN: &str = "run totpctl reset USER --force and enroll again";
-        match self {
-            Self::Caller(reason) => write!(
-                f,
-                "the state can't be saved under the limits of this process, so nothing was judged: {reason}"
-            ),
-            Self::DeviceExists(name) => write!(
-                f,
-                "there is a device named {name} already: give the new one another name with --device"
-            ),
-            Self::Ended => f.write_str("the enrollment ended while a code was asked for"),
-            Self::Entropy(reason) => f.write_str(reason),
-            Self::File(error) => error.fmt(f),
-            Self::Lock(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::Name => f.write_str("the account's name is too long for a file name"),
-            Self::NoState(path) => write!(
-                f,
-                "{} is missing, so used codes are not known: {AGAIN}",
-                path.display()
-            ),
-            Self::Secret(path, reason) => write!(f, "{}: {reason}: {AGAIN}", path.display()),
-            Self::State(path, damage) => match damage {
-                Damage::Slot(error @ SlotError::Io { .. }) => {
-                    write!(f, "{}: {error}", path.display())
-                }
-                Damage::Slot(error) => write!(f, "{}: {error}: {AGAIN}", path.display()),
-                Damage::Record(error) => write!(f, "{}: {error}: {AGAIN}", path.display()),
-            },
-            Self::TooManyDevices => write!(
-                f,
-                "there are {} devices already, and no more are kept of one account",
-                Enrollment::MAX_DEVICES
-            ),
-            Self::Uid {
-                name,
-                enrolled,
-                found,
-            } => write!(
-                f,
-                "{name} was enrolled as user id {enrolled} and has {found} now, so the account is \
-                 another one: {AGAIN}"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
-
-impl From<FileError> for StoreError {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
-    }
-}
-
-impl From<SlotError> for StoreError {
-    fn from(error: SlotError) -> Self {
-        Self::State(PathBuf::new(), Damage::Slot(error))
     }
 }

@@ -33,7 +33,7 @@ pub struct Options {
     pub echo: bool,
     /// The service hides messages or chokes on them: what has to be seen goes into the prompt.
     pub no_info: bool,
-    /// Log how a verdict came about.
+    /// Log each prompt too.
     pub debug: bool,
 }
 
@@ -94,7 +94,7 @@ impl<S: Store> Login<'_, S> {
             }
             Some(_) if self.lets_unenrolled_through() => {
                 self.log(
-                    self.event(Severity::Debug, "ignored")
+                    self.event(Severity::Notice, "ignored")
                         .because("not enrolled"),
                 );
                 return Ok(Outcome::Ignored);
@@ -130,6 +130,10 @@ impl<S: Store> Login<'_, S> {
             Standing::Open { left } => left,
             Standing::Refused { until } => return Ok(self.refuse(subject, until)),
         };
+        self.log(Event {
+            left,
+            ..self.event(Severity::Debug, "asked")
+        });
         let Ok(answer) = self.ask(left) else {
             self.log(self.event(Severity::Notice, "aborted"));
             return Ok(Attempted::Over);
@@ -211,7 +215,11 @@ impl<S: Store> Login<'_, S> {
     }
 
     fn report_wrong(&mut self, subject: Subject<'_>, wrong: &Wrong) {
-        self.tell(&message::wrong(wrong.standing, self.system.now()));
+        let sentence = message::wrong(wrong.standing, self.system.now());
+        match wrong.standing {
+            Standing::Open { .. } => self.tell(&sentence),
+            Standing::Refused { .. } => self.tell_of_lock(&sentence),
+        }
         let event = self.event(Severity::Warning, "wrong");
         let (left, until) = match wrong.standing {
             Standing::Open { left } => (left, None),
@@ -225,11 +233,16 @@ impl<S: Store> Login<'_, S> {
             }
             .because(reason(subject, wrong.reason, &self.user)),
         );
-        if let (Some(device), Subject::Enrolled(account)) = (&wrong.out_of_reach, subject) {
-            let event = self.event(Severity::Warning, "clock");
-            self.log(Event { device: Some(device.to_string()), ..event }.because(format_args!(
-                "the clock is behind the last accepted code, so no code of this device can be accepted: \
-                 set the clock, or run totpctl reset {} --force and enroll again",
+        if let (Some((device, until)), Subject::Enrolled(account)) = (&wrong.out_of_reach, subject)
+        {
+            let event = Event {
+                device: Some(device.to_string()),
+                until: Some(*until),
+                ..self.event(Severity::Warning, "clock")
+            };
+            self.log(event.because(format_args!(
+                "all codes until then are used up: set the clock if it is behind; if it is right, run \
+                 totpctl reset {} --force and enroll again",
                 account.name
             )));
         }
@@ -240,6 +253,16 @@ impl<S: Store> Login<'_, S> {
         self.tell(message::OUT_OF_ORDER);
         self.log(self.event(Severity::Error, "failed").because(fault));
         Outcome::Denied
+    }
+
+    /// No further prompt could carry this, so where messages are hidden it is one itself. No code is asked
+    /// for: whatever is typed there is dropped.
+    fn tell_of_lock(&mut self, sentence: &str) {
+        if self.request.options.no_info {
+            let _ = self.person.ask(&message::acknowledged(sentence), Echo::On);
+        } else {
+            self.tell(sentence);
+        }
     }
 
     fn tell(&mut self, sentence: &str) {

@@ -1,0 +1,141 @@
+//! Why records can't be read or changed: the fact, then the next step. No part of a secret is in it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use totp_core::device::DeviceName;
+use totp_core::record::enrollment::EnrollmentError;
+use totp_core::record::state::StateError;
+use totp_core::record::{Enrollment, account_of};
+
+use crate::file::FileError;
+use crate::lock::LockError;
+use crate::slot::SlotError;
+
+/// Why records can't be read or changed.
+#[derive(Debug)]
+pub enum StoreError {
+    /// There is a device of that name.
+    DeviceExists(DeviceName),
+    /// The enrollment ended while its person was asked for a code.
+    Ended,
+    /// The system has no entropy.
+    Entropy(String),
+    /// A file or folder can't be used.
+    File(FileError),
+    /// The state can't be locked.
+    Lock(PathBuf, LockError),
+    /// The account's name makes no file name.
+    Name,
+    /// There is a secret and no state: what was used before is not known.
+    NoState(PathBuf),
+    /// The secret file can't be understood.
+    Secret(PathBuf, EnrollmentError),
+    /// The state can't be read, understood or saved.
+    State(PathBuf, Damage),
+    /// A device of the account has that secret already.
+    SecretInUse(DeviceName),
+    /// A new state would not fit.
+    TooManyDevices,
+    /// The account was made anew since it was enrolled.
+    Uid {
+        /// Whose.
+        name: String,
+        /// The user id that was enrolled.
+        enrolled: u32,
+        /// The user id that the account has now.
+        found: u32,
+    },
+}
+
+/// What is wrong with a state.
+#[derive(Debug)]
+pub enum Damage {
+    /// The file around it.
+    Slot(SlotError),
+    /// The record in it.
+    Record(StateError),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeviceExists(name) => write!(
+                f,
+                "there is a device named {name} already: give the new one another name with --device"
+            ),
+            Self::Ended => f.write_str("the enrollment ended while a code was asked for"),
+            Self::Entropy(reason) => f.write_str(reason),
+            Self::File(error) => error.fmt(f),
+            Self::Lock(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Name => f.write_str("the account's name is too long for a file name"),
+            Self::NoState(path) => write!(
+                f,
+                "{} is missing, so used codes are not known: {}",
+                path.display(),
+                EnrollAgain(path)
+            ),
+            Self::Secret(path, reason) => {
+                write!(f, "{}: {reason}: {}", path.display(), EnrollAgain(path))
+            }
+            Self::State(path, damage) => match damage {
+                Damage::Slot(error @ SlotError::Io { .. }) => {
+                    write!(f, "{}: {error}", path.display())
+                }
+                Damage::Slot(error) => {
+                    write!(f, "{}: {error}: {}", path.display(), EnrollAgain(path))
+                }
+                Damage::Record(error) => {
+                    write!(f, "{}: {error}: {}", path.display(), EnrollAgain(path))
+                }
+            },
+            Self::SecretInUse(name) => write!(
+                f,
+                "device {name} has this secret already, and a code would let two logins in"
+            ),
+            Self::TooManyDevices => write!(
+                f,
+                "there are {} devices already, and no more are kept of one account",
+                Enrollment::MAX_DEVICES
+            ),
+            Self::Uid {
+                name,
+                enrolled,
+                found,
+            } => write!(
+                f,
+                "{name} was enrolled as user id {enrolled} and has {found} now, so the account is \
+                 another one: {}",
+                EnrollAgain(Path::new(name))
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl From<FileError> for StoreError {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
+
+impl StoreError {
+    pub(crate) fn slot(path: PathBuf, error: SlotError) -> Self {
+        Self::State(path, Damage::Slot(error))
+    }
+}
+
+/// What to do where an account's records are past mending.
+struct EnrollAgain<'a>(&'a Path);
+
+impl fmt::Display for EnrollAgain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let account = self
+            .0
+            .file_name()
+            .and_then(|name| account_of(name.to_str()?));
+        let account = account.unwrap_or_else(|| "USER".to_owned());
+        write!(f, "run totpctl reset {account} --force and enroll again")
+    }
+}

@@ -1,0 +1,357 @@
+//! Folders that only root or the effective user can change, and the making of files in them.
+//!
+//! MUST: a file is replaced whole (write beside it, sync, rename, sync the folder) or not at all.
+
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat2};
+use nix::libc;
+use nix::sys::stat::{Mode, fstatat};
+use nix::sys::statfs::fstatfs;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use totp_core::doors::Entropy;
+use zeroize::Zeroizing;
+
+use crate::file::{
+    CheckedFile, Fault, FileError, Others, check_owner, clear_of_standard_streams, open_checked,
+};
+use crate::system::SystemEntropy;
+
+/// When a new file has to be on disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sync {
+    /// Before anybody hears that it is there.
+    Now,
+    /// Whenever the system gets round to it: it can be made again.
+    Later,
+}
+
+/// An opened folder.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    file: File,
+}
+
+impl Folder {
+    /// Opens a folder that only root or the effective user can change or put another in the place of.
+    ///
+    /// # Errors
+    /// [`FileError`]; [`Fault::MissingFolder`] where it does not exist.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(AT_FDCWD, path, flags, Mode::empty())
+            .and_then(clear_of_standard_streams)
+            .map_err(|errno| {
+                let fault = match errno {
+                    Errno::ENOENT => Fault::MissingFolder,
+                    Errno::ENOTDIR | Errno::ELOOP => Fault::NotFolder,
+                    errno => Fault::Io {
+                        doing: "open",
+                        errno,
+                    },
+                };
+                FileError::new(path, fault)
+            })?;
+        let folder = Self {
+            path: path.to_owned(),
+            file: file.into(),
+        };
+        // Whoever can write to the folder above can rename this one away.
+        for (name, allowed) in [(".", 0), ("..", libc::S_ISVTX)] {
+            let status = fstatat(&folder.file, name, AtFlags::empty()).map_err(|errno| {
+                folder.error(Fault::Io {
+                    doing: "look at",
+                    errno,
+                })
+            })?;
+            let error = |fault| FileError::new(&path.join(name), fault);
+            check_owner(status.st_uid).map_err(error)?;
+            if status.st_mode & 0o022 != 0 && status.st_mode & allowed == 0 {
+                return Err(error(Fault::Mode {
+                    mode: status.st_mode,
+                    wanted: 0o700,
+                }));
+            }
+        }
+        Ok(folder)
+    }
+
+    /// Opens a folder, and makes it and those above it (0700) where they are missing.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn open_or_make(path: &Path) -> Result<Self, FileError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        match made {
+            // What is no folder is refused below, with its reason.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(FileError::new(path, Fault::io("make", &error)))
+            }
+            _ => Self::open(path),
+        }
+    }
+
+    /// Refuses a folder of another machine's or of a program's: locks and syncs are not what they are on a
+    /// disk of one's own there.
+    ///
+    /// # Errors
+    /// [`Fault::Network`].
+    pub fn refuse_network(self) -> Result<Self, FileError> {
+        // linux/magic.h: NFS, SMB, CIFS, SMB2, FUSE, 9P, AFS, Ceph.
+        const NETWORK: [u32; 8] = [
+            0x6969,
+            0x517B,
+            0xFF53_4D42,
+            0xFE53_4D42,
+            0x6573_5546,
+            0x0102_1997,
+            0x5346_414F,
+            0x00C3_6400,
+        ];
+        let status = fstatfs(&self.file).map_err(|errno| {
+            self.error(Fault::Io {
+                doing: "look at",
+                errno,
+            })
+        })?;
+        // The numbers have 32 bits; the type that holds them is as wide as the processor's words.
+        let kind = (status.filesystem_type().0 as u64 & 0xFFFF_FFFF) as u32;
+        if NETWORK.contains(&kind) {
+            Err(self.error(Fault::Network))
+        } else {
+            Ok(self)
+        }
+    }
+
+    /// Where a file of this folder is.
+    #[must_use]
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Opens a file to read, and to write where `writable`.
+    ///
+    /// # Errors
+    /// [`FileError`]; [`Fault::Missing`] where there is no such file.
+    pub fn open_file(
+        &self,
+        name: &str,
+        others: Others,
+        writable: bool,
+    ) -> Result<CheckedFile, FileError> {
+        open_checked(&self.file, Path::new(name), others, writable)
+            .map_err(|fault| FileError::new(&self.path_of(name), fault))
+    }
+
+    /// Reads a whole file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`FileError`]; [`Fault::Missing`] where there is no such file.
+    pub fn read(
+        &self,
+        name: &str,
+        others: Others,
+        limit: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, FileError> {
+        let file = self.open_file(name, others, false)?;
+        file.read(limit)
+            .map_err(|fault| FileError::new(&self.path_of(name), fault))
+    }
+
+    /// Whether `file` still is the file of that name.
+    ///
+    /// # Errors
+    /// [`FileError`] where that can't be told.
+    pub fn still_names(&self, name: &str, file: &CheckedFile) -> Result<bool, FileError> {
+        match fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(named) => {
+                let opened = &file.metadata;
+                Ok((named.st_dev, named.st_ino) == (opened.dev(), opened.ino()))
+            }
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => {
+                let fault = Fault::Io {
+                    doing: "look at",
+                    errno,
+                };
+                Err(FileError::new(&self.path_of(name), fault))
+            }
+        }
+    }
+
+    /// Puts a file of mode 0600 in the place of the one of that name, or where none was.
+    ///
+    /// # Errors
+    /// [`FileError`]; the old file is then still whole.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        self.put(name, bytes, RenameFlags::empty(), Sync::Now)
+    }
+
+    /// Makes a file of mode 0600 where none of that name is; where one is, leaves it alone. It is meant to
+    /// be overwritten in place.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn create(&self, name: &str, bytes: &[u8], sync: Sync) -> Result<(), FileError> {
+        if fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
+            return Ok(());
+        }
+        match self.put(name, bytes, RenameFlags::RENAME_NOREPLACE, sync) {
+            Err(FileError {
+                fault:
+                    Fault::Io {
+                        errno: Errno::EEXIST,
+                        ..
+                    },
+                ..
+            }) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn put(&self, name: &str, bytes: &[u8], how: RenameFlags, sync: Sync) -> Result<(), FileError> {
+        let error = |fault| FileError::new(&self.path_of(name), fault);
+        let suffix = SystemEntropy.random(8).map_err(|_| error(Fault::Entropy))?;
+        let suffix = suffix
+            .iter()
+            .fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+        let beside = format!("{TEMPORARY}{suffix:016x}");
+        let written = self.write_new(&beside, bytes, how, sync).and_then(|()| {
+            renameat2(&self.file, beside.as_str(), &self.file, name, how).map_err(|errno| {
+                Fault::Io {
+                    doing: "put",
+                    errno,
+                }
+            })
+        });
+        if let Err(fault) = written {
+            let _ = unlinkat(&self.file, beside.as_str(), UnlinkatFlags::NoRemoveDir);
+            return Err(error(fault));
+        }
+        match sync {
+            Sync::Now => self.sync(),
+            Sync::Later => Ok(()),
+        }
+    }
+
+    fn write_new(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        how: RenameFlags,
+        sync: Sync,
+    ) -> Result<(), Fault> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let file = openat(&self.file, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            .and_then(clear_of_standard_streams)
+            .map_err(|errno| Fault::Io {
+                doing: "make",
+                errno,
+            })?;
+        let mut file = File::from(file);
+        if how.contains(RenameFlags::RENAME_NOREPLACE) {
+            overwrite_in_place(&file);
+        }
+        file.write_all(bytes).map_err(|e| Fault::io("write", &e))?;
+        match sync {
+            Sync::Now => file.sync_all().map_err(|e| Fault::io("write", &e)),
+            Sync::Later => Ok(()),
+        }
+    }
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// [`FileError`]; [`Fault::Missing`] where there is no such file.
+    pub fn remove(&self, name: &str) -> Result<(), FileError> {
+        unlinkat(&self.file, name, UnlinkatFlags::NoRemoveDir).map_err(|errno| {
+            let fault = match errno {
+                Errno::ENOENT => Fault::Missing,
+                errno => Fault::Io {
+                    doing: "remove",
+                    errno,
+                },
+            };
+            FileError::new(&self.path_of(name), fault)
+        })?;
+        self.sync()
+    }
+
+    /// The names in this folder that are not ours to hide: those without a leading dot, sorted.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn names(&self) -> Result<Vec<String>, FileError> {
+        let error = |e: io::Error| self.error(Fault::io("list", &e));
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(error)? {
+            let name = entry.map_err(error)?.file_name();
+            names.extend(
+                name.to_str()
+                    .filter(|name| !name.starts_with('.'))
+                    .map(str::to_owned),
+            );
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Removes what a replacement that was killed left behind: files beside others, over an hour old.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn tidy(&self) -> Result<(), FileError> {
+        const OLD: std::time::Duration = std::time::Duration::from_secs(3600);
+        let error = |e: io::Error| self.error(Fault::io("list", &e));
+        for entry in std::fs::read_dir(&self.path).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let is_old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > OLD));
+            if is_old && is_temporary(&entry.file_name()) {
+                let name = entry.file_name();
+                let _ = unlinkat(&self.file, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), FileError> {
+        self.file
+            .sync_all()
+            .map_err(|error| self.error(Fault::io("sync", &error)))
+    }
+
+    fn error(&self, fault: Fault) -> FileError {
+        FileError::new(&self.path, fault)
+    }
+}
+
+const TEMPORARY: &str = ".new-";
+
+fn is_temporary(name: &OsStr) -> bool {
+    name.to_str()
+        .is_some_and(|name| name.starts_with(TEMPORARY))
+}
+
+/// Tells a file system that copies on write (btrfs) not to: a copy needs space, and a full disk would then
+/// stop logins. Others don't know the flag, and need not.
+fn overwrite_in_place(file: &File) {
+    let mut flags: libc::c_int = 0;
+    // SAFETY: FS_IOC_GETFLAGS writes an int to where `flags` is; the descriptor is open for the call.
+    let known = unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut flags) };
+    if known == 0 {
+        flags |= FS_NOCOW_FL;
+        // SAFETY: FS_IOC_SETFLAGS reads an int from where `flags` is; the descriptor is open for the call.
+        unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags) };
+    }
+}
+
+/// linux/fs.h
+const FS_NOCOW_FL: libc::c_int = 0x0080_0000;
