@@ -19,8 +19,16 @@ TARGET     := $(or $(CARGO_TARGET_DIR),target)
 BUILD      := $(abspath $(TARGET))/release
 EXAMPLES   := $(wildcard pam.d-examples/*)
 
-# rustup's cargo may not be in the PATH.
-export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+# Other places than the usual ones are built in.
+ifneq ($(SYSCONFDIR),/etc)
+export PAM_TOTP_CONFIG := $(SYSCONFDIR)/security/pam_totp.toml
+endif
+ifneq ($(STATEDIR),/var/lib/pam_totp)
+export PAM_TOTP_STATEDIR := $(STATEDIR)
+endif
+
+# rustup's cargo may not be in the PATH, and goes before a system's older one.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 all:
 	$(CARGO) build --release $(CARGOFLAGS)
@@ -37,6 +45,7 @@ test:
 	$(MAKE) --no-print-directory all
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} $(CARGO) test --workspace --no-fail-fast $(CARGOFLAGS)
 
+# After `make` with the same SYSCONFDIR and STATEDIR.
 install:
 	install -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(DOCDIR)/examples
 	install -d $(DESTDIR)$(SYSCONFDIR)/security
@@ -49,8 +58,8 @@ install:
 
 # Secrets and states stay: who really wants them gone removes $(STATEDIR).
 uninstall:
-	@! grep -rl pam_totp.so $(DESTDIR)$(SYSCONFDIR)/pam.d $(DESTDIR)$(SYSCONFDIR)/pam.conf 2>/dev/null || \
-	    { echo "These stacks still name pam_totp.so: without it nobody can log in by them." >&2; exit 1; }
+	@if grep -rs '^[^#]*pam_totp\.so' $(DESTDIR)/etc/pam.d $(DESTDIR)/etc/pam.conf | grep .; then \
+	    echo "These stacks still name pam_totp.so: without it nobody can log in by them." >&2; exit 1; fi
 	rm -f $(DESTDIR)$(PAMDIR)/pam_totp.so $(DESTDIR)$(SBINDIR)/totpctl
 	rm -rf $(DESTDIR)$(DOCDIR)
 

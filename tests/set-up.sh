@@ -9,7 +9,7 @@ build) ;;
 demo) packages="$packages oathtool" ;;
 test)
     packages="$packages oathtool openssh-server openssh-client sudo login passwd util-linux iproute2"
-    packages="$packages binutils procps"
+    packages="$packages binutils procps zbar-tools"
     ;;
 *)
     echo "usage: set-up.sh build|demo|test" >&2
@@ -18,7 +18,7 @@ test)
 esac
 
 # rustup's cargo may not be in the PATH that make sees.
-PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
 # The two compilers that Debian 12 has are 1.63, too old, and 1.96, made for its web browsers.
 if ! cargo_version=$(cargo --version 2>/dev/null) ||
     [ "$(printf '%s\n' "cargo 1.85.0" "$cargo_version" | sort -V | head -n 1)" != "cargo 1.85.0" ]; then
@@ -51,3 +51,7 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update
 # shellcheck disable=SC2086 # a list of words
 apt-get install --yes --no-install-recommends $missing
+# A machine that had no sshd does not get one at its next start.
+case $missing in
+*openssh-server*) systemctl disable ssh.service >/dev/null 2>&1 || true ;;
+esac

@@ -16,7 +16,7 @@ macro_rules! bounded {
             pub(crate) fn read(
                 section: &mut crate::document::Section<'_>,
                 key: &'static str,
-            ) -> Result<Option<Self>, crate::document::Mistake> {
+            ) -> Result<Option<Self>, Box<crate::document::Mistake>> {
                 let number = section.number(key, &($min..=$max), Self::EXPECTED)?;
                 Ok(number.and_then(Self::new))
             }

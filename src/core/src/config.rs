@@ -23,6 +23,12 @@ bounded! {
     Tries(u8), 1 to 10, default 1
 }
 
+/// Where the records are by default. `PAM_TOTP_STATEDIR` sets another when this is built.
+const STATE_DIR: &str = match option_env!("PAM_TOTP_STATEDIR") {
+    Some(path) => path,
+    None => "/var/lib/pam_totp",
+};
+
 /// All that an administrator can set.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
@@ -56,8 +62,8 @@ pub struct Verify {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            secret_dir: PathBuf::from("/var/lib/pam_totp/secrets"),
-            state_dir: PathBuf::from("/var/lib/pam_totp/state"),
+            secret_dir: Path::new(STATE_DIR).join("secrets"),
+            state_dir: Path::new(STATE_DIR).join("state"),
             run_dir: PathBuf::from("/run/pam_totp"),
             issuer: None,
             verify: Verify::default(),
@@ -68,14 +74,17 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The file that is read where none is named.
-    pub const DEFAULT_PATH: &str = "/etc/security/pam_totp.toml";
+    /// The file that is read where none is named. `PAM_TOTP_CONFIG` sets another when this is built.
+    pub const DEFAULT_PATH: &str = match option_env!("PAM_TOTP_CONFIG") {
+        Some(path) => path,
+        None => "/etc/security/pam_totp.toml",
+    };
 
     /// Reads the text of a configuration file.
     ///
     /// # Errors
-    /// [`Mistake`]: the first one. A configuration is taken whole or not at all.
-    pub fn parse(text: &str) -> Result<Self, Mistake> {
+    /// The first [`Mistake`]. A configuration is taken whole or not at all.
+    pub fn parse(text: &str) -> Result<Self, Box<Mistake>> {
         let default = Self::default();
         let document = Document::parse(text)?;
         let mut root = document.root();
@@ -93,7 +102,7 @@ impl Config {
     }
 }
 
-fn folder(section: &mut Section<'_>, key: &'static str) -> Result<Option<PathBuf>, Mistake> {
+fn folder(section: &mut Section<'_>, key: &'static str) -> Result<Option<PathBuf>, Box<Mistake>> {
     section.string(
         key,
         "expected an absolute path, one that starts with /",
@@ -101,7 +110,7 @@ fn folder(section: &mut Section<'_>, key: &'static str) -> Result<Option<PathBuf
     )
 }
 
-fn verify(mut section: Section<'_>) -> Result<Verify, Mistake> {
+fn verify(mut section: Section<'_>) -> Result<Verify, Box<Mistake>> {
     let verify = Verify {
         window: Window::read(&mut section, "window")?.unwrap_or_default(),
         max_drift: MaxDrift::read(&mut section, "max_drift")?.unwrap_or_default(),
@@ -111,7 +120,7 @@ fn verify(mut section: Section<'_>) -> Result<Verify, Mistake> {
     Ok(verify)
 }
 
-fn limits(mut section: Section<'_>) -> Result<Limits, Mistake> {
+fn limits(mut section: Section<'_>) -> Result<Limits, Box<Mistake>> {
     let default = Limits::default();
     let limits = Limits {
         deny: Deny::read(&mut section, "deny")?.unwrap_or_default(),
@@ -122,11 +131,11 @@ fn limits(mut section: Section<'_>) -> Result<Limits, Mistake> {
     Ok(limits)
 }
 
-fn span(section: &mut Section<'_>, key: &'static str) -> Result<Option<Span>, Mistake> {
+fn span(section: &mut Section<'_>, key: &'static str) -> Result<Option<Span>, Box<Mistake>> {
     section.string(key, Span::EXPECTED, Span::parse)
 }
 
-fn policy(mut section: Section<'_>) -> Result<Policy, Mistake> {
+fn policy(mut section: Section<'_>) -> Result<Policy, Box<Mistake>> {
     let unenrolled = section.string("unenrolled", Unenrolled::EXPECTED, Unenrolled::named)?;
     section.finish()?;
     Ok(Policy {

@@ -43,7 +43,7 @@ enum Value<'i> {
 
 impl<'i> Document<'i> {
     /// Reads a whole document.
-    pub(crate) fn parse(text: &'i str) -> Result<Self, Mistake> {
+    pub(crate) fn parse(text: &'i str) -> Result<Self, Box<Mistake>> {
         const MAX_DEPTH: u32 = 16;
         let source = Source::new(text);
         let mut builder = Builder {
@@ -272,7 +272,7 @@ impl<'d> Section<'d> {
         key: &'static str,
         expected: &'static str,
         read: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Option<T>, Mistake> {
+    ) -> Result<Option<T>, Box<Mistake>> {
         let Some(entry) = self.ask(key, Kind::Value) else {
             return Ok(None);
         };
@@ -292,7 +292,7 @@ impl<'d> Section<'d> {
         key: &'static str,
         bounds: &RangeInclusive<i64>,
         expected: &'static str,
-    ) -> Result<Option<i64>, Mistake> {
+    ) -> Result<Option<i64>, Box<Mistake>> {
         let Some(entry) = self.ask(key, Kind::Value) else {
             return Ok(None);
         };
@@ -303,7 +303,7 @@ impl<'d> Section<'d> {
     }
 
     /// The table of `key`.
-    pub(crate) fn section(&mut self, key: &'static str) -> Result<Section<'d>, Mistake> {
+    pub(crate) fn section(&mut self, key: &'static str) -> Result<Section<'d>, Box<Mistake>> {
         self.refuse_entry(key, Kind::Table, "expected a table, written [name]")?;
         let path = self.below(key);
         let table = self.tables_at(&path).find(|table| !table.is_element);
@@ -316,7 +316,7 @@ impl<'d> Section<'d> {
     }
 
     /// The tables of `key`, an array of tables; none where the key is not set.
-    pub(crate) fn sections(&mut self, key: &'static str) -> Result<Vec<Section<'d>>, Mistake> {
+    pub(crate) fn sections(&mut self, key: &'static str) -> Result<Vec<Section<'d>>, Box<Mistake>> {
         self.refuse_entry(
             key,
             Kind::Tables,
@@ -335,7 +335,7 @@ impl<'d> Section<'d> {
     }
 
     /// Refuses the first key that nobody asked for, or that was asked for as something else.
-    pub(crate) fn finish(self) -> Result<(), Mistake> {
+    pub(crate) fn finish(self) -> Result<(), Box<Mistake>> {
         let asked = |key: &str| {
             let asked = self.asked.iter().find(|(asked, _)| *asked == key);
             asked.map(|(_, kind)| *kind)
@@ -372,7 +372,7 @@ impl<'d> Section<'d> {
     }
 
     /// A mistake of this table as a whole: a key that has to be there is not.
-    pub(crate) fn missing(&self, key: &'static str) -> Mistake {
+    pub(crate) fn missing(&self, key: &'static str) -> Box<Mistake> {
         let at = self.table.map_or(0, |table| table.at);
         Mistake::new(self.document.text, at, Reason::Missing(key))
     }
@@ -387,7 +387,7 @@ impl<'d> Section<'d> {
         key: &'static str,
         kind: Kind,
         expected: &'static str,
-    ) -> Result<(), Mistake> {
+    ) -> Result<(), Box<Mistake>> {
         self.ask(key, kind)
             .map_or(Ok(()), |entry| Err(self.unexpected(entry, expected)))
     }
@@ -406,7 +406,7 @@ impl<'d> Section<'d> {
             .filter(move |table| table.path == path)
     }
 
-    fn unexpected(&self, entry: &Entry<'_>, expected: &'static str) -> Mistake {
+    fn unexpected(&self, entry: &Entry<'_>, expected: &'static str) -> Box<Mistake> {
         Mistake::new(
             self.document.text,
             entry.value_at,
@@ -415,7 +415,7 @@ impl<'d> Section<'d> {
     }
 }
 
-/// A mistake in a document.
+/// A mistake in a document. It is boxed where it is returned: most reads make none.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Mistake {
     /// Counted from 1.
@@ -445,15 +445,15 @@ pub enum Reason {
 }
 
 impl Mistake {
-    fn new(text: &str, at: usize, reason: Reason) -> Self {
+    fn new(text: &str, at: usize, reason: Reason) -> Box<Self> {
         let before = text.get(..at).unwrap_or("");
         let line_start = before.rfind('\n').map_or(0, |end| end.saturating_add(1));
         let column = before.get(line_start..).unwrap_or("").chars().count();
-        Self {
+        Box::new(Self {
             line: before.matches('\n').count().saturating_add(1),
             column: column.saturating_add(1),
             reason,
-        }
+        })
     }
 }
 

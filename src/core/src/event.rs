@@ -104,11 +104,17 @@ impl fmt::Display for Value<'_> {
         let is_plain = !self.0.is_empty() && self.0.bytes().all(plain);
         let quote = if is_plain { "" } else { "\"" };
         f.write_str(quote)?;
-        for byte in self.0.bytes().take(MAX_BYTES) {
-            write!(f, "{}", byte.escape_ascii())?;
-        }
-        if self.0.len() > MAX_BYTES {
-            f.write_str("...")?;
+        let mut room = MAX_BYTES;
+        for byte in self.0.bytes() {
+            let shown = byte.escape_ascii();
+            room = match room.checked_sub(shown.len()) {
+                Some(room) => room,
+                None => {
+                    f.write_str("...")?;
+                    break;
+                }
+            };
+            write!(f, "{shown}")?;
         }
         f.write_str(quote)
     }
@@ -150,5 +156,7 @@ mod tests {
         }
         let long = Value(&"x".repeat(300)).to_string();
         assert_eq!(long, format!("{}...", "x".repeat(256)));
+        let longest = Value(&"\0".repeat(300)).to_string();
+        assert_eq!(longest, format!("\"{}...\"", "\\x00".repeat(64)));
     }
 }

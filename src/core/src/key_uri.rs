@@ -108,7 +108,10 @@ impl fmt::Display for KeyUriError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(name) => write!(f, "the otpauth URI has no {name}"),
-            Self::Scheme => f.write_str("expected a URI that starts with otpauth://totp/"),
+            Self::Scheme => f.write_str(
+                "expected base32 or a URI that starts with otpauth://totp/ (otpauth-migration, which is \
+                 Google Authenticator's export, can't be read)",
+            ),
             Self::Secret(error) => error.fmt(f),
             Self::Twice(name) => write!(f, "the otpauth URI names {name} twice"),
             Self::Type => f.write_str(
@@ -116,7 +119,7 @@ impl fmt::Display for KeyUriError {
             ),
             Self::Value(name) => write!(
                 f,
-                "the {name} of the otpauth URI is not supported: \
+                "the otpauth URI's {name} can't be used: \
                  algorithm is SHA1, SHA256 or SHA512, digits 6 to 8, period 15 to 120"
             ),
         }

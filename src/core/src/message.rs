@@ -43,7 +43,7 @@ pub fn attempts_left(left: u8) -> String {
 #[must_use]
 pub fn not_confirmed(left: u8) -> String {
     match left {
-        0 => "That code doesn't fit either. Nothing was enrolled.".to_owned(),
+        0 => "That code doesn't fit either.".to_owned(),
         _ => format!(
             "That code doesn't fit: check the key and the clocks. ({})",
             attempts_left(left)

@@ -71,17 +71,17 @@ pub(crate) struct Enroll {
     #[arg(long)]
     pub(crate) no_confirm: bool,
 
-    /// Hash of the codes; most apps know SHA1 only
-    #[arg(long, value_name = "HASH", default_value = "SHA1", value_parser = algorithm)]
-    pub(crate) algorithm: Algorithm,
+    /// Hash of the codes: SHA1 (the default, and all that most apps know), SHA256 or SHA512
+    #[arg(long, value_name = "HASH", value_parser = algorithm)]
+    pub(crate) algorithm: Option<Algorithm>,
 
-    /// Digits of a code: 6 to 8
-    #[arg(long, value_name = "N", default_value = "6", value_parser = digits)]
-    pub(crate) digits: Digits,
+    /// Digits of a code: 6 (the default) to 8
+    #[arg(long, value_name = "N", value_parser = digits)]
+    pub(crate) digits: Option<Digits>,
 
-    /// Seconds that a code lasts: 15 to 120
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = period)]
-    pub(crate) period: Period,
+    /// Seconds that a code lasts: 15 to 120, by default 30
+    #[arg(long, value_name = "SECONDS", value_parser = period)]
+    pub(crate) period: Option<Period>,
 
     /// How to draw the QR code on the screen
     #[arg(long, value_enum, default_value_t = Drawing::Auto)]

@@ -1,5 +1,6 @@
 //! What every command needs: the configuration, the machine, and who is asking.
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use totp_core::config::Config;
@@ -36,7 +37,12 @@ impl Context {
 
     pub(crate) fn account(&self, user: &str) -> Result<Account, Failure> {
         let account = self.system.account(user).map_err(Failure::unreachable)?;
-        account.ok_or_else(|| Failure::refused(format_args!("there is no account named {user:?}")))
+        account.ok_or_else(|| {
+            Failure::refused(format_args!(
+                "there is no account named {user:?}; what an account that is gone left behind, \
+                 totpctl reset removes"
+            ))
+        })
     }
 
     /// Logs that somebody changed something of a user's.
@@ -57,10 +63,11 @@ impl Context {
 
     /// Prints the outcome: text for a person, or the one document.
     pub(crate) fn print(&self, text: &str, document: &serde_json::Value) {
-        if self.json {
-            println!("{document:#}");
+        // What was done is done, whether or not anybody reads of it.
+        let _ = if self.json {
+            writeln!(io::stdout(), "{document:#}")
         } else {
-            println!("{text}");
-        }
+            writeln!(io::stdout(), "{text}")
+        };
     }
 }

@@ -4,67 +4,52 @@
 //! away, leaves the user as before.
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write};
 use std::path::Path;
 
 use serde_json::json;
 use totp_core::config::Issuer;
 use totp_core::device::{Device, DeviceId, DeviceName};
-use totp_core::doors::{Account, Conversation as _, Entropy};
+use totp_core::doors::{Account, Entropy};
 use totp_core::flow::{Confirmation, confirm};
 use totp_core::key_uri::KeyUri;
-use totp_core::otp::Totp;
+use totp_core::otp::{Step, Totp};
 use totp_core::secret::Secret;
+use totp_host::store::check_new;
 use totp_host::system::{SystemEntropy, host_name};
 use zeroize::Zeroizing;
 
 use crate::cli::{Drawing, Enroll};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::qr::Qr;
+use crate::qr::{Picture, Qr};
 use crate::terminal::{Terminal, read_line};
 
 pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> {
     let account = context.account(&arguments.user)?;
-    let enrolled = context.store().records(&account)?;
-    if enrolled.is_some_and(|(enrollment, _)| enrollment.device(&arguments.device).is_some()) {
-        return Err(Failure::refused(format_args!(
-            "{} has a device named {} already, which stays as it is: give the new one another name \
-             with --device, or remove all of them with totpctl reset {} --force",
-            account.name, arguments.device, account.name
-        )));
-    }
     let mut terminal = Terminal::new(context.json);
-    let device = new_device(context, arguments, &mut terminal)?;
+    let device = new_device(context, arguments)?;
+    // Before the person has scanned anything; once more when it is added.
+    if let Some((enrollment, _)) = context.store().records(&account)? {
+        check_new(&enrollment, &device)?;
+    }
     let key = Key::new(context, &account, &device)?;
+    let picture = arguments.qr_file.as_deref();
+    let picture = picture
+        .map(|path| Qr::new(&key.uri)?.write(path))
+        .transpose()?;
 
     // Who hands in a secret and wants no code asked has nobody watching, and knows the key.
     let is_unattended = arguments.secret_file.is_some() && arguments.no_confirm;
     if !is_unattended {
         key.show(arguments.qr, &terminal)?;
     }
-    if let Some(path) = &arguments.qr_file {
-        Qr::new(&key.uri)?.write(path)?;
-    }
-    let used = if arguments.no_confirm {
-        None
-    } else {
-        match confirm(
-            &device,
-            &context.config.verify,
-            &mut terminal,
-            context.system(),
-        ) {
-            Confirmation::Confirmed(step) => Some(step),
-            Confirmation::Aborted => {
-                return Err(Failure::refused("no code was typed: nothing was enrolled"));
-            }
-            Confirmation::Wrong => {
-                return Err(Failure::refused("three wrong codes: nothing was enrolled"));
-            }
-        }
+    let used = match arguments.no_confirm {
+        true => None,
+        false => Some(confirmed(context, &device, &mut terminal)?),
     };
     context.store().add_device(&account, &device, used)?;
+    picture.into_iter().for_each(Picture::keep);
     context.log("enrolled", &account.name, Some(device.name.as_str()));
 
     let text = done(&account, &device.name, used.is_some());
@@ -73,15 +58,26 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
         "device": device.name.as_str(),
         "confirmed": used.is_some(),
     });
-    if !is_unattended && let Some(fields) = document.as_object_mut() {
-        fields.insert(
-            "secret".to_owned(),
-            device.secret.to_base32().as_str().into(),
-        );
-        fields.insert("uri".to_owned(), key.uri.as_str().into());
+    if !is_unattended {
+        if let Some(fields) = document.as_object_mut() {
+            fields.insert(
+                "secret".to_owned(),
+                device.secret.to_base32().as_str().into(),
+            );
+            fields.insert("uri".to_owned(), key.uri.as_str().into());
+        }
     }
     context.print(&text, &document);
     Ok(())
+}
+
+/// The step of the code that confirms a device.
+fn confirmed(context: &Context, device: &Device, terminal: &mut Terminal) -> Result<Step, Failure> {
+    match confirm(device, &context.config.verify, terminal, context.system()) {
+        Confirmation::Confirmed(step) => Ok(step),
+        Confirmation::Aborted => Err(Failure::refused("no code was typed: nothing was enrolled")),
+        Confirmation::Wrong => Err(Failure::refused("three wrong codes: nothing was enrolled")),
+    }
 }
 
 fn done(account: &Account, device: &DeviceName, confirmed: bool) -> String {
@@ -93,38 +89,23 @@ fn done(account: &Account, device: &DeviceName, confirmed: bool) -> String {
     format!("Device {device} of {} is active. {next}", account.name)
 }
 
-fn new_device(
-    context: &Context,
-    arguments: &Enroll,
-    terminal: &mut Terminal,
-) -> Result<Device, Failure> {
+fn new_device(context: &Context, arguments: &Enroll) -> Result<Device, Failure> {
     let random = |length| SystemEntropy.random(length).map_err(Failure::unreachable);
-    let mut totp = Totp {
-        algorithm: arguments.algorithm,
-        digits: arguments.digits,
-        period: arguments.period,
+    let asked = Totp {
+        algorithm: arguments.algorithm.unwrap_or_default(),
+        digits: arguments.digits.unwrap_or_default(),
+        period: arguments.period.unwrap_or_default(),
     };
-    let secret = match &arguments.secret_file {
-        None => Secret::from_bytes(random(Secret::NEW_BYTES)?).map_err(Failure::unreachable)?,
-        Some(path) => {
-            let text = read_secret(path)?;
-            if text
-                .to_ascii_lowercase()
-                .trim_start()
-                .starts_with("otpauth:")
-            {
-                let uri = KeyUri::parse(&text).map_err(|error| bad_secret(path, error))?;
-                totp = uri.totp;
-                uri.secret
-            } else {
-                Secret::from_base32(&text).map_err(|error| bad_secret(path, error))?
-            }
-        }
+    let KeyUri { secret, totp } = match &arguments.secret_file {
+        None => KeyUri {
+            secret: Secret::from_bytes(random(Secret::NEW_BYTES)?).map_err(Failure::unreachable)?,
+            totp: asked,
+        },
+        Some(path) => read_key(path, arguments, asked)?,
     };
     if secret.expose().len() < Secret::RECOMMENDED_BYTES {
-        terminal.tell(
-            "Warning: this secret is shorter than 128 bits, which RFC 4226 asks for at least.",
-        );
+        let warning = "totpctl: warning: this secret is shorter than the 128 bits of RFC 4226";
+        let _ = writeln!(io::stderr(), "{warning}");
     }
     let id = random(8)?
         .iter()
@@ -138,20 +119,53 @@ fn new_device(
     })
 }
 
-/// The first line of a file, or of stdin for `-`; further lines of stdin are codes.
-fn read_secret(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let failed = |error| Failure::unreachable(format_args!("{}: {error}", path.display()));
+/// The key in the first line of a file, or of stdin for `-`; further lines of stdin are codes.
+fn read_key(path: &Path, arguments: &Enroll, asked: Totp) -> Result<KeyUri, Failure> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::InvalidData => bad_secret(path, error),
+        _ => Failure::unreachable(format_args!("{}: {error}", path.display())),
+    };
     let line = if path == Path::new("-") {
         read_line(&mut io::stdin().lock()).map_err(failed)?
     } else {
         let file = File::open(path).map_err(failed)?;
         read_line(&mut BufReader::new(file)).map_err(failed)?
     };
-    line.ok_or_else(|| bad_secret(path, "no secret in it"))
+    let line = line.filter(|line| !line.trim().is_empty());
+    let line = line.ok_or_else(|| bad_secret(path, "no secret in the first line"))?;
+    if !line.contains("://") {
+        let secret = Secret::from_base32(&line).map_err(|error| bad_secret(path, error))?;
+        return Ok(KeyUri {
+            secret,
+            totp: asked,
+        });
+    }
+    let key = KeyUri::parse(&line).map_err(|error| bad_secret(path, error))?;
+    let Totp {
+        algorithm,
+        digits,
+        period,
+    } = key.totp;
+    let is_contradicted = arguments.algorithm.is_some_and(|asked| asked != algorithm)
+        || arguments.digits.is_some_and(|asked| asked != digits)
+        || arguments.period.is_some_and(|asked| asked != period);
+    if is_contradicted {
+        return Err(bad_secret(
+            path,
+            format_args!(
+                "the URI says {algorithm}, {digits} digits and {period} seconds: leave the options out"
+            ),
+        ));
+    }
+    Ok(key)
 }
 
 fn bad_secret(path: &Path, reason: impl std::fmt::Display) -> Failure {
-    Failure::refused(format_args!("{}: {reason}", path.display()))
+    let source = match path.to_str() {
+        Some("-") => "standard input".into(),
+        _ => path.to_string_lossy(),
+    };
+    Failure::refused(format_args!("{source}: {reason}"))
 }
 
 /// What the app of a person has to be told.
@@ -189,39 +203,43 @@ impl Key {
 
     /// Prints the key, the URI and, last so that it stays on the screen, the QR code.
     fn show(&self, drawing: Drawing, terminal: &Terminal) -> Result<(), Failure> {
+        let failed = |error| {
+            Failure::unreachable(format_args!(
+                "the key can't be shown, so nothing was enrolled: {error}"
+            ))
+        };
         let Totp {
             algorithm,
             digits,
             period,
         } = self.totp;
-        terminal.print(&format!(
+        let text = Zeroizing::new(format!(
             "Add this key to an authenticator app, by hand or by its QR code:\n\n  {}\n\n  \
              time-based, {algorithm}, {digits} digits, {period} seconds\n\n  {}\n\n",
             self.grouped.as_str(),
             self.uri.as_str(),
         ));
+        terminal.print(&text).map_err(failed)?;
         let qr = Qr::new(&self.uri)?;
-        let picture = match drawing {
+        let picture = Zeroizing::new(match drawing {
             Drawing::None => return Ok(()),
             Drawing::Utf8 => qr.to_half_blocks(),
             Drawing::Ascii => qr.to_ascii(),
             Drawing::Auto if is_utf8_locale() => qr.to_half_blocks(),
             Drawing::Auto => qr.to_ascii(),
-        };
+        });
         // The last row is the prompt's.
         let (columns, rows) = Qr::size_of(&picture);
         match terminal.size().filter(|_| terminal.is_watched()) {
-            Some((width, height)) if columns > width || rows >= height => {
-                terminal.print(&format!(
-                    "The QR code needs {columns} columns and {} rows, and this terminal has {width} and \
-                     {height}: type the key, or press Ctrl-C, enlarge the terminal (or give --qr-file) \
-                     and begin again.\n",
-                    rows.saturating_add(1)
-                ));
-            }
+            Some((width, height)) if columns > width || rows >= height => terminal.print(&format!(
+                "The QR code needs a terminal of {columns} columns and {} rows.\n\
+                     Type the key; or press Ctrl-C, enlarge this terminal of {width} columns\n\
+                     and {height} rows (or give --qr-file NAME.png), and begin again.\n",
+                rows.saturating_add(1)
+            )),
             _ => terminal.print(&picture),
         }
-        Ok(())
+        .map_err(failed)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What goes wrong, and what to do then.
 
 use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -79,9 +80,9 @@ impl Failure {
         }
         if json {
             let error = json!({ "error": { "kind": self.kind.name(), "message": self.message } });
-            println!("{error:#}");
+            let _ = writeln!(io::stdout(), "{error:#}");
         } else {
-            eprintln!("totpctl: {}", self.message);
+            let _ = writeln!(io::stderr(), "totpctl: {}", self.message);
         }
         ExitCode::from(self.kind.exit())
     }
@@ -110,7 +111,10 @@ impl From<LoadError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::DeviceExists(_) | StoreError::TooManyDevices => Self::refused(error),
+            StoreError::DeviceExists(_)
+            | StoreError::Name
+            | StoreError::SecretInUse(_)
+            | StoreError::TooManyDevices => Self::refused(error),
             StoreError::File(ref file) if file.is_denied() => {
                 Self::unreachable(format_args!("{error}: run totpctl as root"))
             }

@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
+    totp_host::process::forbid_core_dumps();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use qrcodegen::{QrCode, QrCodeEcc};
 
@@ -14,6 +14,26 @@ use crate::failure::Failure;
 pub(crate) struct Qr {
     code: QrCode,
     quiet: i32,
+}
+
+/// A file with a QR code, which goes away with this unless it is kept.
+pub(crate) struct Picture {
+    path: PathBuf,
+    is_kept: bool,
+}
+
+impl Picture {
+    pub(crate) fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Picture {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// Quiet zone on a screen. The standard asks for 4; on a screen 2 are read as well, and fit 24 rows.
@@ -57,7 +77,7 @@ impl Qr {
     }
 
     /// Writes the code into a new file, of the kind that the name's ending says.
-    pub(crate) fn write(mut self, path: &Path) -> Result<(), Failure> {
+    pub(crate) fn write(mut self, path: &Path) -> Result<Picture, Failure> {
         self.quiet = FILE_QUIET;
         let bytes = match path.extension().and_then(|extension| extension.to_str()) {
             Some("png") => self.to_png()?,
@@ -68,14 +88,25 @@ impl Qr {
                 ));
             }
         };
-        let failed = |error| Failure::unreachable(format_args!("{}: {error}", path.display()));
-        let mut file = OpenOptions::new()
+        let failed = |error| {
+            Failure::unreachable(format_args!(
+                "{}: {error}: name another file",
+                path.display()
+            ))
+        };
+        let mut options = OpenOptions::new();
+        let mut file = options
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(path)
             .map_err(failed)?;
-        file.write_all(&bytes).map_err(failed)
+        let picture = Picture {
+            path: path.to_owned(),
+            is_kept: false,
+        };
+        file.write_all(&bytes).map_err(failed)?;
+        Ok(picture)
     }
 
     fn to_png(&self) -> Result<Vec<u8>, Failure> {

@@ -11,6 +11,7 @@ pub(crate) fn run(context: &Context, user: &str, force: bool) -> Result<(), Fail
         .system()
         .account(user)
         .map_err(Failure::unreachable)?;
+    let is_gone = account.is_none();
     let name = account.map_or_else(|| user.to_owned(), |account| account.name);
     if !force {
         return Err(Failure::refused(format_args!(
@@ -18,13 +19,17 @@ pub(crate) fn run(context: &Context, user: &str, force: bool) -> Result<(), Fail
              say --force if you mean it"
         )));
     }
-    if !context.store().reset(&name)? {
+    if name.is_empty() || !context.store().reset(&name)? {
         return Err(Failure::refused(format_args!(
             "{name:?} is not enrolled: nothing to reset"
         )));
     }
     context.log("reset", &name, None);
-    let text = format!("{name} has no devices any more. Enroll again: totpctl enroll {name}");
+    let text = if is_gone {
+        format!("Nothing of {name}, which is no account any more, is left.")
+    } else {
+        format!("{name} has no devices any more. Enroll again: totpctl enroll {name}")
+    };
     context.print(&text, &json!({ "user": name, "reset": true }));
     Ok(())
 }

@@ -129,7 +129,7 @@ fn describe_place(context: &Context, place: &Place, state: &State) -> Option<(St
     match state.tally.standing(address, limits, now) {
         Standing::Open { left } if left == Some(limits.deny.get()) || left.is_none() => None,
         Standing::Open { left } => Some((
-            format!("{address}: {} attempts left", left.unwrap_or(0)),
+            format!("{address}: attempts left: {}", left.unwrap_or(0)),
             json!({ "address": address.to_string(), "locked": false, "attempts_left": left }),
         )),
         Standing::Refused { until } => Some((

@@ -17,16 +17,15 @@ impl Terminal {
         Self { json }
     }
 
-    pub(crate) fn print(&self, text: &str) {
-        let _ = if self.json {
-            io::stderr()
-                .write_all(text.as_bytes())
-                .and_then(|()| io::stderr().flush())
+    /// Shows `text`. Who enrolls must have seen the key: a failure here ends the enrollment.
+    pub(crate) fn print(&self, text: &str) -> io::Result<()> {
+        if self.json {
+            io::stderr().write_all(text.as_bytes())?;
+            io::stderr().flush()
         } else {
-            io::stdout()
-                .write_all(text.as_bytes())
-                .and_then(|()| io::stdout().flush())
-        };
+            io::stdout().write_all(text.as_bytes())?;
+            io::stdout().flush()
+        }
     }
 
     /// Columns and rows of the screen; `None` where there is none to fit.
@@ -51,21 +50,26 @@ impl Terminal {
 
 impl Conversation for Terminal {
     fn ask(&mut self, prompt: &str, _: Echo) -> Result<Answer, NoAnswer> {
-        self.print(prompt);
+        self.print(prompt).map_err(|_| NoAnswer)?;
         let line = read_line(&mut io::stdin().lock()).map_err(|_| NoAnswer)?;
-        if !io::stdin().is_terminal() {
-            self.print("\n");
+        // Whoever types a line ends it on the screen too.
+        if !io::stdin().is_terminal() || line.is_none() {
+            self.print("\n").map_err(|_| NoAnswer)?;
         }
         line.map(|line| Answer::new(Zeroizing::new(line.as_bytes().to_vec())))
             .ok_or(NoAnswer)
     }
 
     fn tell(&mut self, sentence: &str) {
-        self.print(&format!("{sentence}\n"));
+        // What matters is the exit status.
+        let _ = self.print(&format!("{sentence}\n"));
     }
 }
 
-/// One line without its end, at most 4096 bytes; `None` at the end of the input.
+/// One line without its end; `None` at the end of the input.
+///
+/// # Errors
+/// Where the input can't be read, the line is longer than 4096 bytes or not UTF-8.
 pub(crate) fn read_line(input: &mut impl BufRead) -> io::Result<Option<Zeroizing<String>>> {
     const MAX_BYTES: usize = 4096;
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_BYTES));
@@ -73,7 +77,11 @@ pub(crate) fn read_line(input: &mut impl BufRead) -> io::Result<Option<Zeroizing
     if limited.read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
-    let text = std::str::from_utf8(&line).map_err(|_| io::Error::other("not UTF-8"))?;
+    let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
+    if line.len() == MAX_BYTES && !line.ends_with(b"\n") {
+        return Err(invalid("a line of more than 4096 bytes"));
+    }
+    let text = std::str::from_utf8(&line).map_err(|_| invalid("not UTF-8"))?;
     Ok(Some(Zeroizing::new(
         text.trim_end_matches(['\n', '\r']).to_owned(),
     )))

@@ -26,6 +26,7 @@ pub fn load(named: Option<&Path>) -> Result<Config, LoadError> {
     }
     let bytes = match file::read(path, Others::Read, MAX_BYTES) {
         Err(missing) if missing.is_missing() && named.is_none() => return Ok(Config::default()),
+        Err(_) if path.is_dir() => return Err(error(Reason::Folder)),
         result => result.map_err(|file| error(Reason::File(file)))?,
     };
     let text = std::str::from_utf8(&bytes).map_err(|_| error(Reason::Encoding))?;
@@ -43,7 +44,8 @@ pub struct LoadError {
 enum Reason {
     Encoding,
     File(FileError),
-    Mistake(Mistake),
+    Folder,
+    Mistake(Box<Mistake>),
     Relative,
 }
 
@@ -52,7 +54,14 @@ impl fmt::Display for LoadError {
         let path = self.path.display();
         match &self.reason {
             Reason::Encoding => write!(f, "{path} is not UTF-8"),
+            Reason::File(error) if error.is_missing() => {
+                write!(
+                    f,
+                    "{error}: name a configuration that does, or none for the default one"
+                )
+            }
             Reason::File(error) => error.fmt(f),
+            Reason::Folder => write!(f, "{path} is a folder: name a configuration file"),
             Reason::Mistake(mistake) => write!(f, "{path}, {mistake}"),
             Reason::Relative => write!(f, "{path}: the path of a configuration starts with /"),
         }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use totp_core::device::DeviceName;
+use totp_core::record::Enrollment;
 use totp_core::record::enrollment::EnrollmentError;
 use totp_core::record::state::StateError;
-use totp_core::record::{Enrollment, account_of};
 
 use crate::file::FileError;
 use crate::lock::LockError;
@@ -126,7 +126,7 @@ impl StoreError {
     }
 }
 
-/// What to do where an account's records are past mending.
+/// What to do where an account's records are past mending. Their files have the account's name.
 struct EnrollAgain<'a>(&'a Path);
 
 impl fmt::Display for EnrollAgain<'_> {
@@ -134,8 +134,8 @@ impl fmt::Display for EnrollAgain<'_> {
         let account = self
             .0
             .file_name()
-            .and_then(|name| account_of(name.to_str()?));
-        let account = account.unwrap_or_else(|| "USER".to_owned());
+            .and_then(|name| name.to_str())
+            .unwrap_or("USER");
         write!(f, "run totpctl reset {account} --force and enroll again")
     }
 }

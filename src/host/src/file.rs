@@ -8,16 +8,16 @@
 //! 3. No descriptor is inherited by a program, and none is 0, 1 or 2.
 
 use std::fmt;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl, openat};
-use nix::sys::stat::Mode;
+use nix::libc;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::Uid;
 use zeroize::Zeroizing;
 
@@ -43,7 +43,9 @@ impl Others {
 #[derive(Debug)]
 pub struct CheckedFile {
     file: File,
-    pub(crate) metadata: Metadata,
+    length: u64,
+    /// Device and inode: which file this is, whatever its name.
+    pub(crate) identity: (u64, u64),
 }
 
 impl Deref for CheckedFile {
@@ -57,7 +59,7 @@ impl Deref for CheckedFile {
 impl CheckedFile {
     /// Reads all of it, at most `limit` bytes.
     pub(crate) fn read(&self, limit: usize) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        let length = usize::try_from(self.metadata.len()).unwrap_or(usize::MAX);
+        let length = usize::try_from(self.length).unwrap_or(usize::MAX);
         if length > limit {
             return Err(Fault::TooLarge { limit });
         }
@@ -99,26 +101,31 @@ pub(crate) fn open_checked(
         .and_then(clear_of_standard_streams)
         .map_err(Fault::opening)?;
     let file = File::from(file);
-    let metadata = file
-        .metadata()
-        .map_err(|error| Fault::io("look at", &error))?;
-    if !metadata.is_file() {
+    let status = fstat(&file).map_err(|errno| Fault::Io {
+        doing: "look at",
+        errno,
+    })?;
+    if status.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Err(Fault::NotRegular);
     }
-    check_owner(metadata.uid())?;
-    if metadata.nlink() != 1 {
+    check_owner(status.st_uid)?;
+    if status.st_nlink != 1 {
         return Err(Fault::Links {
-            links: metadata.nlink(),
+            links: status.st_nlink,
         });
     }
-    if metadata.mode() & others.forbidden() != 0 {
+    if status.st_mode & others.forbidden() != 0 {
         let wanted = 0o666 & !others.forbidden();
         return Err(Fault::Mode {
-            mode: metadata.mode(),
+            mode: status.st_mode,
             wanted,
         });
     }
-    Ok(CheckedFile { file, metadata })
+    Ok(CheckedFile {
+        file,
+        length: u64::try_from(status.st_size).unwrap_or(u64::MAX),
+        identity: (status.st_dev, status.st_ino),
+    })
 }
 
 /// Whoever starts us may have closed 0, 1 or 2: a file of ours there would receive what others print.

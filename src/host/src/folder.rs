@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -171,10 +171,7 @@ impl Folder {
     /// [`FileError`] where that can't be told.
     pub fn still_names(&self, name: &str, file: &CheckedFile) -> Result<bool, FileError> {
         match fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(named) => {
-                let opened = &file.metadata;
-                Ok((named.st_dev, named.st_ino) == (opened.dev(), opened.ino()))
-            }
+            Ok(named) => Ok((named.st_dev, named.st_ino) == file.identity),
             Err(Errno::ENOENT) => Ok(false),
             Err(errno) => {
                 let fault = Fault::Io {

@@ -176,14 +176,13 @@ impl fmt::Display for EnrollmentError {
 
 impl std::error::Error for EnrollmentError {}
 
-impl From<Mistake> for EnrollmentError {
-    fn from(
-        Mistake {
+impl From<Box<Mistake>> for EnrollmentError {
+    fn from(mistake: Box<Mistake>) -> Self {
+        let Mistake {
             line,
             column,
             reason,
-        }: Mistake,
-    ) -> Self {
+        } = *mistake;
         let reason = match reason {
             Reason::Expected(expected) => expected.to_owned(),
             Reason::Missing(key) => format!("{key} is missing"),
@@ -199,7 +198,7 @@ impl From<Mistake> for EnrollmentError {
     }
 }
 
-fn read(text: &str) -> Result<(u32, Enrollment), Mistake> {
+fn read(text: &str) -> Result<(u32, Enrollment), Box<Mistake>> {
     const BOUNDS: RangeInclusive<i64> = 0..=0xffff_ffff;
     const NUMBER: &str = "expected a whole number from 0 to 4294967295";
     let unsigned = |number: i64| u32::try_from(number).ok();
@@ -207,15 +206,17 @@ fn read(text: &str) -> Result<(u32, Enrollment), Mistake> {
     let mut root = document.root();
     let version = root.number("version", &BOUNDS, NUMBER)?.and_then(unsigned);
     let uid = root.number("uid", &BOUNDS, NUMBER)?.and_then(unsigned);
-    let devices = root.sections("device")?.into_iter().map(read_device);
-    let devices = devices.collect::<Result<_, _>>()?;
+    let mut devices = Vec::new();
+    for section in root.sections("device")? {
+        devices.push(read_device(section)?);
+    }
     let version = version.ok_or_else(|| root.missing("version"))?;
     let uid = uid.ok_or_else(|| root.missing("uid"))?;
     root.finish()?;
     Ok((version, Enrollment { uid, devices }))
 }
 
-fn read_device(mut section: Section<'_>) -> Result<Device, Mistake> {
+fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
     let id = section.string("id", DeviceId::EXPECTED, DeviceId::parse)?;
     let id = id.ok_or_else(|| section.missing("id"))?;
     let name = section.string("name", DeviceName::EXPECTED, DeviceName::parse)?;

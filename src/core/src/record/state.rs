@@ -309,7 +309,11 @@ impl Reader<'_> {
         mut read: impl FnMut(&mut Self) -> Result<T, StateError>,
     ) -> Result<Vec<T>, StateError> {
         let count = self.byte(|count| usize::from(count) <= most)?;
-        (0..count).map(|_| read(self)).collect()
+        let mut list = Vec::with_capacity(usize::from(count));
+        for _ in 0..count {
+            list.push(read(self)?);
+        }
+        Ok(list)
     }
 
     fn device(&mut self) -> Result<DeviceState, StateError> {
