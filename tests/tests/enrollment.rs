@@ -353,7 +353,10 @@ fn a_terminal_gets_a_picture_that_fits_with_the_prompt_below_or_a_sentence() {
             assert_eq!(shown.scanned(), shown.uri, "{size:?} {locale}");
         } else {
             assert_eq!(shown.picture, Vec::<String>::new(), "{size:?} {locale}");
-            let told = format!("this terminal has {} and {}: type the key", size.1, size.0);
+            let told = format!(
+                "enlarge this terminal of {} columns\r\nand {} rows",
+                size.1, size.0
+            );
             assert!(terminal.seen().contains(&told), "{}", terminal.seen());
         }
         // Who types the key instead gets in just the same.
@@ -383,16 +386,16 @@ fn a_usual_terminal_holds_the_picture_and_the_prompt() {
 
 #[test]
 fn the_files_hold_the_same_picture() {
-    let scratch = Scratch::new("");
     let picture = |name: &str| {
+        let scratch = Scratch::new("");
         let path = scratch.path(name);
-        let words = ["--qr-file", path.to_str().expect("text")];
+        let words = ["--no-confirm", "--qr-file", path.to_str().expect("text")];
         let output = enroll_piped(&scratch, &[], &words, "");
-        (path, Shown::read(text(&output.stdout)).uri)
+        (scratch, path, Shown::read(text(&output.stdout)).uri)
     };
-    let (png, uri) = picture("code.png");
+    let (_scratch, png, uri) = picture("code.png");
     assert_eq!(decoded(&png), uri);
-    let (svg, uri) = picture("code.svg");
+    let (_scratch, svg, uri) = picture("code.svg");
     let drawn = fs::read_to_string(svg).expect("an SVG");
     assert_eq!(Image::of_svg(&drawn).decoded(), uri);
 }

@@ -294,12 +294,18 @@ fn no_info_puts_what_must_be_seen_into_the_next_prompt() {
         let outcome = case.wrong();
         assert_eq!(outcome.code, Code::AUTH_ERR);
         assert!(outcome.told().is_empty(), "{outcome:?}");
-        let asked = outcome.asked().join("");
+        let asked = outcome.asked()[0];
         assert!(
             asked.ends_with(PROMPT) && asked.contains(before),
             "{asked:?} after {before:?}"
         );
         assert_eq!(before.is_empty(), asked == PROMPT, "{asked:?}");
+        let locks = before == "Attempts left: 1";
+        let limit = format!("{} (Press Enter) ", limit_reached(10));
+        assert_eq!(
+            &outcome.asked()[1..],
+            if locks { vec![limit.as_str()] } else { vec![] }
+        );
     }
     let beyond = case.wrong();
     assert!(beyond.told().is_empty(), "{beyond:?}");

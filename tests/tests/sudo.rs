@@ -106,9 +106,11 @@ fn the_prompt_counts_down_and_then_tells_of_the_limit_and_asks_for_no_code() {
         first.answer(PASSWORD_PROMPT, PASSWORD).see(told);
         first.answer(PROMPT, &phone.wrong_code());
     }
+    let limit = "limit of attempts. Please try again later in 10 minutes. (Press Enter) ";
+    first.see(limit);
+    first.enter("");
     assert_ne!(first.end().status, 0);
     let mut refused = sudo(&machine, &["id", "-un"]);
-    let limit = "limit of attempts. Please try again later in 10 minutes. (Press Enter) ";
     refused.answer(PASSWORD_PROMPT, PASSWORD);
     refused.see(limit);
     refused.enter("");

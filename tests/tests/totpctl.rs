@@ -222,8 +222,8 @@ fn status_tells_of_wrong_answers_and_locks_until_they_are_forgotten() {
     let enrolled = format!("{ACCOUNT}: enrolled");
     let advice = format!("  to let every address in again: totpctl unlock {ACCOUNT}");
     for told in [
-        "2 attempts left",
-        "1 attempts left",
+        "attempts left: 2",
+        "attempts left: 1",
         "refused until $TIME, 10 minutes from now",
     ] {
         let login = scratch.login(ACCOUNT, owner.wrong_code().as_str());

@@ -37,12 +37,7 @@ impl Context {
 
     pub(crate) fn account(&self, user: &str) -> Result<Account, Failure> {
         let account = self.system.account(user).map_err(Failure::unreachable)?;
-        account.ok_or_else(|| {
-            Failure::refused(format_args!(
-                "there is no account named {user:?}; what an account that is gone left behind, \
-                 totpctl reset removes"
-            ))
-        })
+        account.ok_or_else(|| Failure::refused(format_args!("there is no account named {user:?}")))
     }
 
     /// Logs that somebody changed something of a user's.

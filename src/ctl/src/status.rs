@@ -41,6 +41,15 @@ struct Report {
 }
 
 fn report(context: &Context, name: &str) -> Report {
+    if matches!(context.system().account(name), Ok(None)) {
+        let error =
+            format!("this account is gone: totpctl reset {name} --force removes what it left");
+        return Report {
+            text: format!("{name}: {error}"),
+            document: json!({ "user": name, "error": error }),
+            failed: true,
+        };
+    }
     let records = context
         .account(name)
         .and_then(|account| Ok(context.store().records(&account)?));

@@ -33,8 +33,6 @@ pub enum StoreError {
     Secret(PathBuf, EnrollmentError),
     /// The state can't be read, understood or saved.
     State(PathBuf, Damage),
-    /// A device of the account has that secret already.
-    SecretInUse(DeviceName),
     /// A new state would not fit.
     TooManyDevices,
     /// The account was made anew since it was enrolled.
@@ -89,10 +87,6 @@ impl fmt::Display for StoreError {
                     write!(f, "{}: {error}: {}", path.display(), EnrollAgain(path))
                 }
             },
-            Self::SecretInUse(name) => write!(
-                f,
-                "device {name} has this secret already, and a code would let two logins in"
-            ),
             Self::TooManyDevices => write!(
                 f,
                 "there are {} devices already, and no more are kept of one account",

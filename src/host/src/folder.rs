@@ -64,14 +64,15 @@ impl Folder {
             file: file.into(),
         };
         // Whoever can write to the folder above can rename this one away.
-        for (name, allowed) in [(".", 0), ("..", libc::S_ISVTX)] {
+        let above = path.parent().unwrap_or(path);
+        for (name, path, allowed) in [(".", path, 0), ("..", above, libc::S_ISVTX)] {
             let status = fstatat(&folder.file, name, AtFlags::empty()).map_err(|errno| {
                 folder.error(Fault::Io {
                     doing: "look at",
                     errno,
                 })
             })?;
-            let error = |fault| FileError::new(&path.join(name), fault);
+            let error = |fault| FileError::new(path, fault);
             check_owner(status.st_uid).map_err(error)?;
             if status.st_mode & 0o022 != 0 && status.st_mode & allowed == 0 {
                 return Err(error(Fault::Mode {

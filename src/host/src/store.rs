@@ -108,13 +108,21 @@ impl<'a> FileStore<'a> {
         state
             .devices
             .retain(|known| enrollment.devices.iter().any(|d| d.id == known.id));
+        // What was used with the same secret by another name stays used.
+        let twins = enrollment
+            .devices
+            .iter()
+            .filter(|twin| twin.secret.is(&device.secret));
+        let floors = twins.filter_map(|twin| state.device(twin.id)?.floor);
+        let used = floors.chain(used).max();
         state.devices.push(DeviceState::new(device.id, used));
         enrollment.devices.push(device.clone());
         file.save(&record, &state)?;
         secrets.replace(&name, enrollment.to_toml().as_bytes())?;
-        decoy::make_all(&states, self.system.now())?;
-        secrets.tidy()?;
-        states.tidy()?;
+        // The device is active. What can't be done now is done by the next call.
+        let _ = decoy::make_all(&states, self.system.now());
+        let _ = secrets.tidy();
+        let _ = states.tidy();
         Ok(())
     }
 
@@ -411,13 +419,6 @@ fn enrollment(secrets: &Folder, account: &Account) -> Result<Option<Enrollment>,
 pub fn check_new(enrollment: &Enrollment, device: &Device) -> Result<(), StoreError> {
     if enrollment.device(&device.name).is_some() {
         return Err(StoreError::DeviceExists(device.name.clone()));
-    }
-    if let Some(twin) = enrollment
-        .devices
-        .iter()
-        .find(|known| known.secret.is(&device.secret))
-    {
-        return Err(StoreError::SecretInUse(twin.name.clone()));
     }
     if enrollment.devices.len() >= Enrollment::MAX_DEVICES {
         return Err(StoreError::TooManyDevices);
