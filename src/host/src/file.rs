@@ -91,6 +91,23 @@ pub(crate) fn open_checked(
     others: Others,
     writable: bool,
 ) -> Result<CheckedFile, Fault> {
+    // A file without a name was replaced while we looked at it: there is a new one.
+    const TRIES: u8 = 5;
+    for _ in 0..TRIES {
+        match open_once(&folder, path, others, writable) {
+            Err(Fault::Links { links: 0 }) => {}
+            opened => return opened,
+        }
+    }
+    Err(Fault::Changed)
+}
+
+fn open_once(
+    folder: impl AsFd,
+    path: &Path,
+    others: Others,
+    writable: bool,
+) -> Result<CheckedFile, Fault> {
     let access = if writable {
         OFlag::O_RDWR
     } else {
