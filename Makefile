@@ -47,8 +47,8 @@ test:
 
 # After `make` with the same SYSCONFDIR and STATEDIR.
 install:
-	install -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(DOCDIR)/examples
-	install -d $(DESTDIR)$(SYSCONFDIR)/security
+	for folder in $(PAMDIR) $(SBINDIR) $(DOCDIR)/examples $(SYSCONFDIR)/security; do \
+	    [ -d $(DESTDIR)$$folder ] || install -d $(DESTDIR)$$folder || exit 1; done
 	install -d -m 0700 $(DESTDIR)$(STATEDIR) $(DESTDIR)$(STATEDIR)/secrets $(DESTDIR)$(STATEDIR)/state
 	install -m 0644 -s $(BUILD)/libpam_totp.so $(DESTDIR)$(PAMDIR)/pam_totp.so.new
 	mv -f $(DESTDIR)$(PAMDIR)/pam_totp.so.new $(DESTDIR)$(PAMDIR)/pam_totp.so

@@ -44,6 +44,8 @@ fi
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
     trap 'rm -f $policy' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     printf '#!/bin/sh\nexit 101\n' >$policy
     chmod 755 $policy
 fi
@@ -53,5 +55,5 @@ apt-get update
 apt-get install --yes --no-install-recommends $missing
 # A machine that had no sshd does not get one at its next start.
 case $missing in
-*openssh-server*) systemctl disable ssh.service >/dev/null 2>&1 || true ;;
+*openssh-server*) systemctl disable ssh.service ssh.socket >/dev/null 2>&1 || true ;;
 esac

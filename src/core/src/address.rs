@@ -19,8 +19,10 @@ pub enum Address {
     Local,
     /// A remote host that was given neither as an address nor in a form that leads to one.
     Unreadable,
-    /// All the addresses that came while a user's table was full.
+    /// All the remote addresses that came while a user's table was full.
     Crowd,
+    /// All the local ones.
+    LocalCrowd,
     /// A keyed hash of a name and an address, in the tables of people who are not enrolled.
     Masked(u64),
 }
@@ -78,7 +80,20 @@ impl Address {
     /// Whether only somebody who already is on this machine, or at it, has this address.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        matches!(self, Self::Uid(_) | Self::Tty(_) | Self::Local)
+        matches!(
+            self,
+            Self::Uid(_) | Self::Tty(_) | Self::Local | Self::LocalCrowd
+        )
+    }
+
+    /// The place that this address shares with others where there is no room for one of its own.
+    #[must_use]
+    pub fn crowd(&self) -> Self {
+        if self.is_local() {
+            Self::LocalCrowd
+        } else {
+            Self::Crowd
+        }
     }
 
     fn remote(Remote(address): Remote) -> Self {
@@ -121,6 +136,7 @@ impl fmt::Display for Address {
             Self::Local => f.write_str("local"),
             Self::Unreadable => f.write_str("unreadable"),
             Self::Crowd => f.write_str("crowd"),
+            Self::LocalCrowd => f.write_str("local-crowd"),
             Self::Masked(hash) => write!(f, "masked:{hash:016x}"),
         }
     }

@@ -97,6 +97,9 @@ impl Config {
             limits: limits(root.section("limits")?)?,
             policy: policy(root.section("policy")?)?,
         };
+        if config.secret_dir == config.state_dir {
+            return Err(root.unlike("state_dir", "expected another folder than secret_dir"));
+        }
         root.finish()?;
         Ok(config)
     }

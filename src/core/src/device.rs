@@ -32,6 +32,12 @@ impl fmt::Display for DeviceId {
 }
 
 impl Device {
+    /// Whether this device and `other`, by whatever names, make the same codes: they have one secret.
+    #[must_use]
+    pub fn makes_codes_of(&self, other: &Self) -> bool {
+        self.totp == other.totp && self.secret.is(&other.secret)
+    }
+
     /// What people are compared with who are not enrolled. The state that goes with it accepts nothing.
     #[must_use]
     pub fn decoy() -> Self {

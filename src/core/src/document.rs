@@ -377,6 +377,15 @@ impl<'d> Section<'d> {
         Mistake::new(self.document.text, at, Reason::Missing(key))
     }
 
+    /// A mistake of the value of `key`, seen only beside others.
+    pub(crate) fn unlike(&self, key: &str, expected: &'static str) -> Box<Mistake> {
+        let entry = self
+            .table
+            .and_then(|table| table.entries.iter().find(|entry| entry.key == key));
+        let at = entry.map_or(0, |entry| entry.value_at);
+        Mistake::new(self.document.text, at, Reason::Expected(expected))
+    }
+
     fn ask(&mut self, key: &'static str, kind: Kind) -> Option<&'d Entry<'d>> {
         self.asked.push((key, kind));
         self.table?.entries.iter().find(|entry| entry.key == key)

@@ -121,7 +121,7 @@ pub fn judge(
     for (device, memory) in known_devices(enrollment, &mut state) {
         let Some(code) = &code else { break };
         match try_device(device, memory, code, now, verify) {
-            Fit::Fresh => accepted.push(device.name.clone()),
+            Fit::Fresh(step) => accepted.push((device, step)),
             Fit::Used => reason = WrongReason::Replayed,
             Fit::None if reason == WrongReason::NoDevice => reason = WrongReason::Mismatch,
             Fit::None => {}
@@ -143,15 +143,25 @@ pub fn judge(
     } else {
         state.tally = uncharged;
         state.tally.clear(address);
-        (Verdict::Accepted(Accepted { devices: accepted }), state)
+        for (twin, memory) in known_devices(enrollment, &mut state) {
+            let steps = accepted
+                .iter()
+                .filter(|(device, _)| twin.makes_codes_of(device));
+            memory.floor = steps.map(|(_, step)| *step).chain(memory.floor).max();
+        }
+        let devices = accepted
+            .iter()
+            .map(|(device, _)| device.name.clone())
+            .collect();
+        (Verdict::Accepted(Accepted { devices }), state)
     }
 }
 
 /// The enrolled devices that the state knows, with what it knows of them.
-fn known_devices<'a>(
+fn known_devices<'a, 's>(
     enrollment: &'a Enrollment,
-    state: &'a mut State,
-) -> impl Iterator<Item = (&'a Device, &'a mut DeviceState)> {
+    state: &'s mut State,
+) -> impl Iterator<Item = (&'a Device, &'s mut DeviceState)> {
     state.devices.iter_mut().filter_map(|memory| {
         let device = enrollment
             .devices
@@ -163,7 +173,7 @@ fn known_devices<'a>(
 
 /// How a code fits a device.
 enum Fit {
-    Fresh,
+    Fresh(Step),
     None,
     Used,
 }
@@ -189,7 +199,7 @@ fn try_device(
             memory.last_used = Some(now);
             memory.floor_reported = false;
             learn_drift(memory, step, centre, now, verify);
-            Fit::Fresh
+            Fit::Fresh(step)
         }
     }
 }

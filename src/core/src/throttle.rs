@@ -77,8 +77,18 @@ impl Place {
         self.lock_end(limits).is_some_and(|until| now < until)
     }
 
+    /// Keeps as many of the last answers as lead to a lock.
+    fn keep_last(&mut self, limits: &Limits) {
+        let excess = self
+            .wrong
+            .len()
+            .saturating_sub(usize::from(limits.deny.get()));
+        self.wrong.drain(..excess);
+    }
+
     /// Drops what no longer counts; `false` where nothing is left.
     fn forget_old(&mut self, limits: &Limits, now: Time) -> bool {
+        self.keep_last(limits);
         if !self.is_locked(limits, now) {
             self.wrong = self.counted(limits, now).to_vec();
         }
@@ -107,8 +117,8 @@ impl Place {
 
 /// The places that wrong answers of one user came from.
 ///
-/// A full table forgets no place that still counts: further remote addresses share one place, the
-/// crowd's, and while that counts, all have it that have none of their own.
+/// A full table forgets no place that still counts: further remote addresses share one place, further
+/// local ones another, and while such a crowd counts, all have it that have no place of their own.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Tally {
     /// One entry an address.
@@ -116,9 +126,9 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Places told apart at most.
+    /// Places told apart at most, the two crowds among them.
     pub const MAX_PLACES: usize = 96;
-    /// Bytes that all places take at most, by [`Tally::capacity`].
+    /// Bytes that all places take at most.
     pub const MAX_BYTES: usize = 3000;
     /// Places kept for consoles and local callers, whatever strangers do.
     const LOCAL_PLACES: usize = 8;
@@ -130,21 +140,13 @@ impl Tally {
         let nothing_wrong = Standing::Open {
             left: (deny != 0).then_some(deny),
         };
-        let counting = |place: &&Place| place.is_counting(limits, now);
-        let own = self
-            .places
-            .iter()
-            .filter(counting)
-            .find(|place| place.address == *address);
-        let shared = || {
-            let crowd = |place: &&Place| place.address == Address::Crowd;
-            self.places
-                .iter()
-                .filter(counting)
-                .find(crowd)
-                .filter(|_| !address.is_local())
+        let counting = |address: &Address| {
+            let place = self
+                .position(address)
+                .and_then(|index| self.places.get(index));
+            place.filter(|place| place.is_counting(limits, now))
         };
-        let place = own.or_else(shared);
+        let place = counting(address).or_else(|| counting(&address.crowd()));
         place.map_or(nothing_wrong, |place| place.standing(limits, now))
     }
 
@@ -155,37 +157,14 @@ impl Tally {
         }
         self.places
             .retain_mut(|place| place.forget_old(limits, now));
-        let is_of = |address: &Address| {
-            let address = address.clone();
-            move |place: &Place| place.address == address
-        };
-        let own = self.places.iter().position(is_of(address));
-        let crowd = self.places.iter().position(is_of(&Address::Crowd));
-        let index = own
-            .or(crowd.filter(|_| !address.is_local()))
-            .unwrap_or_else(|| {
-                let reserved = if address.is_local() {
-                    0
-                } else {
-                    Self::LOCAL_PLACES
-                };
-                let has_room = self.places.len().saturating_add(reserved) < Self::capacity(limits);
-                let address = if has_room {
-                    address.clone()
-                } else {
-                    Address::Crowd
-                };
-                self.places.push(Place {
-                    address,
-                    wrong: Vec::new(),
-                });
-                self.places.len().saturating_sub(1)
-            });
+        self.fold_to(Self::capacity(limits), limits);
+        let own = self
+            .position(address)
+            .or_else(|| self.position(&address.crowd()));
+        let index = own.unwrap_or_else(|| self.new_place(address, limits));
         if let Some(place) = self.places.get_mut(index) {
-            if place.wrong.len() >= Place::MAX_WRONG {
-                place.wrong.remove(0);
-            }
             place.wrong.push(now);
+            place.keep_last(limits);
         }
     }
 
@@ -194,13 +173,77 @@ impl Tally {
         self.places.retain(|place| place.address != *address);
     }
 
-    /// How many places fit beside the crowd's, each with as many wrong answers as lead to a lock.
+    fn position(&self, address: &Address) -> Option<usize> {
+        self.places
+            .iter()
+            .position(|place| place.address == *address)
+    }
+
+    fn new_place(&mut self, address: &Address, limits: &Limits) -> usize {
+        let reserved = if address.is_local() {
+            0
+        } else {
+            Self::LOCAL_PLACES
+        };
+        let room = Self::capacity(limits).saturating_sub(reserved);
+        let address = match (self.places.len() < room, address) {
+            (true, _) => address.clone(),
+            // Nothing can be guessed of strangers, and a crowd would tell that they are some.
+            (false, Address::Masked(_)) => {
+                self.forget_oldest();
+                address.clone()
+            }
+            (false, _) => address.crowd(),
+        };
+        self.places.push(Place {
+            address,
+            wrong: Vec::new(),
+        });
+        self.places.len().saturating_sub(1)
+    }
+
+    fn forget_oldest(&mut self) {
+        let last_answers = self.places.iter().enumerate();
+        let oldest = last_answers.min_by_key(|(_, place)| place.wrong.last().copied());
+        if let Some((index, _)) = oldest {
+            self.places.remove(index);
+        }
+    }
+
+    /// Puts the places that are too many, since `deny` was raised, into their crowds.
+    fn fold_to(&mut self, capacity: usize, limits: &Limits) {
+        while self.places.len() > capacity.saturating_add(2) {
+            let Some(place) = self.places.pop() else {
+                return;
+            };
+            let crowd = place.address.crowd();
+            let index = self.position(&crowd).unwrap_or_else(|| {
+                self.places.insert(
+                    0,
+                    Place {
+                        address: crowd,
+                        wrong: Vec::new(),
+                    },
+                );
+                0
+            });
+            if let Some(crowd) = self.places.get_mut(index) {
+                for time in place.wrong {
+                    let at = crowd.wrong.partition_point(|known| *known <= time);
+                    crowd.wrong.insert(at, time);
+                }
+                crowd.keep_last(limits);
+            }
+        }
+    }
+
+    /// How many places fit beside the crowds', each with as many wrong answers as lead to a lock.
     fn capacity(limits: &Limits) -> usize {
         let place = usize::from(limits.deny.get())
             .saturating_mul(4)
             .saturating_add(19);
         let fitting = Self::MAX_BYTES.checked_div(place).unwrap_or(0);
-        fitting.min(Self::MAX_PLACES).saturating_sub(1)
+        fitting.min(Self::MAX_PLACES).saturating_sub(2)
     }
 }
 
@@ -378,6 +421,56 @@ mod tests {
             "there is room, and the crowd is locked"
         );
         assert_eq!(judged(&mut tally, 200..201, 9, 20), 3);
+    }
+
+    #[test]
+    fn many_local_callers_share_a_place_of_their_own_and_get_no_free_guess() {
+        let mut tally = Tally::default();
+        judged(&mut tally, 0..250, 3, 0);
+        let mut locals = 0;
+        for uid in 1000..1100 {
+            for _ in 0..3 {
+                if let Standing::Open { .. } =
+                    tally.standing(&Address::Uid(uid), &LIMITS, minute(0))
+                {
+                    tally.charge(&Address::Uid(uid), &LIMITS, minute(0));
+                    locals += 1;
+                }
+            }
+        }
+        assert!(locals <= 3 * (Tally::LOCAL_PLACES + 1), "{locals}");
+        assert!(tally.places.len() <= Tally::MAX_PLACES);
+    }
+
+    #[test]
+    fn a_stranger_is_never_refused_for_what_was_answered_for_others() {
+        let mut tally = Tally::default();
+        for stranger in 0..1000 {
+            let address = Address::Masked(stranger);
+            assert_eq!(tally.standing(&address, &LIMITS, minute(0)), open(3));
+            tally.charge(&address, &LIMITS, minute(0));
+        }
+        assert!(tally.places.len() <= Tally::MAX_PLACES);
+    }
+
+    #[test]
+    fn a_table_fits_whatever_deny_was_when_it_was_filled() {
+        for (before, after) in [(3, 32), (32, 3), (1, 32), (32, 1)] {
+            let limits = |deny| Limits {
+                deny: Deny(deny),
+                ..LIMITS
+            };
+            let mut tally = Tally::default();
+            for last in 0..250 {
+                for _ in 0..before {
+                    tally.charge(&address(last), &limits(before), minute(0));
+                }
+            }
+            tally.charge(&address(0), &limits(after), minute(1));
+            let bytes = |place: &Place| 19 + 4 * place.wrong.len();
+            let total: usize = tally.places.iter().map(bytes).sum();
+            assert!(total <= Tally::MAX_BYTES, "{before} to {after}: {total}");
+        }
     }
 
     #[test]

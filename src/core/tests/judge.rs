@@ -437,6 +437,17 @@ fn a_code_that_fits_two_devices_burns_both() {
 }
 
 #[test]
+fn what_one_of_two_twins_used_is_used_for_the_other_whatever_their_drifts() {
+    let mut person = Person::new();
+    person.enroll(device(2, "copy", 1));
+    person.state.devices[0].drift = 2;
+    assert_eq!(person.login(NOON, 90), Outcome::Accepted);
+    assert_eq!(person.login(NOON + 60, 30), REPLAYED);
+    assert_eq!(person.login(NOON + 90, 0), REPLAYED);
+    assert_eq!(person.login(NOON + 120, 0), Outcome::Accepted);
+}
+
+#[test]
 fn a_device_that_the_state_does_not_know_is_refused() {
     let mut person = Person::new();
     person.state.devices.clear();

@@ -2,7 +2,9 @@
 //!
 //! They are asked, counted down, locked and refused like everybody, at the same cost: by one of
 //! [`FILES`] states that are read, locked, judged and saved like a real one. A keyed hash of the name
-//! picks the file and is mixed into the address, so that nobody outside can tell who shares one.
+//! picks the file and is mixed into the address, so that nobody outside can tell who shares one. Enrollment
+//! makes the files: where nobody ever enrolled there is nobody to tell strangers from, and they are asked
+//! and denied without a count.
 
 use sha2::{Digest, Sha256};
 use totp_core::address::Address;
@@ -12,45 +14,63 @@ use totp_core::otp::Step;
 use totp_core::record::State;
 use totp_core::record::state::DeviceState;
 use totp_core::time::Time;
+use zeroize::Zeroizing;
 
 use crate::error::StoreError;
-use crate::file::Others;
-use crate::folder::{Folder, Sync};
+use crate::file::{FileError, Others};
+use crate::folder::Folder;
 use crate::slot;
 use crate::system::SystemEntropy;
 
 /// How many files the strangers share.
 const FILES: u64 = 64;
 
-/// Makes all the files that are missing, so that no login has to.
+const KEY_NAME: &str = ".decoy-key";
+const KEY_BYTES: usize = 32;
+
+/// Makes the key and all the files that are missing or damaged.
 pub(crate) fn make_all(folder: &Folder, now: Time) -> Result<(), StoreError> {
-    key(folder)?;
-    (0..FILES).try_for_each(|number| make(folder, &file_name(number), now))
+    if key(folder)?.is_none() {
+        let key = SystemEntropy
+            .random(KEY_BYTES)
+            .map_err(StoreError::Entropy)?;
+        folder.replace(KEY_NAME, &key)?;
+    }
+    for number in 0..FILES {
+        let name = file_name(number);
+        let file = folder.open_file(&name, Others::None, false);
+        if !file.is_ok_and(|file| slot::read(&file).is_ok()) {
+            let file = slot::new_file(&fresh(now).encode());
+            let file = file.map_err(|error| StoreError::slot(folder.path_of(&name), error))?;
+            folder.replace(&name, &file)?;
+        }
+    }
+    Ok(())
 }
 
-/// The file of a stranger, and the address that the stranger's answers are counted by there.
+/// The file of a stranger, and the address that the stranger's answers are counted by there; `None` where
+/// nobody ever enrolled.
 pub(crate) fn seat_of(
     folder: &Folder,
     name: &str,
     address: &Address,
-) -> Result<(String, Address), StoreError> {
-    let key = key(folder)?;
+) -> Result<Option<(String, Address)>, FileError> {
+    let Some(key) = key(folder)? else {
+        return Ok(None);
+    };
     let address = address.to_string();
     let number = hash(&key, &[name.as_bytes()]) % FILES;
     let address = hash(&key, &[name.as_bytes(), b"\0", address.as_bytes()]);
-    Ok((file_name(number), Address::Masked(address)))
+    Ok(Some((file_name(number), Address::Masked(address))))
 }
 
-/// Makes a file, where it is missing.
-pub(crate) fn make(folder: &Folder, name: &str, now: Time) -> Result<(), StoreError> {
-    // Every step of its device is used up: it is compared like any other and accepts nothing.
+/// Every step of its device is used up: it is compared like any other and accepts nothing.
+fn fresh(now: Time) -> State {
     let mut device = DeviceState::new(DeviceId::DECOY, Some(Step(u64::MAX)));
     device.floor_reported = true;
     let mut state = State::new(now);
     state.devices.push(device);
-    let file = slot::new_file(&state.encode());
-    let file = file.map_err(|error| StoreError::slot(folder.path_of(name), error))?;
-    Ok(folder.create(name, &file, Sync::Later)?)
+    state
 }
 
 fn file_name(number: u64) -> String {
@@ -66,17 +86,10 @@ fn hash(key: &[u8], parts: &[&[u8]]) -> u64 {
     digest.first_chunk().copied().map_or(0, u64::from_le_bytes)
 }
 
-/// The key of the hashes, made where it is missing.
-fn key(folder: &Folder) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
-    const NAME: &str = ".decoy-key";
-    const BYTES: usize = 32;
-    let read = || folder.read(NAME, Others::None, BYTES);
-    match read() {
-        Err(error) if error.is_missing() => {
-            let key = SystemEntropy.random(BYTES).map_err(StoreError::Entropy)?;
-            folder.create(NAME, &key, Sync::Later)?;
-            Ok(read()?)
-        }
-        key => Ok(key?),
+/// The key of the hashes, where there is a whole one.
+fn key(folder: &Folder) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
+    match folder.read(KEY_NAME, Others::None, KEY_BYTES) {
+        Err(error) if error.is_missing() => Ok(None),
+        key => Ok(Some(key?).filter(|key| key.len() == KEY_BYTES)),
     }
 }

@@ -23,15 +23,6 @@ use crate::file::{
 };
 use crate::system::SystemEntropy;
 
-/// When a new file has to be on disk.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Sync {
-    /// Before anybody hears that it is there.
-    Now,
-    /// Whenever the system gets round to it: it can be made again.
-    Later,
-}
-
 /// An opened folder.
 #[derive(Debug)]
 pub struct Folder {
@@ -189,19 +180,18 @@ impl Folder {
     /// # Errors
     /// [`FileError`]; the old file is then still whole.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        self.put(name, bytes, RenameFlags::empty(), Sync::Now)
+        self.put(name, bytes, RenameFlags::empty())
     }
 
-    /// Makes a file of mode 0600 where none of that name is; where one is, leaves it alone. It is meant to
-    /// be overwritten in place.
+    /// Makes a file of mode 0600 where none of that name is; where one is, leaves it alone.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn create(&self, name: &str, bytes: &[u8], sync: Sync) -> Result<(), FileError> {
+    pub fn create(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
         if fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
             return Ok(());
         }
-        match self.put(name, bytes, RenameFlags::RENAME_NOREPLACE, sync) {
+        match self.put(name, bytes, RenameFlags::RENAME_NOREPLACE) {
             Err(FileError {
                 fault:
                     Fault::Io {
@@ -214,14 +204,14 @@ impl Folder {
         }
     }
 
-    fn put(&self, name: &str, bytes: &[u8], how: RenameFlags, sync: Sync) -> Result<(), FileError> {
+    fn put(&self, name: &str, bytes: &[u8], how: RenameFlags) -> Result<(), FileError> {
         let error = |fault| FileError::new(&self.path_of(name), fault);
         let suffix = SystemEntropy.random(8).map_err(|_| error(Fault::Entropy))?;
         let suffix = suffix
             .iter()
             .fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
         let beside = format!("{TEMPORARY}{suffix:016x}");
-        let written = self.write_new(&beside, bytes, how, sync).and_then(|()| {
+        let written = self.write_new(&beside, bytes).and_then(|()| {
             renameat2(&self.file, beside.as_str(), &self.file, name, how).map_err(|errno| {
                 Fault::Io {
                     doing: "put",
@@ -233,19 +223,10 @@ impl Folder {
             let _ = unlinkat(&self.file, beside.as_str(), UnlinkatFlags::NoRemoveDir);
             return Err(error(fault));
         }
-        match sync {
-            Sync::Now => self.sync(),
-            Sync::Later => Ok(()),
-        }
+        self.sync()
     }
 
-    fn write_new(
-        &self,
-        name: &str,
-        bytes: &[u8],
-        how: RenameFlags,
-        sync: Sync,
-    ) -> Result<(), Fault> {
+    fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let file = openat(&self.file, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .and_then(clear_of_standard_streams)
@@ -254,14 +235,9 @@ impl Folder {
                 errno,
             })?;
         let mut file = File::from(file);
-        if how.contains(RenameFlags::RENAME_NOREPLACE) {
-            overwrite_in_place(&file);
-        }
+        overwrite_in_place(&file);
         file.write_all(bytes).map_err(|e| Fault::io("write", &e))?;
-        match sync {
-            Sync::Now => file.sync_all().map_err(|e| Fault::io("write", &e)),
-            Sync::Later => Ok(()),
-        }
+        file.sync_all().map_err(|e| Fault::io("write", &e))
     }
 
     /// Removes a file.
@@ -338,8 +314,8 @@ fn is_temporary(name: &OsStr) -> bool {
         .is_some_and(|name| name.starts_with(TEMPORARY))
 }
 
-/// Tells a file system that copies on write (btrfs) not to: a copy needs space, and a full disk would then
-/// stop logins. Others don't know the flag, and need not.
+/// Tells a file system that copies on write (btrfs) not to. States are rewritten in place: a copy needs space,
+/// and a full disk would then stop logins. Other file systems don't know the flag, and need not.
 fn overwrite_in_place(file: &File) {
     let mut flags: libc::c_int = 0;
     // SAFETY: FS_IOC_GETFLAGS writes an int to where `flags` is; the descriptor is open for the call.

@@ -25,12 +25,19 @@ use crate::slot::{self, Record};
 /// How long a holder may hold still.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A longer gap between two looks at a holder means that the waiter itself was stopped.
+const BLINK: Duration = Duration::from_millis(500);
+
 /// How long the lock is waited for in all.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
+/// Most waits are for a save or two; longer ones are polled less often.
+const SHORT: Duration = Duration::from_millis(100);
 const POLL: Duration = Duration::from_millis(1);
+const SLOW_POLL: Duration = Duration::from_millis(10);
 
-/// A slot file of one name, locked, and the critical section that goes with it. Dropping it ends both.
+/// A slot file of one name, locked, and the critical section that goes with it. Dropping it ends the inner
+/// lock, then the outer one by closing the file, then the section: whoever is in has a name until out.
 #[derive(Debug)]
 pub struct Locked {
     file: Flock<CheckedFile>,
@@ -117,13 +124,6 @@ impl Locked {
     }
 }
 
-/// Whoever has the inner lock has the outer one: it ends while the inner one still holds.
-impl Drop for Locked {
-    fn drop(&mut self) {
-        release(&self.file);
-    }
-}
-
 /// One wait for a lock.
 struct Wait<'a> {
     since: Instant,
@@ -136,6 +136,7 @@ struct Holder {
     pid: libc::pid_t,
     serial: Option<u64>,
     still_since: Instant,
+    last_seen: Instant,
 }
 
 impl Wait<'_> {
@@ -160,7 +161,8 @@ impl Wait<'_> {
             if Uid::effective().is_root() {
                 self.watch(&file, newest.map(|record| record.serial));
             }
-            std::thread::sleep(POLL);
+            let is_short = self.since.elapsed() < SHORT;
+            std::thread::sleep(if is_short { POLL } else { SLOW_POLL });
         }
     }
 
@@ -171,20 +173,26 @@ impl Wait<'_> {
             self.holder = None;
             return;
         };
-        match &self.holder {
-            Some(holder) if (holder.pid, holder.serial) == (pid, serial) => {
-                if holder.still_since.elapsed() >= PATIENCE && kill(pid, file) {
+        let now = Instant::now();
+        match &mut self.holder {
+            // Who was stopped itself has seen nothing meanwhile, and starts anew.
+            Some(holder)
+                if (holder.pid, holder.serial) == (pid, serial)
+                    && now.duration_since(holder.last_seen) < BLINK =>
+            {
+                holder.last_seen = now;
+                if now.duration_since(holder.still_since) >= PATIENCE && kill(pid, file) {
                     (self.waiting.killed)(pid);
                     self.holder = None;
                 }
             }
             _ => {
-                let still_since = Instant::now();
                 self.holder = Some(Holder {
                     pid,
                     serial,
-                    still_since,
-                });
+                    still_since: now,
+                    last_seen: now,
+                })
             }
         }
     }
@@ -229,7 +237,7 @@ fn kill(pid: libc::pid_t, file: &File) -> bool {
     let Ok(process) = clear_of_standard_streams(process) else {
         return false;
     };
-    if holder_pid(file) != Some(pid) {
+    if holder_pid(file) != Some(pid) || waits_for_disk(pid) {
         return false;
     }
     let descriptor = process.as_raw_fd();
@@ -245,6 +253,14 @@ fn kill(pid: libc::pid_t, file: &File) -> bool {
         )
     };
     result == 0
+}
+
+/// Whether a process is in a call that ends by itself and no signal ends before (state D of proc(5)): killing
+/// it would free nothing sooner.
+fn waits_for_disk(pid: libc::pid_t) -> bool {
+    let status = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = status.rsplit(|byte| *byte == b')').next();
+    after_name.is_some_and(|fields| fields.starts_with(b" D"))
 }
 
 /// Why a lock could not be had.
@@ -298,14 +314,13 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     use super::*;
-    use crate::folder::Sync;
 
     /// A folder with a slot file of the name "alice".
     fn folder() -> (tempfile::TempDir, Folder) {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::open(place.path()).unwrap();
         folder
-            .create("alice", &slot::new_file(b"").unwrap(), Sync::Later)
+            .create("alice", &slot::new_file(b"").unwrap())
             .unwrap();
         (place, folder)
     }
@@ -354,8 +369,9 @@ mod tests {
             return;
         }
         const STOP: &str = "print \"held\\n\"; kill STOP => $$;";
-        // Stopped in the lock, and on the way from the outer to the inner one.
-        for (first, next) in [("", STOP), (STOP, "")] {
+        const ON_THE_WAY_OUT: &str = "flock F, LOCK_UN; kill STOP => $$;";
+        // Stopped in the lock, on the way in and on the way out.
+        for (first, next) in [("", STOP), (STOP, ""), ("", ON_THE_WAY_OUT)] {
             let (_place, folder) = folder();
             let mut stopped = holder(&folder, first, next);
             let began = Instant::now();

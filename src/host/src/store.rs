@@ -15,7 +15,7 @@ use totp_core::config::Config;
 use totp_core::device::Device;
 use totp_core::doors::{Account, Store, Subject, System};
 use totp_core::event::{Event, Severity};
-use totp_core::judge::{Attempt, Verdict, judge};
+use totp_core::judge::{Attempt, Verdict, Wrong, WrongReason, judge};
 use totp_core::otp::Step;
 use totp_core::record::enrollment::EnrollmentError;
 use totp_core::record::state::DeviceState;
@@ -25,9 +25,8 @@ use totp_core::throttle::Standing;
 use crate::decoy;
 use crate::error::{Damage, StoreError};
 use crate::file::{CheckedFile, FileError, Others};
-use crate::folder::{Folder, Sync};
+use crate::folder::Folder;
 use crate::lock::{LockError, Locked, Waiting};
-use crate::process::CriticalSection;
 use crate::slot::{self, Record};
 
 /// Largest secret file, in bytes.
@@ -96,7 +95,7 @@ impl<'a> FileStore<'a> {
         if enrollment(&secrets, account)?.is_none() {
             let nobody = slot::new_file(&State::new(self.system.now()).encode());
             let nobody = nobody.map_err(|e| StoreError::slot(states.path_of(&name), e))?;
-            states.create(&name, &nobody, Sync::Now)?;
+            states.create(&name, &nobody)?;
         }
         let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
         let mut enrollment = enrollment(&secrets, account)?.unwrap_or(Enrollment {
@@ -112,7 +111,7 @@ impl<'a> FileStore<'a> {
         let twins = enrollment
             .devices
             .iter()
-            .filter(|twin| twin.secret.is(&device.secret));
+            .filter(|twin| twin.makes_codes_of(device));
         let floors = twins.filter_map(|twin| state.device(twin.id)?.floor);
         let used = floors.chain(used).max();
         state.devices.push(DeviceState::new(device.id, used));
@@ -175,32 +174,33 @@ impl<'a> FileStore<'a> {
         Folder::open(&self.config.state_dir)?.refuse_network()
     }
 
-    /// Opens the subject's state, and tells the address that its answers are counted by there.
+    /// Opens the subject's state, and tells the address that its answers are counted by there; `None`
+    /// for strangers where nobody ever enrolled.
     fn seat(
         &self,
         states: &Folder,
         subject: Subject<'_>,
         address: &Address,
         writable: bool,
-    ) -> Result<Seat, StoreError> {
+    ) -> Result<Option<Seat>, StoreError> {
         let (name, address) = match subject {
             Subject::Enrolled(account) => (state_name(&account.name)?, address.clone()),
-            Subject::Stranger(name) => decoy::seat_of(states, name, address)?,
+            Subject::Stranger(name) => match decoy::seat_of(states, name, address)? {
+                None => return Ok(None),
+                Some(seat) => seat,
+            },
         };
-        let file = match (open_state(states, &name, writable), subject) {
-            (Err(StoreError::NoState(_)), Subject::Stranger(_)) => {
-                let _section = CriticalSection::begin(slot::FILE_BYTES as u64)
-                    .map_err(|errno| self.lock_error(states, &name, LockError::Caller(errno)))?;
-                decoy::make(states, &name, self.system.now())?;
-                open_state(states, &name, writable)?
+        match (open_state(states, &name, writable), subject) {
+            (Err(StoreError::NoState(_)), Subject::Stranger(_)) => Ok(None),
+            (file, _) => {
+                let file = file.map_err(|error| self.unless_ended(subject, error))?;
+                Ok(Some(Seat {
+                    name,
+                    address,
+                    file,
+                }))
             }
-            (file, _) => file.map_err(|error| self.unless_ended(subject, error))?,
-        };
-        Ok(Seat {
-            name,
-            address,
-            file,
-        })
+        }
     }
 
     fn lock(
@@ -279,11 +279,14 @@ impl Store for FileStore<'_> {
 
     fn standing(&self, subject: Subject<'_>, address: &Address) -> Result<Standing, StoreError> {
         let states = self.states()?;
-        let Seat {
+        let Some(Seat {
             name,
             address,
             file,
-        } = self.seat(&states, subject, address, false)?;
+        }) = self.seat(&states, subject, address, false)?
+        else {
+            return Ok(self.standing_of(&State::new(self.system.now()), address));
+        };
         let state = file.read()?.1;
         let clamped = state.clone().without_future(self.system.now());
         if clamped.remembers_the_same(&state) {
@@ -307,11 +310,18 @@ impl Store for FileStore<'_> {
             return Ok(Verdict::Empty);
         }
         let states = self.states()?;
-        let Seat {
+        let Some(Seat {
             name,
             address,
             file,
-        } = self.seat(&states, subject, address, true)?;
+        }) = self.seat(&states, subject, address, true)?
+        else {
+            return Ok(Verdict::Wrong(Wrong {
+                reason: WrongReason::NoDevice,
+                standing: self.standing_of(&State::new(self.system.now()), address),
+                out_of_reach: None,
+            }));
+        };
         // Nor does who is refused all the same, by then or while waiting.
         let refused_until = |state: &State| match self.standing_of(state, &address) {
             Standing::Refused { until } => Some(until),

@@ -265,6 +265,7 @@ impl Writer {
             Address::Local => self.put([4]),
             Address::Unreadable => self.put([5]),
             Address::Crowd => self.put([6]),
+            Address::LocalCrowd => self.put([8]),
             Address::Masked(hash) => {
                 self.put([7]);
                 self.put(hash.to_le_bytes());
@@ -350,7 +351,7 @@ impl Reader<'_> {
     }
 
     fn address(&mut self) -> Result<Address, StateError> {
-        Ok(match self.byte(|kind| kind <= 7)? {
+        Ok(match self.byte(|kind| kind <= 8)? {
             0 => Address::V4(Ipv4Addr::from(self.take::<4>()?)),
             1 => Address::V6(self.take()?),
             2 => Address::Uid(u32::from_le_bytes(self.take()?)),
@@ -358,6 +359,7 @@ impl Reader<'_> {
             4 => Address::Local,
             5 => Address::Unreadable,
             6 => Address::Crowd,
+            8 => Address::LocalCrowd,
             _ => Address::Masked(u64::from_le_bytes(self.take()?)),
         })
     }
@@ -384,6 +386,7 @@ mod tests {
             Just(Address::Local),
             Just(Address::Unreadable),
             Just(Address::Crowd),
+            Just(Address::LocalCrowd),
             any::<u64>().prop_map(Address::Masked),
         ]
     }
