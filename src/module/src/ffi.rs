@@ -6,6 +6,7 @@ use libc::{c_char, c_int};
 use pam::module::PamHandle;
 use totp_core::event::Event;
 
+// SAFETY: the prototypes are those of pam_ext.h and pam_appl.h; libpam is linked by pam-bindings.
 unsafe extern "C" {
     fn pam_syslog(pamh: *const PamHandle, priority: c_int, format: *const c_char, ...);
     fn pam_getenv(pamh: *mut PamHandle, name: *const c_char) -> *const c_char;
