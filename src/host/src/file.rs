@@ -7,9 +7,11 @@
 //!    user, one link, within its size, closed to others.
 //! 3. No descriptor is inherited by a program, and none is 0, 1 or 2.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl, openat};
 use nix::libc;
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::Mode;
 use nix::unistd::Uid;
 use zeroize::Zeroizing;
 
@@ -44,8 +46,51 @@ impl Others {
 pub struct CheckedFile {
     file: File,
     length: u64,
-    /// Device and inode: which file this is, whatever its name.
-    pub(crate) identity: (u64, u64),
+    /// Which file this is, whatever its name.
+    pub(crate) identity: Identity,
+}
+
+/// Device (major, minor) and inode.
+pub(crate) type Identity = (u32, u32, u64);
+
+/// What is checked of a file.
+pub(crate) struct Status {
+    mode: u32,
+    uid: u32,
+    links: u32,
+    length: u64,
+    pub(crate) identity: Identity,
+}
+
+impl Status {
+    /// Looks at a file by its name in a folder, or at an opened one.
+    ///
+    /// Times are left out on purpose: once somebody has seen them, Linux 6.13 and later give each write a time
+    /// of its own, and the next sync has the inode to write beside the record.
+    pub(crate) fn of(folder: impl AsFd, name: &CStr, flags: libc::c_int) -> Result<Self, Errno> {
+        const WANTED: libc::c_uint = libc::STATX_TYPE
+            | libc::STATX_MODE
+            | libc::STATX_NLINK
+            | libc::STATX_UID
+            | libc::STATX_INO
+            | libc::STATX_SIZE;
+        let mut found = MaybeUninit::<libc::statx>::zeroed();
+        let folder = folder.as_fd().as_raw_fd();
+        // SAFETY: the descriptor is open and the name NUL-terminated for the call, which writes at most one
+        // statx structure to where `found` is.
+        let result =
+            unsafe { libc::statx(folder, name.as_ptr(), flags, WANTED, found.as_mut_ptr()) };
+        Errno::result(result)?;
+        // SAFETY: every pattern of bits, zeroes above all, is a statx structure.
+        let found = unsafe { found.assume_init() };
+        Ok(Self {
+            mode: u32::from(found.stx_mode),
+            uid: found.stx_uid,
+            links: found.stx_nlink,
+            length: found.stx_size,
+            identity: (found.stx_dev_major, found.stx_dev_minor, found.stx_ino),
+        })
+    }
 }
 
 impl Deref for CheckedFile {
@@ -118,30 +163,30 @@ fn open_once(
         .and_then(clear_of_standard_streams)
         .map_err(Fault::opening)?;
     let file = File::from(file);
-    let status = fstat(&file).map_err(|errno| Fault::Io {
+    let status = Status::of(&file, c"", libc::AT_EMPTY_PATH).map_err(|errno| Fault::Io {
         doing: "look at",
         errno,
     })?;
-    if status.st_mode & libc::S_IFMT != libc::S_IFREG {
+    if status.mode & libc::S_IFMT != libc::S_IFREG {
         return Err(Fault::NotRegular);
     }
-    check_owner(status.st_uid)?;
-    if status.st_nlink != 1 {
+    check_owner(status.uid)?;
+    if status.links != 1 {
         return Err(Fault::Links {
-            links: status.st_nlink,
+            links: status.links,
         });
     }
-    if status.st_mode & others.forbidden() != 0 {
+    if status.mode & others.forbidden() != 0 {
         let wanted = 0o666 & !others.forbidden();
         return Err(Fault::Mode {
-            mode: status.st_mode,
+            mode: status.mode,
             wanted,
         });
     }
     Ok(CheckedFile {
         file,
-        length: u64::try_from(status.st_size).unwrap_or(u64::MAX),
-        identity: (status.st_dev, status.st_ino),
+        length: status.length,
+        identity: status.identity,
     })
 }
 
@@ -221,7 +266,7 @@ pub enum Fault {
     /// It has other names too.
     Links {
         /// How many names it has.
-        links: u64,
+        links: u32,
     },
     /// It does not exist.
     Missing,

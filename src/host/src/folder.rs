@@ -2,7 +2,7 @@
 //!
 //! MUST: a file is replaced whole (write beside it, sync, rename, sync the folder) or not at all.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -19,7 +19,8 @@ use totp_core::doors::Entropy;
 use zeroize::Zeroizing;
 
 use crate::file::{
-    CheckedFile, Fault, FileError, Others, check_owner, clear_of_standard_streams, open_checked,
+    CheckedFile, Fault, FileError, Others, Status, check_owner, clear_of_standard_streams,
+    open_checked,
 };
 use crate::system::SystemEntropy;
 
@@ -162,8 +163,11 @@ impl Folder {
     /// # Errors
     /// [`FileError`] where that can't be told.
     pub fn still_names(&self, name: &str, file: &CheckedFile) -> Result<bool, FileError> {
-        match fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(named) => Ok((named.st_dev, named.st_ino) == file.identity),
+        let status = CString::new(name)
+            .map_err(|_| Errno::EINVAL)
+            .and_then(|name| Status::of(&self.file, &name, libc::AT_SYMLINK_NOFOLLOW));
+        match status {
+            Ok(named) => Ok(named.identity == file.identity),
             Err(Errno::ENOENT) => Ok(false),
             Err(errno) => {
                 let fault = Fault::Io {

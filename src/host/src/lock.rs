@@ -368,10 +368,10 @@ mod tests {
             eprintln!("not run: only root kills");
             return;
         }
-        const STOP: &str = "print \"held\\n\"; kill STOP => $$;";
+        const IN: &str = "kill STOP => $$;";
+        const ON_THE_WAY_IN: &str = "print \"held\\n\"; kill STOP => $$;";
         const ON_THE_WAY_OUT: &str = "flock F, LOCK_UN; kill STOP => $$;";
-        // Stopped in the lock, on the way in and on the way out.
-        for (first, next) in [("", STOP), (STOP, ""), ("", ON_THE_WAY_OUT)] {
+        for (first, next) in [("", IN), (ON_THE_WAY_IN, ""), ("", ON_THE_WAY_OUT)] {
             let (_place, folder) = folder();
             let mut stopped = holder(&folder, first, next);
             let began = Instant::now();
