@@ -76,10 +76,10 @@ impl Status {
             | libc::STATX_SIZE;
         let mut found = MaybeUninit::<libc::statx>::zeroed();
         let folder = folder.as_fd().as_raw_fd();
+        let (name, found_at) = (name.as_ptr(), found.as_mut_ptr());
         // SAFETY: the descriptor is open and the name NUL-terminated for the call, which writes at most one
         // statx structure to where `found` is.
-        let result =
-            unsafe { libc::statx(folder, name.as_ptr(), flags, WANTED, found.as_mut_ptr()) };
+        let result = unsafe { libc::statx(folder, name, flags, WANTED, found_at) };
         Errno::result(result)?;
         // SAFETY: every pattern of bits, zeroes above all, is a statx structure.
         let found = unsafe { found.assume_init() };
