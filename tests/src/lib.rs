@@ -13,6 +13,7 @@ pub mod log;
 pub mod machine;
 pub mod mounts;
 pub mod phone;
+pub mod picture;
 pub mod product;
 pub mod terminal;
 pub mod tree;
