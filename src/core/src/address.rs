@@ -21,8 +21,12 @@ pub enum Address {
     Unreadable,
     /// All the remote addresses that came while a user's table was full.
     Crowd,
-    /// All the local ones.
+    /// All the local ones but consoles.
     LocalCrowd,
+    /// All the consoles.
+    ConsoleCrowd,
+    /// All the addresses that are not familiar to a user, together.
+    Elsewhere,
     /// A keyed hash of a name and an address, in the tables of people who are not enrolled.
     Masked(u64),
 }
@@ -54,6 +58,12 @@ impl Origin<'_> {
 }
 
 impl Address {
+    /// Bytes of the longest one in a record.
+    pub const MAX_BYTES: usize = 2 + TtyName::MAX_BYTES;
+    /// What is expected where one is read.
+    pub const EXPECTED: &str =
+        "expected an IP address, uid:NUMBER, tty:NAME, local or unreadable, as the log shows it";
+
     /// The address of a login.
     #[must_use]
     pub fn of(origin: &Origin<'_>) -> Self {
@@ -77,19 +87,50 @@ impl Address {
         console.map_or(Self::Local, Self::Tty)
     }
 
+    /// The address that is shown so, in the log and by totpctl; any address of its network stands for an IPv6 one.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        if let Some(uid) = text.strip_prefix("uid:") {
+            return uid.parse().ok().map(Self::Uid);
+        }
+        if let Some(tty) = text.strip_prefix("tty:") {
+            return TtyName::console(tty).map(Self::Tty);
+        }
+        let remote = text.strip_suffix("/64").unwrap_or(text);
+        match text {
+            "local" => Some(Self::Local),
+            "unreadable" => Some(Self::Unreadable),
+            _ => remote.parse().ok().map(Self::remote),
+        }
+    }
+
     /// Whether only somebody who already is on this machine, or at it, has this address.
     #[must_use]
     pub fn is_local(&self) -> bool {
+        matches!(self, Self::Uid(_) | Self::Local | Self::LocalCrowd) || self.is_console()
+    }
+
+    /// Whether only somebody at this machine has this address.
+    #[must_use]
+    pub fn is_console(&self) -> bool {
+        matches!(self, Self::Tty(_) | Self::ConsoleCrowd)
+    }
+
+    /// Whether it is one place: what several share is familiar to nobody.
+    #[must_use]
+    pub fn is_one_place(&self) -> bool {
         matches!(
             self,
-            Self::Uid(_) | Self::Tty(_) | Self::Local | Self::LocalCrowd
+            Self::V4(_) | Self::V6(_) | Self::Uid(_) | Self::Tty(_) | Self::Local
         )
     }
 
     /// The place that this address shares with others where there is no room for one of its own.
     #[must_use]
     pub fn crowd(&self) -> Self {
-        if self.is_local() {
+        if self.is_console() {
+            Self::ConsoleCrowd
+        } else if self.is_local() {
             Self::LocalCrowd
         } else {
             Self::Crowd
@@ -137,6 +178,8 @@ impl fmt::Display for Address {
             Self::Unreadable => f.write_str("unreadable"),
             Self::Crowd => f.write_str("crowd"),
             Self::LocalCrowd => f.write_str("local-crowd"),
+            Self::ConsoleCrowd => f.write_str("console-crowd"),
+            Self::Elsewhere => f.write_str("elsewhere"),
             Self::Masked(hash) => write!(f, "masked:{hash:016x}"),
         }
     }
@@ -199,6 +242,34 @@ mod tests {
                 ..Origin::default()
             };
             assert_eq!(address(&origin), expected, "{rhost}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_read_again() {
+        for text in [
+            "192.0.2.7",
+            "2001:db8:1:2::/64",
+            "uid:1000",
+            "tty:ttyS0",
+            "local",
+            "unreadable",
+        ] {
+            let address = Address::named(text).expect(text);
+            assert_eq!(address.to_string(), text);
+        }
+        let inside = Address::named("2001:db8:1:2::9");
+        assert_eq!(inside, Address::named("2001:db8:1:2::/64"));
+        for text in [
+            "",
+            "uid:",
+            "uid:-1",
+            "tty:pts/3",
+            "192.0.2.0/24",
+            "example.com",
+            "Local",
+        ] {
+            assert_eq!(Address::named(text), None, "{text}");
         }
     }
 

@@ -12,6 +12,9 @@ macro_rules! bounded {
             pub const EXPECTED: &str =
                 concat!("expected a whole number from ", $min, " to ", $max);
 
+            /// The largest one.
+            pub const MAX: $int = $max;
+
             /// The number of a document's key; `None` where the key is not set.
             pub(crate) fn read(
                 section: &mut crate::document::Section<'_>,

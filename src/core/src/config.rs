@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::address::Address;
 use crate::bounded::bounded;
 use crate::document::{Document, Mistake, Section};
+use crate::network::Network;
 use crate::policy::{Policy, Unenrolled};
-use crate::throttle::{Deny, Limits};
+use crate::throttle::{AddressDeny, Daily, Deny, Limits, Source, UserLimit};
 use crate::time::Span;
 
 bounded! {
@@ -16,6 +18,11 @@ bounded! {
 bounded! {
     /// Steps of drift that logins may teach, on each side.
     MaxDrift(u8), 0 to 100, default 10
+}
+
+bounded! {
+    /// Steps from the system's time within which two codes in a row set a device's drift, on each side.
+    ResyncRange(u8), 0 to 100, default 20
 }
 
 bounded! {
@@ -44,6 +51,8 @@ pub struct Config {
     pub verify: Verify,
     /// How many wrong answers are borne.
     pub limits: Limits,
+    /// Networks that none of the limits holds for.
+    pub exempt: Vec<Network>,
     /// Who must have a second factor.
     pub policy: Policy,
 }
@@ -55,6 +64,8 @@ pub struct Verify {
     pub window: Window,
     /// Steps of drift that logins may teach, on each side.
     pub max_drift: MaxDrift,
+    /// Steps from the system's time within which two codes in a row set a device's drift, on each side.
+    pub resync_range: ResyncRange,
     /// Prompts in one call.
     pub tries: Tries,
 }
@@ -68,6 +79,7 @@ impl Default for Config {
             issuer: None,
             verify: Verify::default(),
             limits: Limits::default(),
+            exempt: Vec::new(),
             policy: Policy::default(),
         }
     }
@@ -88,20 +100,36 @@ impl Config {
         let default = Self::default();
         let document = Document::parse(text)?;
         let mut root = document.root();
-        let config = Self {
+        let mut config = Self {
             secret_dir: folder(&mut root, "secret_dir")?.unwrap_or(default.secret_dir),
             state_dir: folder(&mut root, "state_dir")?.unwrap_or(default.state_dir),
             run_dir: folder(&mut root, "run_dir")?.unwrap_or(default.run_dir),
             issuer: root.string("issuer", Issuer::EXPECTED, Issuer::new)?,
             verify: verify(root.section("verify")?)?,
-            limits: limits(root.section("limits")?)?,
-            policy: policy(root.section("policy")?)?,
+            ..default
         };
+        (config.limits, config.exempt) = limits(root.section("limits")?)?;
+        config.policy = policy(root.section("policy")?)?;
         if config.secret_dir == config.state_dir {
             return Err(root.unlike("state_dir", "expected another folder than secret_dir"));
         }
         root.finish()?;
         Ok(config)
+    }
+
+    /// Whether no limit holds for an address.
+    #[must_use]
+    pub fn exempts(&self, address: &Address) -> bool {
+        self.exempt.iter().any(|network| network.contains(address))
+    }
+
+    /// An address as wrong answers are counted by it.
+    #[must_use]
+    pub fn source(&self, address: &Address) -> Source {
+        Source {
+            is_exempt: self.exempts(address),
+            ..address.clone().into()
+        }
     }
 }
 
@@ -117,21 +145,27 @@ fn verify(mut section: Section<'_>) -> Result<Verify, Box<Mistake>> {
     let verify = Verify {
         window: Window::read(&mut section, "window")?.unwrap_or_default(),
         max_drift: MaxDrift::read(&mut section, "max_drift")?.unwrap_or_default(),
+        resync_range: ResyncRange::read(&mut section, "resync_range")?.unwrap_or_default(),
         tries: Tries::read(&mut section, "tries")?.unwrap_or_default(),
     };
     section.finish()?;
     Ok(verify)
 }
 
-fn limits(mut section: Section<'_>) -> Result<Limits, Box<Mistake>> {
+fn limits(mut section: Section<'_>) -> Result<(Limits, Vec<Network>), Box<Mistake>> {
     let default = Limits::default();
     let limits = Limits {
         deny: Deny::read(&mut section, "deny")?.unwrap_or_default(),
         interval: span(&mut section, "interval")?.unwrap_or(default.interval),
         lock_time: span(&mut section, "lock_time")?.unwrap_or(default.lock_time),
+        address_deny: AddressDeny::read(&mut section, "address_deny")?.unwrap_or_default(),
+        daily: Daily::read(&mut section, "daily")?.unwrap_or_default(),
+        user_limit: UserLimit::read(&mut section, "user_limit")?.unwrap_or_default(),
+        familiar_for: span(&mut section, "familiar_for")?.unwrap_or(default.familiar_for),
     };
+    let exempt = section.strings("exempt", Network::EXPECTED, Network::parse)?;
     section.finish()?;
-    Ok(limits)
+    Ok((limits, exempt))
 }
 
 fn span(section: &mut Section<'_>, key: &'static str) -> Result<Option<Span>, Box<Mistake>> {
@@ -195,8 +229,9 @@ mod tests {
     fn every_key_is_taken() {
         let config = Config::parse(
             "secret_dir = '/s'\nstate_dir = '/t'\nrun_dir = '/r'\nissuer = 'Bank of Examples'\n\
-             [verify]\nwindow = 0\nmax_drift = 3\ntries = 3\n\
-             [limits]\ndeny = 5\ninterval = '1h'\nlock_time = '90s'\n\
+             [verify]\nwindow = 0\nmax_drift = 3\nresync_range = 0\ntries = 3\n\
+             [limits]\ndeny = 5\ninterval = '1h'\nlock_time = '90s'\naddress_deny = 0\ndaily = 32\n\
+             user_limit = 1_000_000\nfamiliar_for = '0s'\nexempt = ['10.0.0.0/8', \"2001:db8::/32\"]\n\
              [policy]\nunenrolled = 'skip'\n",
         )
         .unwrap();
@@ -206,6 +241,11 @@ mod tests {
             Some("Bank of Examples")
         );
         assert_eq!(config.limits.lock_time, Span::from_seconds(90));
+        assert_eq!(config.limits.address_deny.get(), 0);
+        assert_eq!(config.limits.user_limit.get(), 1_000_000);
+        let exempt = |address| config.exempts(&Address::named(address).unwrap());
+        assert!(exempt("10.1.2.3") && exempt("2001:db8:9::1"));
+        assert!(!exempt("11.1.2.3") && !exempt("2001:db9::1") && !exempt("local"));
         assert_eq!(config.policy.unenrolled, Unenrolled::Skip);
     }
 
@@ -221,7 +261,8 @@ mod tests {
             (
                 "[limits]\ndenny = 3",
                 2,
-                "unknown key \"denny\", expected one of deny, interval, lock_time",
+                "unknown key \"denny\", expected one of deny, interval, lock_time, address_deny, \
+                 daily, user_limit, familiar_for, exempt",
             ),
             ("[limit]\ndeny = 3", 1, "unknown key \"limit\""),
             ("[limits]\ndeny = 33", 2, "a whole number from 0 to 32"),
@@ -245,6 +286,25 @@ mod tests {
                 "[policy]\nunenrolled = 'allow'",
                 2,
                 "expected \"deny\" or \"skip\"",
+            ),
+            ("[limits]\naddress_deny = 29", 2, "from 0 to 28"),
+            ("[limits]\ndaily = 33", 2, "from 0 to 32"),
+            ("[limits]\nexempt = '10.0.0.0/8'", 2, "expected networks"),
+            ("[limits]\nexempt = ['10.0.0.1/8']", 2, "expected networks"),
+            (
+                "[limits]\nexempt = ['10.0.0.0/8', 1]",
+                2,
+                "expected networks",
+            ),
+            (
+                "[limits]\nexempt = [['10.0.0.0/8']]",
+                2,
+                "expected networks",
+            ),
+            (
+                "[limits]\nexempt = [{a = '10.0.0.0/8'}]",
+                2,
+                "expected networks",
             ),
             ("issuer = 'a:b'", 1, "without a colon"),
             ("issuer = ''", 1, "1 to 64 printable"),

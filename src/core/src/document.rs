@@ -39,6 +39,8 @@ enum Value<'i> {
     /// Of a kind that none of our keys has.
     Other,
     String(Cow<'i, str>),
+    /// An array of strings and nothing else.
+    Strings(Vec<Cow<'i, str>>),
 }
 
 impl<'i> Document<'i> {
@@ -55,6 +57,7 @@ impl<'i> Document<'i> {
                 entries: Vec::new(),
             }],
             current: 0,
+            last_table: 0,
             keys: Vec::new(),
             depth: 0,
         };
@@ -88,6 +91,8 @@ struct Builder<'i> {
     tables: Vec<Table<'i>>,
     /// The table that entries go into.
     current: usize,
+    /// The table that the last entry went into.
+    last_table: usize,
     /// The key that is being read, with the place of each part.
     keys: Vec<(Cow<'i, str>, usize)>,
     /// Arrays and inline tables that are open.
@@ -141,6 +146,7 @@ impl<'i> Builder<'i> {
         let Some(table) = self.tables.get_mut(index) else {
             return;
         };
+        self.last_table = index;
         let mut path = table.path.clone();
         path.push(key.clone());
         let is_known = table.entries.iter().any(|entry| entry.key == key);
@@ -155,6 +161,18 @@ impl<'i> Builder<'i> {
             let length = path.last().map_or(0, |key| key.len());
             let span = Span::new_unchecked(key_at, key_at.saturating_add(length));
             errors.report_error(ParseError::new("duplicate key").with_unexpected(span));
+        }
+    }
+
+    /// Adds an element to the array that was just opened.
+    fn extend(&mut self, element: Value<'i>) {
+        let table = self.tables.get_mut(self.last_table);
+        let Some(entry) = table.and_then(|table| table.entries.last_mut()) else {
+            return;
+        };
+        match (&mut entry.value, element) {
+            (Value::Strings(strings), Value::String(string)) => strings.push(string),
+            (value, _) => *value = Value::Other,
         }
     }
 
@@ -207,14 +225,18 @@ impl EventReceiver for Builder<'_> {
             }
             _ => Value::Other,
         };
-        if self.depth == 0 {
-            self.insert(value, span, errors);
+        match self.depth {
+            0 => self.insert(value, span, errors),
+            1 => self.extend(value),
+            _ => {}
         }
     }
 
     fn array_open(&mut self, span: Span, errors: &mut dyn ErrorSink) -> bool {
-        if self.depth == 0 {
-            self.insert(Value::Other, span, errors);
+        match self.depth {
+            0 => self.insert(Value::Strings(Vec::new()), span, errors),
+            1 => self.extend(Value::Other),
+            _ => {}
         }
         self.depth = self.depth.saturating_add(1);
         true
@@ -225,7 +247,13 @@ impl EventReceiver for Builder<'_> {
     }
 
     fn inline_table_open(&mut self, span: Span, errors: &mut dyn ErrorSink) -> bool {
-        self.array_open(span, errors)
+        match self.depth {
+            0 => self.insert(Value::Other, span, errors),
+            1 => self.extend(Value::Other),
+            _ => {}
+        }
+        self.depth = self.depth.saturating_add(1);
+        true
     }
 
     fn inline_table_close(&mut self, span: Span, errors: &mut dyn ErrorSink) {
@@ -284,6 +312,23 @@ impl<'d> Section<'d> {
             || Err(self.unexpected(entry, expected)),
             |value| Ok(Some(value)),
         )
+    }
+
+    /// The strings of `key`, an array, as `read` understands each; none where the key is not set.
+    pub(crate) fn strings<T>(
+        &mut self,
+        key: &'static str,
+        expected: &'static str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<T>, Box<Mistake>> {
+        let Some(entry) = self.ask(key, Kind::Value) else {
+            return Ok(Vec::new());
+        };
+        let values = match &entry.value {
+            Value::Strings(strings) => strings.iter().map(|string| read(string)).collect(),
+            _ => None,
+        };
+        values.ok_or_else(|| self.unexpected(entry, expected))
     }
 
     /// The whole number of `key`; `None` where the key is not set.

@@ -39,6 +39,8 @@ pub struct Event {
     pub left: Option<u8>,
     /// When a lock runs out.
     pub until: Option<Time>,
+    /// How many such events it stands for, where that is more than one.
+    pub count: Option<u32>,
     /// Who did it, where that is an administrator.
     pub actor: Option<String>,
 }
@@ -57,6 +59,7 @@ impl Event {
             reason: None,
             left: None,
             until: None,
+            count: None,
             actor: None,
         }
     }
@@ -85,6 +88,9 @@ impl fmt::Display for Event {
             ("until", &until),
         ] {
             write!(f, " {key}={}", Value(value.as_deref().unwrap_or("-")))?;
+        }
+        if let Some(count) = self.count {
+            write!(f, " count={count}")?;
         }
         match &self.actor {
             Some(actor) => write!(f, " actor={}", Value(actor)),

@@ -6,16 +6,17 @@
 //!
 //! * a step is accepted once: the floor of a device never falls, and no step at or below it is accepted;
 //! * no guess is free: every answer that is judged is charged first, and only an accepted one clears;
-//! * an answer is refused, unjudged and free of charge, while its address is locked.
+//! * an answer is refused, unjudged and free of charge, while its address is locked;
+//! * two codes in a row are accepted where one is too far from the device's time, or no longer enough. The first
+//!   leaves a mark and counts as a wrong answer until the second has come; each mark is good for one try.
 
-use crate::address::Address;
 use crate::answer::{Answer, Typed};
 use crate::config::Verify;
 use crate::device::{Device, DeviceName};
 use crate::otp::{Code, Step};
 use crate::record::state::{DeviceState, Lean, Side};
 use crate::record::{Enrollment, State};
-use crate::throttle::{Limits, Standing};
+use crate::throttle::{Codes, Limits, Mark, Refusal, Source, Standing};
 use crate::time::{Span, Time};
 
 /// An answer to a prompt, with where and when it was given.
@@ -24,7 +25,9 @@ pub struct Attempt<'a> {
     /// What was typed.
     pub answer: &'a Answer,
     /// Where it came from.
-    pub address: &'a Address,
+    pub source: &'a Source,
+    /// What is judged at least: limits that are not this user's may ask for two codes.
+    pub codes: Codes,
     /// When it is judged.
     pub now: Time,
 }
@@ -38,10 +41,7 @@ pub enum Verdict {
     /// Nothing was typed: not judged, not charged.
     Empty,
     /// The address is locked: not judged, not charged.
-    Refused {
-        /// When the lock runs out.
-        until: Time,
-    },
+    Refused(Refusal),
     /// Judged and charged.
     Wrong(Wrong),
 }
@@ -50,6 +50,7 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Accepted {
     devices: Vec<DeviceName>,
+    in_a_row: bool,
 }
 
 impl Accepted {
@@ -58,6 +59,12 @@ impl Accepted {
     pub fn devices(&self) -> &[DeviceName] {
         &self.devices
     }
+
+    /// Whether it was the second of two codes in a row.
+    #[must_use]
+    pub fn is_second(&self) -> bool {
+        self.in_a_row
+    }
 }
 
 /// An answer that was not accepted.
@@ -65,6 +72,8 @@ impl Accepted {
 pub struct Wrong {
     /// Why, for the log alone: a person is told the same in each case.
     pub reason: WrongReason,
+    /// How many codes would have been needed.
+    pub codes: Codes,
     /// Where the address stands now.
     pub standing: Standing,
     /// A device whose codes are all used up for over an hour, and until when: the clock went back. Told
@@ -75,6 +84,8 @@ pub struct Wrong {
 /// Why an answer was not accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WrongReason {
+    /// A right code, but the first of two that are needed.
+    First,
     /// No code.
     Malformed,
     /// A code, but of no device at this time.
@@ -96,32 +107,37 @@ pub fn judge(
 ) -> (Verdict, State) {
     let Attempt {
         answer,
-        address,
+        source,
         now,
+        ..
     } = *attempt;
     let mut state = state.without_future(now);
     state.saved = now;
 
-    if let Standing::Refused { until } = state.tally.standing(address, limits, now) {
-        return (Verdict::Refused { until }, state);
-    }
+    let codes = match state.standing(source, limits, now) {
+        Standing::Refused(refusal) => return (Verdict::Refused(refusal), state),
+        Standing::Open { codes, .. } => codes.max(attempt.codes),
+    };
     let code = match answer.typed() {
         Typed::Empty => return (Verdict::Empty, state),
         Typed::Code(code) => Some(code),
         Typed::Other => None,
     };
     let uncharged = state.tally.clone();
-    state.tally.charge(address, limits, now);
+    state.tally.charge(source, limits, now);
 
-    let mut accepted = Vec::new();
+    let mark = uncharged.mark_of(&source.address, now);
+    let (mut accepted, mut first) = (Vec::new(), None);
     let mut reason = match code {
         None => WrongReason::Malformed,
         Some(_) => WrongReason::NoDevice,
     };
     for (device, memory) in known_devices(enrollment, &mut state) {
         let Some(code) = &code else { break };
-        match try_device(device, memory, code, now, verify) {
+        let mark = mark.filter(|mark| mark.device == device.id);
+        match try_device(device, memory, code, mark, codes, now, verify) {
             Fit::Fresh(step) => accepted.push((device, step)),
+            Fit::First(step) => first = Some((device, step)),
             Fit::Used => reason = WrongReason::Replayed,
             Fit::None if reason == WrongReason::NoDevice => reason = WrongReason::Mismatch,
             Fit::None => {}
@@ -129,20 +145,44 @@ pub fn judge(
     }
 
     if accepted.is_empty() {
-        let standing = state.tally.standing(address, limits, now);
+        match first {
+            None => state.tally.unmark(&source.address),
+            Some((device, step)) => {
+                reason = WrongReason::First;
+                let mark = Mark {
+                    address: source.address.clone(),
+                    device: device.id,
+                    step,
+                    at: now,
+                    lasts: device.totp.period.get().saturating_mul(2),
+                };
+                state.tally.mark(mark, source, limits, now);
+            }
+        }
+        let standing = state.standing(source, limits, now);
         let out_of_reach = known_devices(enrollment, &mut state)
             .find_map(|(device, memory)| newly_out_of_reach(device, memory, now, verify));
-        (
-            Verdict::Wrong(Wrong {
-                reason,
-                standing,
-                out_of_reach,
-            }),
-            state,
-        )
+        let wrong = Wrong {
+            reason,
+            codes,
+            standing,
+            out_of_reach,
+        };
+        (Verdict::Wrong(wrong), state)
     } else {
+        let second = mark.filter(|mark| {
+            let is_second = |(device, step): &(&Device, Step)| {
+                device.id == mark.device && *step == mark.step.moved(1)
+            };
+            accepted.iter().any(is_second)
+        });
+        let in_a_row = second.is_some();
+        let first_at = second.map(|mark| mark.at);
         state.tally = uncharged;
-        state.tally.clear(address);
+        if let Some(at) = first_at {
+            state.tally.take_back(source, at);
+        }
+        state.tally.accept(source, limits, now);
         for (twin, memory) in known_devices(enrollment, &mut state) {
             let steps = accepted
                 .iter()
@@ -153,7 +193,7 @@ pub fn judge(
             .iter()
             .map(|(device, _)| device.name.clone())
             .collect();
-        (Verdict::Accepted(Accepted { devices }), state)
+        (Verdict::Accepted(Accepted { devices, in_a_row }), state)
     }
 }
 
@@ -173,34 +213,56 @@ fn known_devices<'a, 's>(
 
 /// How a code fits a device.
 enum Fit {
+    /// Accepted.
     Fresh(Step),
+    /// Good as the first of two.
+    First(Step),
     None,
     Used,
 }
 
-/// Holds a code against one device, and burns the step where it is fresh.
+/// Holds a code against one device, and burns the step where it is accepted.
 fn try_device(
     device: &Device,
     memory: &mut DeviceState,
     code: &Code,
+    mark: Option<&Mark>,
+    codes: Codes,
     now: Time,
     verify: &Verify,
 ) -> Fit {
-    let centre = device_step(device, memory, now);
-    let window = verify.window.get();
-    match device
-        .totp
-        .matching_step(&device.secret, code, centre, window)
-    {
+    let Device { totp, secret, .. } = device;
+    let matching = |centre, window| totp.matching_step(secret, code, centre, window);
+    let (system, centre) = (totp.period.step_at(now), device_step(device, memory, now));
+    let window = u16::from(verify.window.get());
+
+    let second = mark.and_then(|mark| matching(mark.step.moved(1), 0));
+    if let (Some(mark), Some(step)) = (mark, second.filter(|step| !memory.is_used(*step))) {
+        // Whoever types late shows a clock that is behind, never one that is ahead.
+        let first = mark.step.offset_from(totp.period.step_at(mark.at));
+        let shown = first.max(step.offset_from(system));
+        if shown.abs_diff(i64::from(memory.drift)) > u64::from(window) {
+            memory.drift = i16::try_from(shown).unwrap_or(memory.drift);
+        }
+        memory.lean = None;
+        memory.burn(step, now);
+        return Fit::Fresh(step);
+    }
+    match matching(centre, window) {
+        Some(step) if memory.is_used(step) => return Fit::Used,
+        Some(step) if codes == Codes::One => {
+            memory.burn(step, now);
+            learn_drift(memory, step, centre, now, verify);
+            return Fit::Fresh(step);
+        }
+        _ => {}
+    }
+    // A phone that has drifted within its own window is in reach as well.
+    let drifted = memory.drift.unsigned_abs().saturating_add(window);
+    match matching(system, u16::from(verify.resync_range.get()).max(drifted)) {
         None => Fit::None,
         Some(step) if memory.is_used(step) => Fit::Used,
-        Some(step) => {
-            memory.floor = Some(step);
-            memory.last_used = Some(now);
-            memory.floor_reported = false;
-            learn_drift(memory, step, centre, now, verify);
-            Fit::Fresh(step)
-        }
+        Some(step) => Fit::First(step),
     }
 }
 

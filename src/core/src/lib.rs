@@ -18,6 +18,7 @@ pub mod flow;
 pub mod judge;
 pub mod key_uri;
 pub mod message;
+pub mod network;
 pub mod otp;
 pub mod policy;
 pub mod record;

@@ -1,6 +1,6 @@
 //! Every sentence that a person at a login reads.
 
-use crate::throttle::Standing;
+use crate::throttle::{Codes, Standing};
 use crate::time::{Span, Time};
 
 /// The prompt where the stack's line does not say another.
@@ -13,15 +13,26 @@ pub const CONFIRM_PROMPT: &str = "Code from your app: ";
 pub const OUT_OF_ORDER: &str =
     "The verification code can't be checked at the moment. Please tell your administrator.";
 
-/// What is said of a wrong code.
+/// What goes before the prompt where two codes in a row are needed.
+pub const TWO_CODES: &str = "After too many wrong codes, two in a row are needed: type the first one now,\n\
+                             and the next one that your app shows when you are asked again.";
+
+/// What is said of a code that let nobody in. Where two are needed, the first one is told the same whether it was
+/// right or wrong.
 #[must_use]
-pub fn wrong(standing: Standing, now: Time) -> String {
+pub fn wrong(codes: Codes, standing: Standing, now: Time) -> String {
+    let sentence = match codes {
+        Codes::One => "Invalid One Time Password!",
+        Codes::Two => "If that was a right code, the next one is needed too.",
+    };
     match standing {
-        Standing::Open { left: Some(left) } => {
-            format!("Invalid One Time Password! ({})", attempts_left(left))
+        Standing::Open {
+            left: Some(left), ..
+        } => {
+            format!("{sentence} ({})", attempts_left(left))
         }
-        Standing::Open { left: None } => "Invalid One Time Password!".to_owned(),
-        Standing::Refused { until } => refused(until.since(now)),
+        Standing::Open { left: None, .. } => sentence.to_owned(),
+        Standing::Refused(refusal) => refused(refusal.until.since(now)),
     }
 }
 
@@ -66,13 +77,20 @@ pub fn prompt_after(notice: &str, prompt: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::throttle::{Limit, Refusal};
 
     #[test]
     fn the_sentences_are_as_promised() {
         let now = Time::from_unix(0);
-        let open = |left| Standing::Open { left };
-        let until = |seconds| Standing::Refused {
-            until: Time::from_unix(seconds),
+        let open = |left| Standing::Open {
+            left,
+            codes: Codes::One,
+        };
+        let until = |seconds| {
+            Standing::Refused(Refusal {
+                until: Time::from_unix(seconds),
+                limit: Limit::Place,
+            })
         };
         for (standing, sentence) in [
             (
@@ -101,7 +119,7 @@ mod tests {
                 "You have reached the limit of attempts. Please try again later in 1 minute.",
             ),
         ] {
-            assert_eq!(wrong(standing, now), sentence);
+            assert_eq!(wrong(Codes::One, standing, now), sentence);
         }
     }
 }

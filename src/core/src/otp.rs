@@ -148,7 +148,7 @@ impl Totp {
         secret: &Secret,
         code: &Code,
         centre: Step,
-        window: u8,
+        window: u16,
     ) -> Option<Step> {
         let mut found = subtle::Choice::from(0);
         let mut at = 0;
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn the_window_reaches_as_far_as_it_says() {
         let (device, key) = (Totp::default(), seed(Algorithm::Sha1));
-        for window in 0..=10_u8 {
+        for window in 0..=10_u16 {
             for offset in -12..=12 {
                 let (centre, step) = (Step(1000), Step(1000).moved(offset));
                 let found = device.matching_step(&key, &device.code(&key, step), centre, window);

@@ -17,7 +17,7 @@ use totp_core::otp::{Step, Totp};
 use totp_core::record::state::{DeviceState, Lean};
 use totp_core::record::{Enrollment, State};
 use totp_core::secret::Secret;
-use totp_core::throttle::{Limits, Standing};
+use totp_core::throttle::{Codes, Limit, Limits, Refusal, Standing};
 use totp_core::time::{Span, Time};
 use zeroize::Zeroizing;
 
@@ -39,6 +39,7 @@ enum Outcome {
 
 const MISMATCH: Outcome = Outcome::Wrong(WrongReason::Mismatch);
 const REPLAYED: Outcome = Outcome::Wrong(WrongReason::Replayed);
+const FIRST: Outcome = Outcome::Wrong(WrongReason::First);
 const MALFORMED: Outcome = Outcome::Wrong(WrongReason::Malformed);
 
 /// The middle of a step, far from the epoch.
@@ -62,7 +63,8 @@ impl Person {
     /// No limit on wrong answers: these are the rules of codes.
     fn new() -> Self {
         let mut person = Self::limited();
-        person.config.limits = Config::parse("[limits]\ndeny = 0").unwrap().limits;
+        let limits = "[limits]\ndeny = 0\ndaily = 0\nuser_limit = 0";
+        person.config.limits = Config::parse(limits).unwrap().limits;
         person
     }
 
@@ -103,7 +105,8 @@ impl Person {
         let answer = Answer::new(Zeroizing::new(text.as_bytes().to_vec()));
         let attempt = Attempt {
             answer: &answer,
-            address,
+            source: &address.clone().into(),
+            codes: Codes::One,
             now: Time::from_unix(now),
         };
         let Config { verify, limits, .. } = &self.config;
@@ -123,7 +126,7 @@ impl Person {
         match self.answer_from(&home(), text, now) {
             Verdict::Accepted(_) => Outcome::Accepted,
             Verdict::Empty => Outcome::Empty,
-            Verdict::Refused { .. } => Outcome::Refused,
+            Verdict::Refused(_) => Outcome::Refused,
             Verdict::Wrong(wrong) => Outcome::Wrong(wrong.reason),
         }
     }
@@ -138,11 +141,13 @@ impl Person {
 #[test]
 fn one_step_on_each_side_is_accepted_and_no_more() {
     for (ahead, expected) in [
-        (-60, MISMATCH),
+        (-630, MISMATCH),
+        (-60, FIRST),
         (-30, Outcome::Accepted),
         (0, Outcome::Accepted),
         (30, Outcome::Accepted),
-        (60, MISMATCH),
+        (60, FIRST),
+        (630, MISMATCH),
     ] {
         assert_eq!(Person::new().login(NOON, ahead), expected, "{ahead}");
     }
@@ -150,7 +155,7 @@ fn one_step_on_each_side_is_accepted_and_no_more() {
 
 #[test]
 fn a_window_of_none_takes_the_current_step_alone() {
-    for (ahead, expected) in [(-30, MISMATCH), (0, Outcome::Accepted), (30, MISMATCH)] {
+    for (ahead, expected) in [(-30, FIRST), (0, Outcome::Accepted), (30, FIRST)] {
         let mut person = Person::new();
         person.config.verify = Config::parse("[verify]\nwindow = 0").unwrap().verify;
         assert_eq!(person.login(NOON, ahead), expected, "{ahead}");
@@ -317,7 +322,8 @@ fn wrong_and_used_codes_teach_nothing() {
     let before = person.phone().clone();
     assert_eq!(person.login(NOON + 30, 0), REPLAYED);
     assert_eq!(person.answer("password", NOON + 7200), MALFORMED);
-    assert_eq!(person.login(NOON + 7200, 90), MISMATCH);
+    assert_eq!(person.login(NOON + 7200, 90), FIRST);
+    assert_eq!(person.login(NOON + 7200, 900), MISMATCH);
     assert_eq!(*person.phone(), before);
 }
 
@@ -332,7 +338,7 @@ fn logins_teach_at_most_so_much_drift() {
             assert_eq!(outcome, Outcome::Accepted, "login {login}");
         }
         assert_eq!(i64::from(person.phone().drift), 10 * sign);
-        assert_eq!(person.login(NOON + 86_400 * 30, 30 * 12 * sign), MISMATCH);
+        assert_eq!(person.login(NOON + 86_400 * 30, 30 * 12 * sign), FIRST);
     }
 }
 
@@ -374,16 +380,12 @@ fn a_clock_out_of_reach_is_told_for_each_device_even_after_another_was_accepted(
 #[test]
 fn right_codes_from_many_new_addresses_are_never_counted_as_wrong() {
     let mut person = Person::limited();
-    for last in 0..=200 {
+    let limits = "[limits]\ndaily = 0\nuser_limit = 0";
+    person.config = Config::parse(limits).unwrap();
+    for last in 0..=30 {
         let stranger = Address::V4([203, 0, 113, last].into());
         let _ = person.answer_from(&stranger, "000000", NOON);
     }
-    // The last one of the crowd's three.
-    person
-        .state
-        .tally
-        .places
-        .retain(|place| place.address != Address::Crowd);
     for login in 0..6 {
         let place = Address::V4([198, 51, 100, login].into());
         let now = NOON + i64::from(login) * 30;
@@ -398,10 +400,10 @@ fn learned_drift_moves_the_window_and_does_not_widen_it() {
     let mut person = Person::new();
     person.state.devices[0].drift = 5;
     for (ahead, expected) in [
-        (0, MISMATCH),
-        (90, MISMATCH),
+        (0, FIRST),
+        (90, FIRST),
         (120, Outcome::Accepted),
-        (210, MISMATCH),
+        (210, FIRST),
     ] {
         assert_eq!(person.login(NOON, ahead), expected, "{ahead}");
     }
@@ -461,10 +463,15 @@ fn the_third_wrong_answer_locks_its_address_and_no_other() {
     let mut person = Person::limited();
     let elsewhere = Address::V4([198, 51, 100, 7].into());
     let until = Time::from_unix(NOON + 600);
+    let open = |left| Standing::Open {
+        left: Some(left),
+        codes: Codes::One,
+    };
+    let limit = Limit::Place;
     for standing in [
-        Standing::Open { left: Some(2) },
-        Standing::Open { left: Some(1) },
-        Standing::Refused { until },
+        open(2),
+        open(1),
+        Standing::Refused(Refusal { until, limit }),
     ] {
         let Verdict::Wrong(wrong) = person.answer_from(&home(), "000000", NOON) else {
             panic!("not judged");
@@ -568,7 +575,7 @@ proptest! {
                     accepted.push(floor);
                     prop_assert_eq!(wrong(&person.state), 0);
                 }
-                Verdict::Refused { until } => {
+                Verdict::Refused(Refusal { until, .. }) => {
                     prop_assert!(limited && until > Time::from_unix(now));
                     prop_assert!(until <= Time::from_unix(now + 600), "locked for longer than promised");
                 }
@@ -599,7 +606,8 @@ proptest! {
             ..DeviceState::new(DeviceId(1), None)
         };
         let answer = Answer::new(text.into_bytes().into());
-        let attempt = Attempt { answer: &answer, address: &home(), now: Time::from_unix(now) };
+        let (source, codes) = (home().into(), Codes::One);
+        let attempt = Attempt { answer: &answer, source: &source, codes, now: Time::from_unix(now) };
         let limits = Limits { interval: Span::from_seconds(u32::MAX), ..Limits::default() };
         let _ = judge(&person.enrollment, person.state, &attempt, &Verify::default(), &limits);
     }

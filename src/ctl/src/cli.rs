@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use totp_core::address::Address;
 use totp_core::device::DeviceName;
 use totp_core::otp::{Algorithm, Digits, Period};
 
@@ -40,16 +41,27 @@ pub(crate) enum Command {
         force: bool,
     },
 
-    /// Show devices, drift and locks of one user or of all
+    /// Show devices, drift, wrong answers and locks of one user or of all
     Status {
         /// The account; everybody who is enrolled where left out
         user: Option<String>,
+        /// Show what is counted against an address instead, by itself and for each user; without ADDRESS, all
+        /// addresses with wrong answers
+        #[arg(long, value_name = "ADDRESS", num_args = 0..=1, value_parser = address, conflicts_with = "user")]
+        address: Option<Option<Address>>,
     },
 
-    /// Forget the wrong answers of a user, so that no address is refused any longer
+    /// Forget wrong answers, so that nobody is refused for them any longer
+    #[command(group = ArgGroup::new("what").required(true).args(["user", "address", "all"]))]
     Unlock {
-        /// The account
-        user: String,
+        /// Those of one account, from wherever they came
+        user: Option<String>,
+        /// Those from one address, whoever's they were
+        #[arg(long, value_name = "ADDRESS", value_parser = address)]
+        address: Option<Address>,
+        /// All of them
+        #[arg(long)]
+        all: bool,
     },
 }
 
@@ -111,6 +123,10 @@ pub(crate) enum Drawing {
 
 fn device(text: &str) -> Result<DeviceName, &'static str> {
     DeviceName::parse(text).ok_or(DeviceName::EXPECTED)
+}
+
+fn address(text: &str) -> Result<Address, &'static str> {
+    Address::named(text).ok_or(Address::EXPECTED)
 }
 
 fn algorithm(text: &str) -> Result<Algorithm, &'static str> {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use totp_core::address::Address;
 use totp_core::config::Config;
 use totp_core::doors::{Account, System};
 use totp_core::event::{Event, Severity};
@@ -23,7 +24,7 @@ impl Context {
         Ok(Self {
             config: totp_host::config::load(config)?,
             json,
-            system: Machine(totp_host::log::log),
+            system: Machine::new(totp_host::log::log),
         })
     }
 
@@ -40,20 +41,34 @@ impl Context {
         account.ok_or_else(|| Failure::refused(format_args!("there is no account named {user:?}")))
     }
 
-    /// Logs that somebody changed something of a user's.
-    pub(crate) fn log(&self, name: &'static str, user: &str, device: Option<&str>) {
+    /// Logs that somebody changed something of a user's, or of everybody's.
+    pub(crate) fn log(&self, name: &'static str, user: Option<&str>, device: Option<&str>) {
+        self.system.log(&Event {
+            user: user.map(str::to_owned),
+            device: device.map(str::to_owned),
+            ..self.event(name)
+        });
+    }
+
+    /// Logs that somebody changed what is counted against an address.
+    pub(crate) fn log_address(&self, name: &'static str, address: &Address) {
+        self.system.log(&Event {
+            address: Some(address.clone()),
+            ..self.event(name)
+        });
+    }
+
+    fn event(&self, name: &'static str) -> Event {
         let uid = totp_host::account::real_uid();
         let actor = match std::env::var("SUDO_USER") {
             Ok(caller) => format!("uid:{uid} sudo:{caller}"),
             Err(_) => format!("uid:{uid}"),
         };
-        self.system.log(&Event {
-            user: Some(user.to_owned()),
+        Event {
             service: Some("totpctl".to_owned()),
-            device: device.map(str::to_owned),
             actor: Some(actor),
             ..Event::new(Severity::Notice, name)
-        });
+        }
     }
 
     /// Prints the outcome: text for a person, or the one document.

@@ -50,7 +50,8 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
     };
     context.store().add_device(&account, &device, used)?;
     picture.into_iter().for_each(Picture::keep);
-    context.log("enrolled", &account.name, Some(device.name.as_str()));
+    let (name, device_name) = (account.name.as_str(), device.name.as_str());
+    context.log("enrolled", Some(name), Some(device_name));
 
     let text = done(&account, &device.name, used.is_some());
     let mut document = json!({

@@ -37,7 +37,15 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Enroll(arguments) => enroll::run(&context, &arguments),
         Command::Reset { user, force } => reset::run(&context, &user, force),
-        Command::Status { user } => status::run(&context, user.as_deref()),
-        Command::Unlock { user } => unlock::run(&context, &user),
+        Command::Status {
+            address: Some(address),
+            ..
+        } => status::of_addresses(&context, address.as_ref()),
+        Command::Status { user, .. } => status::of_users(&context, user.as_deref()),
+        Command::Unlock { user, address, .. } => match (user, address) {
+            (Some(user), _) => unlock::user(&context, &user),
+            (None, Some(address)) => unlock::address(&context, &address),
+            (None, None) => unlock::all(&context),
+        },
     }
 }

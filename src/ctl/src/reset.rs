@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context, user: &str, force: bool) -> Result<(), Fail
             "{name:?} is not enrolled: nothing to reset"
         )));
     }
-    context.log("reset", &name, None);
+    context.log("reset", Some(&name), None);
     let text = if is_gone {
         format!("Nothing of {name}, which is no account any more, is left.")
     } else {

@@ -3,15 +3,16 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use totp_core::address::Address;
 use totp_core::device::Device;
 use totp_core::record::{Enrollment, State};
-use totp_core::throttle::{Place, Standing};
-use totp_core::time::Time;
+use totp_core::throttle::{Codes, Source, Standing};
 
 use crate::context::Context;
 use crate::failure::Failure;
 
-pub(crate) fn run(context: &Context, user: Option<&str>) -> Result<(), Failure> {
+/// Of one user, or of all and the addresses beside them.
+pub(crate) fn of_users(context: &Context, user: Option<&str>) -> Result<(), Failure> {
     let names = match user {
         Some(user) => vec![context.account(user)?.name],
         None => context.store().enrolled_names()?,
@@ -19,19 +20,113 @@ pub(crate) fn run(context: &Context, user: Option<&str>) -> Result<(), Failure> 
     let reports: Vec<Report> = names.iter().map(|name| report(context, name)).collect();
     let failed = reports.iter().filter(|report| report.failed).count();
 
-    let mut text: Vec<&str> = reports.iter().map(|report| report.text.as_str()).collect();
+    let mut text: Vec<String> = reports.iter().map(|report| report.text.clone()).collect();
     if text.is_empty() {
-        text.push("Nobody is enrolled. Begin with: totpctl enroll USER");
+        text.push("Nobody is enrolled. Begin with: totpctl enroll USER".to_owned());
     }
     let users: Vec<&Value> = reports.iter().map(|report| &report.document).collect();
-    context.print(
-        &text.join("\n"),
-        &json!({ "users": users, "failed": failed }),
-    );
+    let mut document = json!({ "users": users, "failed": failed });
+    if user.is_none() {
+        let counted = context.store().addresses()?;
+        let addresses = counted
+            .iter()
+            .map(|(address, standing)| address_report(context, address, *standing));
+        let addresses: Vec<(String, Value)> = addresses.collect();
+        text.extend(addresses.iter().map(|(line, _)| line.clone()));
+        set(
+            &mut document,
+            "addresses",
+            addresses
+                .into_iter()
+                .map(|(_, document)| document)
+                .collect(),
+        );
+    }
+    finish(context, &text.join("\n"), &document, failed)
+}
+
+/// Of one address with all users, or of all addresses.
+pub(crate) fn of_addresses(context: &Context, address: Option<&Address>) -> Result<(), Failure> {
+    let store = context.store();
+    let Some(address) = address else {
+        let counted = store.addresses()?;
+        let reports = counted
+            .iter()
+            .map(|(address, standing)| address_report(context, address, *standing));
+        let (mut text, documents): (Vec<String>, Vec<Value>) = reports.unzip();
+        if text.is_empty() {
+            text.push("No wrong answers are counted against an unfamiliar address.".to_owned());
+        }
+        return finish(
+            context,
+            &text.join("\n"),
+            &json!({ "addresses": documents }),
+            0,
+        );
+    };
+    let standing = store.address_standing(address)?;
+    let (mut text, mut document) = address_report(context, &address.to_string(), standing);
+    let (mut users, mut failed) = (Vec::new(), 0_usize);
+    for name in store.enrolled_names()? {
+        let records = context
+            .account(&name)
+            .and_then(|account| Ok(store.records(&account)?));
+        let (line, user) = match records {
+            Ok(None) => continue,
+            Ok(Some((_, state))) => {
+                if !state
+                    .tally
+                    .places
+                    .iter()
+                    .any(|place| place.address == *address)
+                {
+                    continue;
+                }
+                place_report(context, &state, address)
+            }
+            Err(failure) => {
+                failed = failed.saturating_add(1);
+                (
+                    failure.message().to_owned(),
+                    json!({ "error": failure.message() }),
+                )
+            }
+        };
+        let _ = write!(text, "\n  {name}: {line}");
+        let mut user = user;
+        set(&mut user, "user", json!(name));
+        users.push(user);
+    }
+    set(&mut document, "users", json!(users));
+    finish(context, &text, &document, failed)
+}
+
+fn finish(context: &Context, text: &str, document: &Value, failed: usize) -> Result<(), Failure> {
+    context.print(text, document);
     if failed == 0 {
         return Ok(());
     }
     Err(Failure::reported())
+}
+
+fn set(document: &mut Value, key: &str, value: Value) {
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert(key.to_owned(), value);
+    }
+}
+
+/// What `address_deny` has against an address.
+fn address_report(context: &Context, address: &str, standing: Standing) -> (String, Value) {
+    let (line, mut document) = standing_report(context, standing);
+    set(&mut document, "address", json!(address));
+    let line = match standing {
+        Standing::Open {
+            left: None,
+            codes: Codes::One,
+        } => "no limit".to_owned(),
+        _ => line,
+    };
+    (format!("address {address}, all users: {line}"), document)
 }
 
 struct Report {
@@ -78,15 +173,21 @@ fn enrolled(context: &Context, name: &str, enrollment: &Enrollment, state: &Stat
     }
     let mut places = Vec::new();
     for place in &state.tally.places {
-        if let Some((line, document)) = describe_place(context, place, state) {
-            let _ = write!(text, "\n  {line}");
-            places.push(document);
-        }
+        let (line, mut document) = place_report(context, state, &place.address);
+        set(&mut document, "address", json!(place.address.to_string()));
+        let _ = write!(text, "\n  {}: {line}", place.address);
+        places.push(document);
     }
-    if !places.is_empty() {
+    let (line, elsewhere) = elsewhere_report(context, state);
+    if let Some(line) = line {
+        let _ = write!(text, "\n  {line}");
+    }
+    let limits = &context.config.limits;
+    let is_counted = |place: &Value| place["attempts_left"] != json!(limits.deny.get());
+    if places.iter().any(is_counted) || elsewhere["total"] != json!(0) {
         let _ = write!(
             text,
-            "\n  to let every address in again: totpctl unlock {name}"
+            "\n  to forget all wrong answers: totpctl unlock {name}"
         );
     }
     Report {
@@ -97,6 +198,7 @@ fn enrolled(context: &Context, name: &str, enrollment: &Enrollment, state: &Stat
             "uid": enrollment.uid,
             "devices": devices,
             "addresses": places,
+            "unfamiliar": elsewhere,
         }),
         failed: false,
     }
@@ -130,23 +232,86 @@ fn describe_device(device: &Device, state: &State) -> (String, Value) {
     (line, document)
 }
 
-/// A place that wrong answers count from; `None` where they no longer do.
-fn describe_place(context: &Context, place: &Place, state: &State) -> Option<(String, Value)> {
-    let limits = &context.config.limits;
-    let now: Time = context.system().now();
-    let address = &place.address;
-    match state.tally.standing(address, limits, now) {
-        Standing::Open { left } if left == Some(limits.deny.get()) || left.is_none() => None,
-        Standing::Open { left } => Some((
-            format!("{address}: attempts left: {}", left.unwrap_or(0)),
-            json!({ "address": address.to_string(), "locked": false, "attempts_left": left }),
-        )),
-        Standing::Refused { until } => Some((
-            format!(
-                "{address}: refused until {until}, {} minutes from now",
-                until.since(now).minutes_rounded_up()
-            ),
-            json!({ "address": address.to_string(), "locked": true, "until": until.to_string() }),
-        )),
+/// Where a user stands with one address.
+fn place_report(context: &Context, state: &State, address: &Address) -> (String, Value) {
+    let (limits, now) = (&context.config.limits, context.system().now());
+    let source = context.config.source(address);
+    let standing = state.standing(&source, limits, now);
+    let (mut line, mut document) = standing_report(context, standing);
+    let is_familiar = state.tally.is_familiar(&source, limits, now);
+    let until = state.tally.familiar_until(&source, limits, now);
+    if let Some(until) = until {
+        line = format!("familiar until {until}, {line}");
+    }
+    set(&mut document, "familiar", json!(is_familiar));
+    set(
+        &mut document,
+        "familiar_until",
+        json!(until.map(|until| until.to_string())),
+    );
+    if is_familiar {
+        let today = state.tally.today(&source, limits, now);
+        set(&mut document, "wrong_in_24_hours", json!(today));
+    }
+    (line, document)
+}
+
+/// Where a user stands with all addresses that are not familiar.
+fn elsewhere_report(context: &Context, state: &State) -> (Option<String>, Value) {
+    let (limits, now) = (&context.config.limits, context.system().now());
+    let source = Source::from(Address::Elsewhere);
+    let today = state.tally.today(&source, limits, now);
+    let total = state.tally.pool(&Address::Elsewhere);
+    let total = total.map_or(0, |pool| pool.total);
+    let needs_two = matches!(
+        state.standing(&source, limits, now),
+        Standing::Open {
+            codes: Codes::Two,
+            ..
+        }
+    );
+    let line = (total != 0).then(|| {
+        let allowed = limits.daily_for(state.devices.len());
+        let two = if needs_two {
+            ": two codes in a row are needed"
+        } else {
+            ""
+        };
+        format!(
+            "unfamiliar addresses: {today} wrong answers in 24 hours ({allowed} allowed), {total} since a \
+             login from one ({} allowed){two}",
+            limits.user_limit
+        )
+    });
+    let document = json!({
+        "wrong_in_24_hours": today,
+        "total": total,
+        "two_codes": needs_two,
+    });
+    (line, document)
+}
+
+fn standing_report(context: &Context, standing: Standing) -> (String, Value) {
+    match standing {
+        Standing::Open { left, codes } => {
+            let left_text = left.map_or("no limit".to_owned(), |left| {
+                format!("attempts left: {left}")
+            });
+            let text = match codes {
+                Codes::One => left_text,
+                Codes::Two => format!("{left_text}, two codes in a row are needed"),
+            };
+            let two = codes == Codes::Two;
+            let document = json!({ "locked": false, "attempts_left": left, "two_codes": two });
+            (text, document)
+        }
+        Standing::Refused(refusal) => {
+            let until = refusal.until;
+            let minutes = until.since(context.system().now()).minutes_rounded_up();
+            (
+                format!("refused until {until}, {minutes} minutes from now"),
+                json!({ "locked": true, "until": until.to_string() }),
+            )
+        }
     }
 }

@@ -1,11 +1,14 @@
-//! `totpctl unlock`: forgets a user's wrong answers.
+//! `totpctl unlock`: forgets wrong answers.
 
 use serde_json::json;
+use totp_core::address::Address;
+use totp_host::error::StoreError;
 
 use crate::context::Context;
 use crate::failure::Failure;
 
-pub(crate) fn run(context: &Context, user: &str) -> Result<(), Failure> {
+/// Of one user, from wherever they came.
+pub(crate) fn user(context: &Context, user: &str) -> Result<(), Failure> {
     let account = context.account(user)?;
     let name = &account.name;
     if !context.store().unlock(&account)? {
@@ -13,8 +16,67 @@ pub(crate) fn run(context: &Context, user: &str) -> Result<(), Failure> {
             "{name} is not enrolled: totpctl enroll {name}"
         )));
     }
-    context.log("unlocked", name, None);
+    context.log("unlocked", Some(name), None);
     let text = format!("{name} can log in from everywhere again.");
     context.print(&text, &json!({ "user": name, "unlocked": true }));
     Ok(())
+}
+
+/// From one address, whoever's they were.
+pub(crate) fn address(context: &Context, address: &Address) -> Result<(), Failure> {
+    let mut failed = Failed::default();
+    let had_any = context
+        .store()
+        .unlock_address(address, &mut |user, error| failed.note(user, &error))?;
+    context.log_address("unlocked", address);
+    let text = if had_any {
+        format!("Nothing is counted against {address} any more.")
+    } else {
+        format!("Nothing was counted against {address}.")
+    };
+    failed.finish(
+        context,
+        &text,
+        json!({ "address": address.to_string(), "unlocked": had_any }),
+    )
+}
+
+/// All of them.
+pub(crate) fn all(context: &Context) -> Result<(), Failure> {
+    let mut failed = Failed::default();
+    let store = context.store();
+    store.unlock_all(&mut |user, error| failed.note(user, &error))?;
+    context.log("unlocked", None, None);
+    let text = "Everybody can log in from everywhere again.";
+    failed.finish(context, text, json!({ "unlocked": true }))
+}
+
+/// Users whose state could not be changed.
+#[derive(Default)]
+struct Failed {
+    lines: Vec<String>,
+}
+
+impl Failed {
+    fn note(&mut self, user: &str, error: &StoreError) {
+        self.lines.push(format!("{user}: {error}"));
+    }
+
+    fn finish(
+        self,
+        context: &Context,
+        text: &str,
+        mut document: serde_json::Value,
+    ) -> Result<(), Failure> {
+        if self.lines.is_empty() {
+            context.print(text, &document);
+            return Ok(());
+        }
+        if let Some(fields) = document.as_object_mut() {
+            fields.insert("failed".to_owned(), json!(self.lines));
+        }
+        let text = format!("{text} But not of these:\n{}", self.lines.join("\n"));
+        context.print(&text, &document);
+        Err(Failure::reported())
+    }
 }

@@ -2,17 +2,18 @@
 //!
 //! They are asked, counted down, locked and refused like everybody, at the same cost: by one of
 //! [`FILES`] states that are read, locked, judged and saved like a real one. A keyed hash of the name
-//! picks the file and is mixed into the address, so that nobody outside can tell who shares one. Enrollment
-//! makes the files: where nobody ever enrolled there is nobody to tell strangers from, and they are asked
+//! picks the file and is mixed into the addresses, so that nobody outside can tell who shares one. They have a secret
+//! file too, which is opened and read where an enrolled person's would be. Enrollment makes the files: where nobody ever enrolled there is nobody to tell strangers from, and they are asked
 //! and denied without a count.
 
 use sha2::{Digest, Sha256};
 use totp_core::address::Address;
-use totp_core::device::DeviceId;
+use totp_core::device::{Device, DeviceId};
 use totp_core::doors::Entropy;
 use totp_core::otp::Step;
-use totp_core::record::State;
 use totp_core::record::state::DeviceState;
+use totp_core::record::{Enrollment, State};
+use totp_core::throttle::Source;
 use totp_core::time::Time;
 use zeroize::Zeroizing;
 
@@ -20,16 +21,23 @@ use crate::error::StoreError;
 use crate::file::{FileError, Others};
 use crate::folder::Folder;
 use crate::slot;
+use crate::store::read_enrollment;
 use crate::system::SystemEntropy;
 
 /// How many files the strangers share.
 const FILES: u64 = 64;
 
+/// What strangers have for a secret file.
+pub(crate) const SECRET_NAME: &str = ".decoy";
+
 const KEY_NAME: &str = ".decoy-key";
 const KEY_BYTES: usize = 32;
 
 /// Makes the key and all the files that are missing or damaged.
-pub(crate) fn make_all(folder: &Folder, now: Time) -> Result<(), StoreError> {
+pub(crate) fn make_all(secrets: &Folder, folder: &Folder, now: Time) -> Result<(), StoreError> {
+    if secrets.open_file(SECRET_NAME, Others::None, false).is_err() {
+        secrets.replace(SECRET_NAME, enrollment().to_toml().as_bytes())?;
+    }
     if key(folder)?.is_none() {
         let key = SystemEntropy
             .random(KEY_BYTES)
@@ -48,20 +56,55 @@ pub(crate) fn make_all(folder: &Folder, now: Time) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The file of a stranger, and the address that the stranger's answers are counted by there; `None` where
-/// nobody ever enrolled.
+/// Replaces all states: nobody has been wrong.
+pub(crate) fn forgive(folder: &Folder, now: Time) -> Result<(), StoreError> {
+    if key(folder)?.is_none() {
+        return Ok(());
+    }
+    for number in 0..FILES {
+        let name = file_name(number);
+        let file = slot::new_file(&fresh(now).encode());
+        let file = file.map_err(|error| StoreError::slot(folder.path_of(&name), error))?;
+        folder.replace(&name, &file)?;
+    }
+    Ok(())
+}
+
+/// The file of a stranger, and what the stranger's answers are counted by there; `None` where nobody ever
+/// enrolled.
 pub(crate) fn seat_of(
     folder: &Folder,
     name: &str,
-    address: &Address,
-) -> Result<Option<(String, Address)>, FileError> {
+    source: &Source,
+) -> Result<Option<(String, Source)>, FileError> {
     let Some(key) = key(folder)? else {
         return Ok(None);
     };
-    let address = address.to_string();
     let number = hash(&key, &[name.as_bytes()]) % FILES;
-    let address = hash(&key, &[name.as_bytes(), b"\0", address.as_bytes()]);
-    Ok(Some((file_name(number), Address::Masked(address))))
+    let masked = |address: &str| {
+        let parts = [name.as_bytes(), b"\0", address.as_bytes()];
+        Address::Masked(hash(&key, &parts))
+    };
+    let source = Source {
+        address: masked(&source.address.to_string()),
+        elsewhere: masked(&source.elsewhere.to_string()),
+        ..*source
+    };
+    Ok(Some((file_name(number), source)))
+}
+
+/// What strangers are compared with.
+pub(crate) fn enrollment() -> Enrollment {
+    Enrollment {
+        uid: 0,
+        devices: vec![Device::decoy()],
+    }
+}
+
+/// The same, at the cost of reading an enrolled person's.
+pub(crate) fn enrollment_like_any(secrets: &Folder) -> Enrollment {
+    let read = read_enrollment(secrets, SECRET_NAME);
+    read.ok().flatten().unwrap_or_else(enrollment)
 }
 
 /// Every step of its device is used up: it is compared like any other and accepts nothing.

@@ -102,6 +102,11 @@ impl Deref for CheckedFile {
 }
 
 impl CheckedFile {
+    /// Its length in bytes when it was opened.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Reads all of it, at most `limit` bytes.
     pub(crate) fn read(&self, limit: usize) -> Result<Zeroizing<Vec<u8>>, Fault> {
         let length = usize::try_from(self.length).unwrap_or(usize::MAX);

@@ -3,10 +3,10 @@
 //! MUST: a file is replaced whole (write beside it, sync, rename, sync the folder) or not at all.
 
 use std::ffi::{CString, OsStr};
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -81,7 +81,14 @@ impl Folder {
     /// # Errors
     /// [`FileError`].
     pub fn open_or_make(path: &Path) -> Result<Self, FileError> {
+        match Self::open(path) {
+            Err(error) if error.is_missing() => {}
+            opened => return opened,
+        }
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        // Whoever started us may have set a umask that leaves nothing of the mode.
+        let made =
+            made.and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(0o700)));
         match made {
             // What is no folder is refused below, with its reason.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -239,6 +246,9 @@ impl Folder {
                 errno,
             })?;
         let mut file = File::from(file);
+        // Whoever started us may have set a umask under which not even we could read it.
+        file.set_permissions(Permissions::from_mode(0o600))
+            .map_err(|e| Fault::io("make", &e))?;
         overwrite_in_place(&file);
         file.write_all(bytes).map_err(|e| Fault::io("write", &e))?;
         file.sync_all().map_err(|e| Fault::io("write", &e))

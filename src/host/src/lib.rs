@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 pub mod account;
+pub mod addresses;
 pub mod config;
 mod decoy;
 pub mod error;
@@ -10,7 +11,9 @@ pub mod file;
 pub mod folder;
 pub mod lock;
 pub mod log;
+pub mod meter;
 pub mod process;
+mod shared;
 pub mod slot;
 pub mod store;
 pub mod system;

@@ -4,7 +4,8 @@
 //! that a hundred waiters hold up nobody. Before it, and around it, its holder takes an `fcntl` lock, which
 //! tells others its process id: whoever is in has been named. Whoever starts `su` may stop it at any
 //! moment, in the lock too: a holder that root sees hold still for [`PATIENCE`] is killed. Any point is safe
-//! to be killed at, by the order of saving before telling.
+//! to be killed at, by the order of saving before telling. Whoever kills a holder is the first to know that the
+//! lock is free: other processes of the same caller, which would hold still in their turn, look less often.
 
 use std::fmt;
 use std::fs::File;
@@ -83,6 +84,7 @@ impl Locked {
     ) -> Result<Self, LockError> {
         let mut wait = Wait {
             since: Instant::now(),
+            killed_at: None,
             holder: None,
             waiting,
         };
@@ -127,6 +129,8 @@ impl Locked {
 /// One wait for a lock.
 struct Wait<'a> {
     since: Instant,
+    /// When a holder was killed: the lock is free as soon as the kernel has buried it.
+    killed_at: Option<Instant>,
     holder: Option<Holder>,
     waiting: &'a Waiting<'a>,
 }
@@ -161,8 +165,11 @@ impl Wait<'_> {
             if Uid::effective().is_root() {
                 self.watch(&file, newest.map(|record| record.serial));
             }
+            let burying = self.killed_at.is_some_and(|at| at.elapsed() < SHORT);
             let is_short = self.since.elapsed() < SHORT;
-            std::thread::sleep(if is_short { POLL } else { SLOW_POLL });
+            if !burying {
+                std::thread::sleep(if is_short { POLL } else { SLOW_POLL });
+            }
         }
     }
 
@@ -182,6 +189,7 @@ impl Wait<'_> {
             {
                 holder.last_seen = now;
                 if now.duration_since(holder.still_since) >= PATIENCE && kill(pid, file) {
+                    self.killed_at = Some(now);
                     (self.waiting.killed)(pid);
                     self.holder = None;
                 }

@@ -1,6 +1,8 @@
 //! This process, which belongs to somebody else: su and sudo run with their caller's limits and signals.
 
 use nix::errno::Errno;
+use nix::libc;
+use nix::sys::prctl;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
@@ -8,23 +10,62 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 pub fn forbid_core_dumps() {
     // Neither call can fail for a process of ours that does not run under another's rules.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    let _ = nix::sys::prctl::set_dumpable(false);
+    let _ = prctl::set_dumpable(false);
 }
 
-/// A stretch in which no signal that can be blocked interrupts, and no limit of the caller's gets in the
-/// way of a save, as far as this process may raise it. Dropping it puts all back as it was.
+/// Room to work in, whatever limits the caller has set, as far as this process may raise them. Dropping it puts
+/// all back as it was.
 #[derive(Debug)]
-pub struct CriticalSection {
-    mask: SigSet,
+pub struct Room {
     limits: Vec<(Resource, rlim_t, rlim_t)>,
 }
 
-/// What a save may need more of than the caller left.
-const LIMITS: [Resource; 3] = [
-    Resource::RLIMIT_FSIZE,
-    Resource::RLIMIT_CPU,
-    Resource::RLIMIT_AS,
+/// What a login needs, which is far less than what people usually have.
+const NEEDED: [(Resource, rlim_t); 6] = [
+    (Resource::RLIMIT_AS, RLIM_INFINITY),
+    (Resource::RLIMIT_CPU, RLIM_INFINITY),
+    (Resource::RLIMIT_DATA, RLIM_INFINITY),
+    (Resource::RLIMIT_FSIZE, RLIM_INFINITY),
+    (Resource::RLIMIT_NOFILE, 64),
+    (Resource::RLIMIT_STACK, 1 << 20),
 ];
+
+impl Room {
+    /// Raises the limits that are too low.
+    #[must_use]
+    pub fn make() -> Self {
+        let mut limits = Vec::new();
+        for (resource, needed) in NEEDED {
+            let Ok((soft, hard)) = getrlimit(resource) else {
+                continue;
+            };
+            let raised = soft < needed
+                && (setrlimit(resource, needed, hard.max(needed)).is_ok()
+                    || setrlimit(resource, hard.min(needed), hard).is_ok());
+            if raised {
+                limits.push((resource, soft, hard));
+            }
+        }
+        Self { limits }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        for (resource, soft, hard) in self.limits.drain(..) {
+            let _ = setrlimit(resource, soft, hard);
+        }
+    }
+}
+
+/// A stretch in which no signal that can be blocked interrupts, no limit of the caller's gets in the way of a
+/// save, and no memory reaches a core file. Dropping it puts all back as it was.
+#[derive(Debug)]
+pub struct CriticalSection {
+    mask: SigSet,
+    was_dumpable: bool,
+    _room: Room,
+}
 
 impl CriticalSection {
     /// Begins the stretch. `file_bytes` is the size of the largest file that will be written.
@@ -39,13 +80,12 @@ impl CriticalSection {
             Some(&SigSet::all()),
             Some(&mut mask),
         )?;
-        let mut section = Self {
+        let was_dumpable = is_dumpable() && prctl::set_dumpable(false).is_ok();
+        let section = Self {
             mask,
-            limits: Vec::new(),
+            was_dumpable,
+            _room: Room::make(),
         };
-        for resource in LIMITS {
-            section.raise(resource)?;
-        }
         let (most, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
         if most < file_bytes {
             Err(Errno::EFBIG)
@@ -53,25 +93,19 @@ impl CriticalSection {
             Ok(section)
         }
     }
+}
 
-    fn raise(&mut self, resource: Resource) -> Result<(), Errno> {
-        let (soft, hard) = getrlimit(resource)?;
-        if soft == RLIM_INFINITY {
-            return Ok(());
-        }
-        let raised = setrlimit(resource, RLIM_INFINITY, RLIM_INFINITY)
-            .or_else(|_| setrlimit(resource, hard, hard));
-        if raised.is_ok() {
-            self.limits.push((resource, soft, hard));
-        }
-        Ok(())
-    }
+/// Whether the owner of this process gets its cores. Programs that run for others have other values, by which
+/// root gets them or nobody; those need no change, and one of them could not be put back.
+fn is_dumpable() -> bool {
+    // SAFETY: PR_GET_DUMPABLE takes no further argument and touches no memory of ours.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE) == 1 }
 }
 
 impl Drop for CriticalSection {
     fn drop(&mut self) {
-        for (resource, soft, hard) in self.limits.drain(..) {
-            let _ = setrlimit(resource, soft, hard);
+        if self.was_dumpable {
+            let _ = prctl::set_dumpable(true);
         }
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
     }

@@ -15,18 +15,21 @@ use totp_core::config::Config;
 use totp_core::device::Device;
 use totp_core::doors::{Account, Store, Subject, System};
 use totp_core::event::{Event, Severity};
-use totp_core::judge::{Attempt, Verdict, Wrong, WrongReason, judge};
+use totp_core::judge::{Attempt, Verdict, judge};
 use totp_core::otp::Step;
 use totp_core::record::enrollment::EnrollmentError;
 use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, State, account_of, file_name};
-use totp_core::throttle::Standing;
+use totp_core::throttle::{Codes, Limit, Source, Standing};
+use totp_core::time::Time;
 
+use crate::addresses::{Addresses, Charge, Reservation, table_error};
 use crate::decoy;
 use crate::error::{Damage, StoreError};
 use crate::file::{CheckedFile, FileError, Others};
 use crate::folder::Folder;
 use crate::lock::{LockError, Locked, Waiting};
+use crate::process::CriticalSection;
 use crate::slot::{self, Record};
 
 /// Largest secret file, in bytes.
@@ -119,7 +122,7 @@ impl<'a> FileStore<'a> {
         file.save(&record, &state)?;
         secrets.replace(&name, enrollment.to_toml().as_bytes())?;
         // The device is active. What can't be done now is done by the next call.
-        let _ = decoy::make_all(&states, self.system.now());
+        let _ = decoy::make_all(&secrets, &states, self.system.now());
         let _ = secrets.tidy();
         let _ = states.tidy();
         Ok(())
@@ -157,13 +160,126 @@ impl<'a> FileStore<'a> {
         if self.records(account)?.is_none() {
             return Ok(false);
         }
-        let name = state_name(&account.name)?;
+        self.change_tally(&account.name, |state| {
+            state.tally.forgive();
+            true
+        })?;
+        Ok(true)
+    }
+
+    /// Forgets the wrong answers that were given from an address, whoever's they were; `false` where there were
+    /// none. `user` hears of each user whose state can't be changed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn unlock_address(
+        &self,
+        address: &Address,
+        user: &mut dyn FnMut(&str, StoreError),
+    ) -> Result<bool, StoreError> {
+        let mut had_any = match self.run_folder()? {
+            None => false,
+            Some(folder) => match Addresses::open(&folder)? {
+                None => false,
+                Some(table) => table
+                    .forgive(address, &self.config.limits, self.system.now())
+                    .map_err(|errno| table_error(&folder, errno))?,
+            },
+        };
+        for name in self.enrolled_names()? {
+            let changed = self.change_tally(&name, |state| state.tally.forgive_place(address));
+            match changed {
+                Ok(changed) => had_any |= changed,
+                Err(error) => user(&name, error),
+            }
+        }
+        Ok(had_any)
+    }
+
+    /// Forgets all wrong answers. `user` hears of each user whose state can't be changed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn unlock_all(&self, user: &mut dyn FnMut(&str, StoreError)) -> Result<(), StoreError> {
+        if let Some(folder) = self.run_folder()? {
+            if Addresses::open(&folder)?.is_some() {
+                Addresses::clear(&folder)?;
+            }
+        }
+        let names = self.enrolled_names()?;
+        if !names.is_empty() {
+            decoy::forgive(&self.states()?, self.system.now())?;
+        }
+        for name in names {
+            let changed = self.change_tally(&name, |state| {
+                state.tally.forgive();
+                true
+            });
+            if let Err(error) = changed {
+                user(&name, error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses that `address_deny` counts wrong answers of, with where they stand.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn addresses(&self) -> Result<Vec<(String, Standing)>, StoreError> {
+        let Some(folder) = self.run_folder()? else {
+            return Ok(Vec::new());
+        };
+        let Some(table) = Addresses::open(&folder)? else {
+            return Ok(Vec::new());
+        };
+        let counted = table.counted(&self.config.limits, self.system.now());
+        Ok(counted.map_err(|errno| table_error(&folder, errno))?)
+    }
+
+    /// Where an address stands with `address_deny`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn address_standing(&self, address: &Address) -> Result<Standing, StoreError> {
+        let (limits, now) = (&self.config.limits, self.system.now());
+        if limits.address_deny.get() == 0 || self.config.exempts(address) {
+            return Ok(Standing::UNLIMITED);
+        }
+        let unused = || limits.by_address().standing(&[], Limit::Address, now);
+        let Some(folder) = self.run_folder()? else {
+            return Ok(unused());
+        };
+        let Some(table) = Addresses::open(&folder)? else {
+            return Ok(unused());
+        };
+        let standing = table.standing(address, limits, now);
+        Ok(standing.map_err(|errno| table_error(&folder, errno))?)
+    }
+
+    /// Changes the counts of a user under the lock; saves nothing where `change` says that it changed nothing.
+    fn change_tally(
+        &self,
+        account: &str,
+        change: impl FnOnce(&mut State) -> bool,
+    ) -> Result<bool, StoreError> {
+        let name = state_name(account)?;
         let states = self.states()?;
         let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
         let (record, mut state) = file.read()?;
-        state.tally.places.clear();
-        file.save(&record, &state)?;
-        Ok(true)
+        let changed = change(&mut state);
+        if changed {
+            file.save(&record, &state)?;
+        }
+        Ok(changed)
+    }
+
+    /// The folder of the address table, where there is one.
+    fn run_folder(&self) -> Result<Option<Folder>, StoreError> {
+        match Folder::open(&self.config.run_dir) {
+            Err(error) if error.is_missing() => Ok(None),
+            folder => Ok(Some(folder?)),
+        }
     }
 
     fn secrets(&self) -> Result<Folder, FileError> {
@@ -174,8 +290,8 @@ impl<'a> FileStore<'a> {
         Folder::open(&self.config.state_dir)?.refuse_network()
     }
 
-    /// Opens the subject's state, and tells the address that its answers are counted by there; `None`
-    /// for strangers where nobody ever enrolled.
+    /// Opens the subject's state, and tells what its answers are counted by there; `None` for strangers where
+    /// nobody ever enrolled.
     fn seat(
         &self,
         states: &Folder,
@@ -183,22 +299,20 @@ impl<'a> FileStore<'a> {
         address: &Address,
         writable: bool,
     ) -> Result<Option<Seat>, StoreError> {
-        let (name, address) = match subject {
-            Subject::Enrolled(account) => (state_name(&account.name)?, address.clone()),
-            Subject::Stranger(name) => match decoy::seat_of(states, name, address)? {
-                None => return Ok(None),
-                Some(seat) => seat,
-            },
+        let (name, source) = match subject {
+            Subject::Enrolled(account) => (state_name(&account.name)?, self.config.source(address)),
+            Subject::Stranger(name) => {
+                match decoy::seat_of(states, name, &self.config.source(address))? {
+                    None => return Ok(None),
+                    Some(seat) => seat,
+                }
+            }
         };
         match (open_state(states, &name, writable), subject) {
             (Err(StoreError::NoState(_)), Subject::Stranger(_)) => Ok(None),
             (file, _) => {
                 let file = file.map_err(|error| self.unless_ended(subject, error))?;
-                Ok(Some(Seat {
-                    name,
-                    address,
-                    file,
-                }))
+                Ok(Some(Seat { name, source, file }))
             }
         }
     }
@@ -255,10 +369,78 @@ impl<'a> FileStore<'a> {
         }
     }
 
-    fn standing_of(&self, state: &State, address: &Address) -> Standing {
-        state
-            .tally
-            .standing(address, &self.config.limits, self.system.now())
+    /// Where somebody stands by the state, and by the limit of the address where that one counts.
+    fn standing_of(
+        &self,
+        state: &State,
+        source: &Source,
+        address: &Address,
+    ) -> Result<Standing, StoreError> {
+        let (limits, now) = (&self.config.limits, self.system.now());
+        let standing = state.standing(source, limits, now);
+        if state.tally.is_familiar(source, limits, now) {
+            return Ok(standing);
+        }
+        Ok(standing.and(self.address_standing(address)?))
+    }
+
+    /// Charges an answer to its address, where that is not familiar.
+    fn charge_address(&self, address: &Address, now: Time) -> Result<Charge, StoreError> {
+        let folder = Folder::open_or_make(&self.config.run_dir)?;
+        let table = Addresses::open_or_make(&folder)?;
+        let charge = table.reserve(address, &self.config.limits, now);
+        Ok(charge.map_err(|errno| table_error(&folder, errno))?)
+    }
+
+    /// Judges an answer in the state that the caller has locked.
+    fn judge(
+        &self,
+        enrollment: &Enrollment,
+        state: State,
+        source: &Source,
+        address: &Address,
+        answer: &Answer,
+    ) -> Result<(Verdict, State, Option<Reservation>), StoreError> {
+        let (limits, now) = (&self.config.limits, self.system.now());
+        let is_counted = limits.address_deny.get() != 0
+            && !source.is_exempt
+            && !state.tally.is_familiar(source, limits, now);
+        let (codes, reservation) = match is_counted {
+            false => (Codes::One, None),
+            true => match self.charge_address(address, now)? {
+                Charge::Refused(refusal) => return Ok((Verdict::Refused(refusal), state, None)),
+                Charge::Reserved(reservation) => (Codes::One, Some(reservation)),
+                Charge::Shared => (Codes::Two, None),
+            },
+        };
+        let attempt = Attempt {
+            answer,
+            source,
+            codes,
+            now,
+        };
+        let (verdict, state) = judge(enrollment, state, &attempt, &self.config.verify, limits);
+        Ok((verdict, state, reservation))
+    }
+
+    /// Ends the charge of an address by what the answer was worth, which nobody has heard of yet.
+    fn settle(
+        &self,
+        mut verdict: Verdict,
+        reservation: Option<Reservation>,
+        address: &Address,
+    ) -> Result<Verdict, StoreError> {
+        let Some(reservation) = reservation else {
+            return Ok(verdict);
+        };
+        match &mut verdict {
+            Verdict::Wrong(wrong) => {
+                reservation.settle();
+                wrong.standing = wrong.standing.and(self.address_standing(address)?);
+            }
+            _ => reservation.release(),
+        }
+        Ok(verdict)
     }
 }
 
@@ -279,24 +461,20 @@ impl Store for FileStore<'_> {
 
     fn standing(&self, subject: Subject<'_>, address: &Address) -> Result<Standing, StoreError> {
         let states = self.states()?;
-        let Some(Seat {
-            name,
-            address,
-            file,
-        }) = self.seat(&states, subject, address, false)?
-        else {
-            return Ok(self.standing_of(&State::new(self.system.now()), address));
+        let Some(Seat { name, source, file }) = self.seat(&states, subject, address, false)? else {
+            let nobody = State::new(self.system.now());
+            return self.standing_of(&nobody, &self.config.source(address), address);
         };
         let state = file.read()?.1;
         let clamped = state.clone().without_future(self.system.now());
         if clamped.remembers_the_same(&state) {
-            return Ok(self.standing_of(&state, &address));
+            return self.standing_of(&state, &source, address);
         }
         let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
         let (record, state) = file.read()?;
         let state = state.without_future(self.system.now());
         file.save(&record, &state)?;
-        Ok(self.standing_of(&state, &address))
+        self.standing_of(&state, &source, address)
     }
 
     fn submit(
@@ -310,74 +488,59 @@ impl Store for FileStore<'_> {
             return Ok(Verdict::Empty);
         }
         let states = self.states()?;
-        let Some(Seat {
-            name,
-            address,
-            file,
-        }) = self.seat(&states, subject, address, true)?
-        else {
-            return Ok(Verdict::Wrong(Wrong {
-                reason: WrongReason::NoDevice,
-                standing: self.standing_of(&State::new(self.system.now()), address),
-                out_of_reach: None,
-            }));
+        let Some(Seat { name, source, file }) = self.seat(&states, subject, address, true)? else {
+            // Nobody ever enrolled: nothing is counted but the address.
+            let _section = CriticalSection::begin(Addresses::BYTES as u64)
+                .map_err(|errno| StoreError::Lock(states.path_of(""), LockError::Caller(errno)))?;
+            let (nobody, state) = (decoy::enrollment(), State::new(self.system.now()));
+            let source = self.config.source(address);
+            let (verdict, _, reservation) = self.judge(&nobody, state, &source, address, answer)?;
+            return self.settle(verdict, reservation, address);
         };
         // Nor does who is refused all the same, by then or while waiting.
-        let refused_until = |state: &State| match self.standing_of(state, &address) {
-            Standing::Refused { until } => Some(until),
-            Standing::Open { .. } => None,
-        };
-        if let Some(until) = refused_until(&file.read()?.1) {
-            return Ok(Verdict::Refused { until });
+        let limits = &self.config.limits;
+        let refusal = |state: &State| state.standing(&source, limits, self.system.now()).refusal();
+        let newest = file.read()?.1;
+        if let Some(refusal) = self.standing_of(&newest, &source, address)?.refusal() {
+            return Ok(Verdict::Refused(refusal));
         }
         let refused = std::cell::Cell::new(None);
         let is_wanted = |record: &Record| {
-            refused.set(
-                State::decode(&record.body)
-                    .ok()
-                    .as_ref()
-                    .and_then(refused_until),
-            );
+            let state = State::decode(&record.body).ok();
+            refused.set(state.as_ref().and_then(refusal));
             refused.get().is_none()
         };
         let file = match (
             self.lock_while(&states, &name, file, &is_wanted),
             refused.get(),
         ) {
-            (Err(LockError::Unwanted), Some(until)) => return Ok(Verdict::Refused { until }),
+            (Err(LockError::Unwanted), Some(refusal)) => return Ok(Verdict::Refused(refusal)),
             (file, _) => file.map_err(|error| {
                 self.unless_ended(subject, self.lock_error(&states, &name, error))
             })?,
         };
 
+        let secrets = self.secrets()?;
         let enrollment = match subject {
             Subject::Enrolled(account) => {
-                enrollment(&self.secrets()?, account)?.ok_or(StoreError::Ended)?
+                enrollment(&secrets, account)?.ok_or(StoreError::Ended)?
             }
-            Subject::Stranger(_) => Enrollment {
-                uid: 0,
-                devices: vec![Device::decoy()],
-            },
+            Subject::Stranger(_) => decoy::enrollment_like_any(&secrets),
         };
         let (record, state) = file.read()?;
-        let Config { verify, limits, .. } = self.config;
-        let attempt = Attempt {
-            answer,
-            address: &address,
-            now: self.system.now(),
-        };
-        let (verdict, decided) = judge(&enrollment, state.clone(), &attempt, verify, limits);
+        let (verdict, decided, reservation) =
+            self.judge(&enrollment, state.clone(), &source, address, answer)?;
         if !decided.remembers_the_same(&state) {
             file.save(&record, &decided)?;
         }
-        Ok(verdict)
+        self.settle(verdict, reservation, address)
     }
 }
 
 /// A subject's state, opened, and where the subject's answers are counted in it.
 struct Seat {
     name: String,
-    address: Address,
+    source: Source,
     file: StateFile<CheckedFile>,
 }
 
@@ -405,13 +568,9 @@ impl StateFile<Locked> {
 
 fn enrollment(secrets: &Folder, account: &Account) -> Result<Option<Enrollment>, StoreError> {
     let name = state_name(&account.name)?;
-    let bytes = match secrets.read(&name, Others::None, MAX_SECRET_BYTES) {
-        Err(error) if error.is_missing() => return Ok(None),
-        bytes => bytes?,
+    let Some(enrollment) = read_enrollment(secrets, &name)? else {
+        return Ok(None);
     };
-    let error = |reason| StoreError::Secret(secrets.path_of(&name), reason);
-    let text = std::str::from_utf8(&bytes).map_err(|_| error(EnrollmentError::Checksum))?;
-    let enrollment = Enrollment::parse(text).map_err(error)?;
     if enrollment.uid != account.uid {
         return Err(StoreError::Uid {
             name: account.name.clone(),
@@ -420,6 +579,20 @@ fn enrollment(secrets: &Folder, account: &Account) -> Result<Option<Enrollment>,
         });
     }
     Ok(Some(enrollment))
+}
+
+/// The secret file of that name.
+pub(crate) fn read_enrollment(
+    secrets: &Folder,
+    name: &str,
+) -> Result<Option<Enrollment>, StoreError> {
+    let bytes = match secrets.read(name, Others::None, MAX_SECRET_BYTES) {
+        Err(error) if error.is_missing() => return Ok(None),
+        bytes => bytes?,
+    };
+    let error = |reason| StoreError::Secret(secrets.path_of(name), reason);
+    let text = std::str::from_utf8(&bytes).map_err(|_| error(EnrollmentError::Checksum))?;
+    Enrollment::parse(text).map(Some).map_err(error)
 }
 
 /// Whether a device may join those of an account.

@@ -7,8 +7,30 @@ use totp_core::event::Event;
 use totp_core::time::Time;
 use zeroize::Zeroizing;
 
+use crate::meter::Meter;
+
 /// This machine, with a log of the caller's.
-pub struct Machine<L>(pub L);
+pub struct Machine<L> {
+    log: L,
+    meter: Option<Meter>,
+}
+
+impl<L: Fn(&Event)> Machine<L> {
+    /// Logs every event.
+    #[must_use]
+    pub fn new(log: L) -> Self {
+        Self { log, meter: None }
+    }
+
+    /// Sums bursts of events up.
+    #[must_use]
+    pub fn metered(log: L, meter: Meter) -> Self {
+        Self {
+            log,
+            meter: Some(meter),
+        }
+    }
+}
 
 impl<L: Fn(&Event)> System for Machine<L> {
     fn now(&self) -> Time {
@@ -20,7 +42,10 @@ impl<L: Fn(&Event)> System for Machine<L> {
     }
 
     fn log(&self, event: &Event) {
-        (self.0)(event);
+        match &self.meter {
+            Some(meter) => meter.pass(event, now(), &self.log),
+            None => (self.log)(event),
+        }
     }
 }
 

@@ -1,21 +1,38 @@
 //! The person, as libpam lets us speak to them.
 
+use libc::c_int;
 use pam::constants::{PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON};
 use pam::conv::Conv;
 use pam::module::PamHandle;
 use totp_core::answer::Answer;
 use totp_core::doors::{Echo, NoAnswer};
+use totp_host::process::Room;
 
-/// The conversation function of the application.
+/// The conversation function of the application. It runs under the limits that the caller has set, while all else
+/// that we do has [`Room`].
 pub(crate) struct Conversation<'a> {
     pamh: &'a PamHandle,
+    room: Option<Room>,
     /// PAM_SILENT: the application wants no messages.
     silent: bool,
 }
 
 impl<'a> Conversation<'a> {
     pub(crate) fn new(pamh: &'a PamHandle, silent: bool) -> Self {
-        Self { pamh, silent }
+        Self {
+            pamh,
+            room: Some(Room::make()),
+            silent,
+        }
+    }
+
+    fn send(&mut self, style: c_int, text: &str) -> Option<Answer> {
+        let conversation = self.pamh.get_item::<Conv<'_>>().ok().flatten()?;
+        self.room = None;
+        let reply = conversation.send(style, text);
+        self.room = Some(Room::make());
+        let reply = reply.ok().flatten()?;
+        Some(Answer::new(reply.as_bytes().to_vec().into()))
     }
 }
 
@@ -25,27 +42,13 @@ impl totp_core::doors::Conversation for Conversation<'_> {
             Echo::On => PAM_PROMPT_ECHO_ON,
             Echo::Off => PAM_PROMPT_ECHO_OFF,
         };
-        let conversation = self
-            .pamh
-            .get_item::<Conv<'_>>()
-            .ok()
-            .flatten()
-            .ok_or(NoAnswer)?;
-        let reply = conversation
-            .send(style, prompt)
-            .ok()
-            .flatten()
-            .ok_or(NoAnswer)?;
-        Ok(Answer::new(reply.as_bytes().to_vec().into()))
+        self.send(style, prompt).ok_or(NoAnswer)
     }
 
     fn tell(&mut self, sentence: &str) {
-        if self.silent {
-            return;
-        }
-        if let Ok(Some(conversation)) = self.pamh.get_item::<Conv<'_>>() {
+        if !self.silent {
             // Some applications reply to a message with nothing at all, which counts as an error.
-            let _ = conversation.send(PAM_ERROR_MSG, sentence);
+            let _ = self.send(PAM_ERROR_MSG, sentence);
         }
     }
 }

@@ -19,6 +19,7 @@ use totp_core::doors::Conversation as _;
 use totp_core::event::{Event, Severity};
 use totp_core::flow::{Outcome, Request, authenticate};
 use totp_core::message;
+use totp_host::meter::Meter;
 use totp_host::store::FileStore;
 use totp_host::system::Machine;
 
@@ -64,7 +65,6 @@ fn run(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamResultCode {
     // pam-bindings gives an error for a name that is not UTF-8. No account has such a name.
     let user = pamh.get_user(None).ok();
     let pamh: &PamHandle = pamh;
-    let system = Machine(|event: &Event| ffi::log(pamh, event));
     let mut person = Conversation::new(pamh, flags & PAM_SILENT != 0);
 
     let settings = Arguments::parse(args).and_then(|arguments| {
@@ -94,6 +94,8 @@ fn run(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamResultCode {
         address: address(pamh),
         options,
     };
+    let log = |event: &Event| ffi::log(pamh, event);
+    let system = Machine::metered(log, Meter::new(&config.run_dir));
     let store = FileStore::new(&config, &system);
     code(&authenticate(
         &request,

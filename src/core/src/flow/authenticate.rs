@@ -1,14 +1,14 @@
 //! One login, from the first question to the outcome.
 
 use crate::address::Address;
+use crate::answer::Answer;
 use crate::config::Config;
 use crate::doors::{Account, Conversation, Echo, NoAnswer, Store, Subject, System};
 use crate::event::{Event, Severity};
 use crate::judge::{Accepted, Verdict, Wrong, WrongReason};
 use crate::message;
 use crate::policy::Unenrolled;
-use crate::throttle::Standing;
-use crate::time::Time;
+use crate::throttle::{Codes, Limit, Refusal, Standing};
 
 /// Who wants to log in, where and how.
 pub struct Request<'a> {
@@ -101,10 +101,14 @@ impl<S: Store> Login<'_, S> {
             }
             Some(Account { name, .. }) => Subject::Stranger(name),
         };
-        for _ in 0..self.tries() {
+        let (mut tries, mut most) = (0, self.tries());
+        while tries < most {
+            tries = tries.saturating_add(1);
             match self.attempt(subject)? {
                 Attempted::Accepted(accepted) => return Ok(Outcome::Accepted(accepted)),
-                Attempted::Wrong => {}
+                // Two codes need two prompts.
+                Attempted::Wrong(Codes::Two) if !self.is_repeated() => most = most.max(2),
+                Attempted::Wrong(_) => {}
                 Attempted::Over => break,
             }
         }
@@ -115,26 +119,31 @@ impl<S: Store> Login<'_, S> {
         self.request.options.nullok || self.config.policy.unenrolled == Unenrolled::Skip
     }
 
-    /// sshd runs the whole stack again for each try, so one prompt a call is right there.
     fn tries(&self) -> u8 {
-        match self.request.service {
-            "sshd" => 1,
-            _ => self.config.verify.tries.get(),
+        if self.is_repeated() {
+            1
+        } else {
+            self.config.verify.tries.get()
         }
+    }
+
+    /// sshd runs the whole stack again for each try, so one prompt a call is right there.
+    fn is_repeated(&self) -> bool {
+        self.request.service == "sshd"
     }
 
     /// One prompt and what comes of it.
     fn attempt(&mut self, subject: Subject<'_>) -> Result<Attempted, String> {
         let address = &self.request.address;
-        let left = match self.store.standing(subject, address).map_err(fault)? {
-            Standing::Open { left } => left,
-            Standing::Refused { until } => return Ok(self.refuse(subject, until)),
+        let (left, codes) = match self.store.standing(subject, address).map_err(fault)? {
+            Standing::Open { left, codes } => (left, codes),
+            Standing::Refused(refusal) => return Ok(self.refuse(subject, refusal)),
         };
         self.log(Event {
             left,
             ..self.event(Severity::Debug, "asked")
         });
-        let Ok(answer) = self.ask(left) else {
+        let Ok(answer) = self.ask(left, codes) else {
             self.log(self.event(Severity::Notice, "aborted"));
             return Ok(Attempted::Over);
         };
@@ -155,47 +164,49 @@ impl<S: Store> Login<'_, S> {
                     );
                     Attempted::Over
                 }
-                Verdict::Refused { until } => self.refuse(subject, until),
+                Verdict::Refused(refusal) => self.refuse(subject, refusal),
                 Verdict::Wrong(wrong) => {
                     self.report_wrong(subject, &wrong);
-                    Attempted::Wrong
+                    match wrong.standing {
+                        Standing::Open { .. } => Attempted::Wrong(wrong.codes),
+                        Standing::Refused(_) => Attempted::Over,
+                    }
                 }
             },
         )
     }
 
-    fn ask(&mut self, left: Option<u8>) -> Result<crate::answer::Answer, NoAnswer> {
+    fn ask(&mut self, left: Option<u8>, codes: Codes) -> Result<Answer, NoAnswer> {
         let options = &self.request.options;
-        let prompt = options.prompt.as_deref().unwrap_or(message::PROMPT);
+        let mut prompt = options
+            .prompt
+            .as_deref()
+            .unwrap_or(message::PROMPT)
+            .to_owned();
         let echo = if options.echo { Echo::On } else { Echo::Off };
         let deny = self.config.limits.deny.get();
-        match left.filter(|left| options.no_info && *left < deny) {
-            Some(left) => {
-                let notice = message::attempts_left(left);
-                self.person
-                    .ask(&message::prompt_after(&notice, prompt), echo)
-            }
-            None => self.person.ask(prompt, echo),
+        if let Some(left) = left.filter(|left| options.no_info && *left < deny) {
+            prompt = message::prompt_after(&message::attempts_left(left), &prompt);
         }
+        if codes == Codes::Two {
+            prompt = message::prompt_after(message::TWO_CODES, &prompt);
+        }
+        self.person.ask(&prompt, echo)
     }
 
-    fn refuse(&mut self, subject: Subject<'_>, until: Time) -> Attempted {
+    fn refuse(&mut self, subject: Subject<'_>, Refusal { until, limit }: Refusal) -> Attempted {
         let sentence = message::refused(until.since(self.system.now()));
-        if self.request.options.no_info {
-            // No code is asked for: whatever is typed here is dropped.
-            let _ = self.person.ask(&message::acknowledged(&sentence), Echo::On);
-        } else {
-            self.tell(&sentence);
-        }
+        self.tell_of_lock(&sentence);
         let event = self.event(Severity::Warning, "refused");
         self.log(
             Event {
                 until: Some(until),
                 ..event
             }
-            .because(match subject {
-                Subject::Enrolled(_) => "limit reached",
-                Subject::Stranger(_) => "limit reached, not enrolled",
+            .because(match (limit, subject) {
+                (Limit::Address, _) => "limit of this address reached",
+                (Limit::Place, Subject::Enrolled(_)) => "limit reached",
+                (Limit::Place, Subject::Stranger(_)) => "limit reached, not enrolled",
             }),
         );
         Attempted::Over
@@ -207,32 +218,41 @@ impl<S: Store> Login<'_, S> {
             .iter()
             .map(|name| name.as_str())
             .collect();
-        let event = self.event(Severity::Notice, "accepted");
-        self.log(Event {
+        let mut event = Event {
             device: Some(names.join(",")),
-            ..event
-        });
+            ..self.event(Severity::Notice, "accepted")
+        };
+        if accepted.is_second() {
+            event = event.because("two codes in a row");
+        }
+        self.log(event);
     }
 
     fn report_wrong(&mut self, subject: Subject<'_>, wrong: &Wrong) {
-        let sentence = message::wrong(wrong.standing, self.system.now());
+        let sentence = message::wrong(wrong.codes, wrong.standing, self.system.now());
         match wrong.standing {
             Standing::Open { .. } => self.tell(&sentence),
-            Standing::Refused { .. } => self.tell_of_lock(&sentence),
+            Standing::Refused(_) => self.tell_of_lock(&sentence),
         }
-        let event = self.event(Severity::Warning, "wrong");
-        let (left, until) = match wrong.standing {
-            Standing::Open { left } => (left, None),
-            Standing::Refused { until } => (Some(0), Some(until)),
+        let left = match wrong.standing {
+            Standing::Open { left, .. } => left,
+            Standing::Refused(_) => Some(0),
         };
-        self.log(
-            Event {
-                left,
-                until,
-                ..event
-            }
-            .because(reason(subject, wrong.reason, &self.user)),
-        );
+        let event = Event {
+            left,
+            ..self.event(Severity::Warning, "wrong")
+        };
+        self.log(event.because(reason(subject, wrong.reason, &self.user)));
+        if let Some(Refusal { until, limit }) = wrong.standing.refusal() {
+            let event = Event {
+                until: Some(until),
+                ..self.event(Severity::Warning, "locked")
+            };
+            self.log(event.because(match limit {
+                Limit::Address => "address_deny: too many wrong answers from this address",
+                Limit::Place => "deny: too many wrong answers for this user from this address",
+            }));
+        }
         if let (Some((device, until)), Subject::Enrolled(account)) = (&wrong.out_of_reach, subject)
         {
             let event = Event {
@@ -290,8 +310,8 @@ impl<S: Store> Login<'_, S> {
 /// What came of one prompt.
 enum Attempted {
     Accepted(Accepted),
-    /// Another prompt may follow.
-    Wrong,
+    /// Another prompt may follow. So many codes were needed.
+    Wrong(Codes),
     /// None may.
     Over,
 }
@@ -300,6 +320,7 @@ fn reason(subject: Subject<'_>, reason: WrongReason, account: &Option<String>) -
     match (subject, reason) {
         (Subject::Stranger(_), _) if account.is_none() => "unknown user",
         (Subject::Stranger(_), _) => "not enrolled",
+        (Subject::Enrolled(_), WrongReason::First) => "first of two codes",
         (Subject::Enrolled(_), WrongReason::Malformed) => "malformed",
         (Subject::Enrolled(_), WrongReason::Mismatch) => "mismatch",
         (Subject::Enrolled(_), WrongReason::NoDevice) => {

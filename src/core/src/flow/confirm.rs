@@ -34,7 +34,7 @@ pub fn confirm(
         };
         if let Typed::Code(code) = answer.typed() {
             let now = device.totp.period.step_at(system.now());
-            let window = verify.window.get();
+            let window = u16::from(verify.window.get());
             if let Some(step) = device
                 .totp
                 .matching_step(&device.secret, &code, now, window)

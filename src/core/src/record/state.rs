@@ -14,8 +14,20 @@
 //!   leaning since           u32   age
 //! count of places           u8
 //!   address                 u8 kind, then as long as the kind says
-//!   count of wrong answers  u8
-//!     when                  u32   age, oldest first
+//!   wrong answers           u8 count, u32 each: age, oldest first
+//!   wrong answers of a day  the same
+//!   accepted                u8 count of 0 or 1, u32 age
+//! count of pools            u8
+//!   address                 as above
+//!   wrong answers of a day  as above
+//!   wrong answers in all    u32
+//!   marks left              u16
+//! count of marks            u8
+//!   address                 as above
+//!   device                  u64   id
+//!   step                    u64
+//!   given                   u32   age
+//!   lasts                   u8    seconds
 //! ```
 
 use std::fmt;
@@ -25,7 +37,7 @@ use crate::address::{Address, TtyName};
 use crate::device::DeviceId;
 use crate::otp::Step;
 use crate::record::Enrollment;
-use crate::throttle::{Place, Tally};
+use crate::throttle::{Limits, Mark, Place, Pool, Source, Standing, Tally};
 use crate::time::{Span, Time};
 
 /// What is remembered of a person's logins.
@@ -93,6 +105,13 @@ impl DeviceState {
     pub fn is_used(&self, step: Step) -> bool {
         self.floor.is_some_and(|floor| step <= floor)
     }
+
+    /// Uses a step up, and all before it.
+    pub fn burn(&mut self, step: Step, now: Time) {
+        self.floor = Some(step);
+        self.last_used = Some(now);
+        self.floor_reported = false;
+    }
 }
 
 impl State {
@@ -117,6 +136,12 @@ impl State {
         self.devices.iter().find(|device| device.id == id)
     }
 
+    /// Whether an answer from `source` would be judged now.
+    #[must_use]
+    pub fn standing(&self, source: &Source, limits: &Limits, now: Time) -> Standing {
+        self.tally.standing(source, limits, self.devices.len(), now)
+    }
+
     /// Whether nothing but the time of saving differs.
     #[must_use]
     pub fn remembers_the_same(&self, other: &Self) -> bool {
@@ -134,9 +159,7 @@ impl State {
                 .iter_mut()
                 .for_each(|lean| clamp(&mut lean.since));
         }
-        for place in &mut self.tally.places {
-            place.wrong.iter_mut().for_each(clamp);
-        }
+        self.tally.clamp(now);
         clamp(&mut self.saved);
         self
     }
@@ -153,13 +176,32 @@ impl State {
         for device in &self.devices {
             record.device(device);
         }
-        record.count(self.tally.places.len());
-        for place in &self.tally.places {
+        let Tally {
+            places,
+            pools,
+            marks,
+        } = &self.tally;
+        record.count(places.len());
+        for place in places {
             record.address(&place.address);
-            record.count(place.wrong.len());
-            for time in &place.wrong {
-                record.time(*time);
-            }
+            record.times(&place.wrong);
+            record.times(&place.daily);
+            record.times(place.accepted.as_slice());
+        }
+        record.count(pools.len());
+        for pool in pools {
+            record.address(&pool.address);
+            record.times(&pool.daily);
+            record.put(pool.total.to_le_bytes());
+            record.put(pool.marks.to_le_bytes());
+        }
+        record.count(marks.len());
+        for mark in marks {
+            record.address(&mark.address);
+            record.put(mark.device.0.to_le_bytes());
+            record.put(mark.step.0.to_le_bytes());
+            record.time(mark.at);
+            record.put([mark.lasts]);
         }
         record.bytes
     }
@@ -176,14 +218,18 @@ impl State {
         };
         record.saved = Time::from_unix(i64::from_le_bytes(record.take()?));
         let devices = record.list(Self::MAX_DEVICES, Reader::device)?;
-        let places = record.list(Tally::MAX_PLACES, Reader::place)?;
+        let tally = Tally {
+            places: record.list(Tally::MAX_PLACES, Reader::place)?,
+            pools: record.list(Tally::MAX_POOLS, Reader::pool)?,
+            marks: record.list(Tally::MAX_MARKS, Reader::mark)?,
+        };
         if !record.rest.is_empty() {
             return Err(record.error());
         }
         Ok(Self {
             saved: record.saved,
             devices,
-            tally: Tally { places },
+            tally,
         })
     }
 }
@@ -228,6 +274,11 @@ impl Writer {
         self.put(self.saved.since(time).seconds().to_le_bytes());
     }
 
+    fn times(&mut self, times: &[Time]) {
+        self.count(times.len());
+        times.iter().for_each(|time| self.time(*time));
+    }
+
     fn device(&mut self, device: &DeviceState) {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let lean = device.lean.map(|lean| lean.side);
@@ -266,6 +317,8 @@ impl Writer {
             Address::Unreadable => self.put([5]),
             Address::Crowd => self.put([6]),
             Address::LocalCrowd => self.put([8]),
+            Address::ConsoleCrowd => self.put([9]),
+            Address::Elsewhere => self.put([10]),
             Address::Masked(hash) => {
                 self.put([7]);
                 self.put(hash.to_le_bytes());
@@ -346,12 +399,33 @@ impl Reader<'_> {
     fn place(&mut self) -> Result<Place, StateError> {
         Ok(Place {
             address: self.address()?,
-            wrong: self.list(Place::MAX_WRONG, Self::time)?,
+            wrong: self.list(Place::MAX_TIMES, Self::time)?,
+            daily: self.list(Place::MAX_TIMES, Self::time)?,
+            accepted: self.list(1, Self::time)?.pop(),
+        })
+    }
+
+    fn pool(&mut self) -> Result<Pool, StateError> {
+        Ok(Pool {
+            address: self.address()?,
+            daily: self.list(Place::MAX_TIMES, Self::time)?,
+            total: u32::from_le_bytes(self.take()?),
+            marks: u16::from_le_bytes(self.take()?),
+        })
+    }
+
+    fn mark(&mut self) -> Result<Mark, StateError> {
+        Ok(Mark {
+            address: self.address()?,
+            device: DeviceId(u64::from_le_bytes(self.take()?)),
+            step: Step(u64::from_le_bytes(self.take()?)),
+            at: self.time()?,
+            lasts: self.byte(|_| true)?,
         })
     }
 
     fn address(&mut self) -> Result<Address, StateError> {
-        Ok(match self.byte(|kind| kind <= 8)? {
+        Ok(match self.byte(|kind| kind <= 10)? {
             0 => Address::V4(Ipv4Addr::from(self.take::<4>()?)),
             1 => Address::V6(self.take()?),
             2 => Address::Uid(u32::from_le_bytes(self.take()?)),
@@ -360,6 +434,8 @@ impl Reader<'_> {
             5 => Address::Unreadable,
             6 => Address::Crowd,
             8 => Address::LocalCrowd,
+            9 => Address::ConsoleCrowd,
+            10 => Address::Elsewhere,
             _ => Address::Masked(u64::from_le_bytes(self.take()?)),
         })
     }
@@ -387,6 +463,8 @@ mod tests {
             Just(Address::Unreadable),
             Just(Address::Crowd),
             Just(Address::LocalCrowd),
+            Just(Address::ConsoleCrowd),
+            Just(Address::Elsewhere),
             any::<u64>().prop_map(Address::Masked),
         ]
     }
@@ -418,11 +496,45 @@ mod tests {
     prop_compose! {
         fn place(saved: Time)(
             address in address(),
-            ages in prop::collection::vec(any::<u32>(), 0..=3),
+            wrong in times(saved),
+            daily in times(saved),
+            accepted in any::<Option<u32>>(),
         ) -> Place {
-            let wrong = ages.into_iter().map(|age| saved.before(Span::from_seconds(age))).collect();
-            Place { address, wrong }
+            let accepted = accepted.map(|age| saved.before(Span::from_seconds(age)));
+            Place { address, wrong, daily, accepted }
         }
+    }
+
+    prop_compose! {
+        fn pool(saved: Time)(
+            address in address(),
+            daily in times(saved),
+            total in any::<u32>(),
+            marks in any::<u16>(),
+        ) -> Pool {
+            Pool { address, daily, total, marks }
+        }
+    }
+
+    prop_compose! {
+        fn mark(saved: Time)(
+            address in address(),
+            (device, step) in any::<(u64, u64)>(),
+            (age, lasts) in any::<(u32, u8)>(),
+        ) -> Mark {
+            Mark {
+                address,
+                device: DeviceId(device),
+                step: Step(step),
+                at: saved.before(Span::from_seconds(age)),
+                lasts,
+            }
+        }
+    }
+
+    fn times(saved: Time) -> impl Strategy<Value = Vec<Time>> {
+        let time = any::<u32>().prop_map(move |age| saved.before(Span::from_seconds(age)));
+        prop::collection::vec(time, 0..=3)
     }
 
     fn state() -> impl Strategy<Value = State> {
@@ -430,11 +542,19 @@ mod tests {
             .prop_map(Time::from_unix)
             .prop_flat_map(|saved| {
                 let devices = prop::collection::vec(device(saved), 0..=State::MAX_DEVICES);
-                let places = prop::collection::vec(place(saved), 0..=Tally::MAX_PLACES);
-                (devices, places).prop_map(move |(devices, places)| State {
-                    saved,
-                    devices,
-                    tally: Tally { places },
+                let places = prop::collection::vec(place(saved), 0..=40);
+                let pools = prop::collection::vec(pool(saved), 0..=8);
+                let marks = prop::collection::vec(mark(saved), 0..=Tally::MAX_MARKS);
+                (devices, places, pools, marks).prop_map(move |(devices, places, pools, marks)| {
+                    State {
+                        saved,
+                        devices,
+                        tally: Tally {
+                            places,
+                            pools,
+                            marks,
+                        },
+                    }
                 })
             })
     }
@@ -467,7 +587,10 @@ mod tests {
         fn no_time_lies_in_the_future_after_the_clock_went_back(state in state(), back in 0..9_000_000_000_i64) {
             let now = Time::from_unix(state.saved.unix() - back);
             let clamped = state.clone().without_future(now);
-            let times = clamped.tally.places.iter().flat_map(|place| &place.wrong);
+            let Tally { places, pools, marks } = &clamped.tally;
+            let times = places.iter().flat_map(|p| p.wrong.iter().chain(&p.daily).chain(&p.accepted));
+            let times = times.chain(pools.iter().flat_map(|pool| &pool.daily));
+            let times = times.chain(marks.iter().map(|mark| &mark.at));
             prop_assert!(times.chain([&clamped.saved]).all(|time| *time <= now));
             prop_assert_eq!(clamped.clone().without_future(now), clamped);
             prop_assert_eq!(state.clone().without_future(state.saved), state);
@@ -477,8 +600,7 @@ mod tests {
     #[test]
     fn the_largest_record_fits_its_slot() {
         const DEVICE: usize = 27;
-        const LARGEST: usize = 8 + 1 + State::MAX_DEVICES * DEVICE + 1 + Tally::MAX_BYTES;
+        const LARGEST: usize = 8 + 1 + State::MAX_DEVICES * DEVICE + 3 + Tally::MAX_BYTES;
         const { assert!(LARGEST <= State::MAX_BYTES) };
-        const { assert!(1 + 1 + TtyName::MAX_BYTES < 19) };
     }
 }

@@ -1,0 +1,92 @@
+//! Where somebody stands who wants to answer.
+
+use crate::throttle::Rule;
+use crate::time::Time;
+
+/// Whether an answer would be judged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// It would.
+    Open {
+        /// Wrong answers left before a lock; `None` where there is no limit.
+        left: Option<u8>,
+        /// What is judged.
+        codes: Codes,
+    },
+    /// It would not: neither judged nor charged.
+    Refused(Refusal),
+}
+
+/// How many codes let somebody in.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Codes {
+    /// One.
+    One,
+    /// Two in a row, one at a prompt: too many wrong answers were given for one to be believed.
+    Two,
+}
+
+/// Why no answer is judged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// When the lock runs out.
+    pub until: Time,
+    /// What locked.
+    pub limit: Limit,
+}
+
+/// A limit that locks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Limit {
+    /// `address_deny`: by address, of all users.
+    Address,
+    /// `deny`: by user and address.
+    Place,
+}
+
+impl Standing {
+    /// No limit holds.
+    pub const UNLIMITED: Self = Self::Open {
+        left: None,
+        codes: Codes::One,
+    };
+
+    /// What holds where both `self` and `other` do.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Refused(one), Self::Refused(two)) => {
+                Self::Refused(if one.until < two.until { two } else { one })
+            }
+            (refused @ Self::Refused(_), _) | (_, refused @ Self::Refused(_)) => refused,
+            (
+                Self::Open { left, codes },
+                Self::Open {
+                    left: other,
+                    codes: asked,
+                },
+            ) => Self::Open {
+                left: left.into_iter().chain(other).min(),
+                codes: codes.max(asked),
+            },
+        }
+    }
+
+    /// Whether nothing is counted by `rule`.
+    #[must_use]
+    pub fn is_unused(&self, rule: &Rule) -> bool {
+        match self {
+            Self::Open { left, .. } => left.is_none_or(|left| left >= rule.most),
+            Self::Refused(_) => false,
+        }
+    }
+
+    /// Why no answer is judged, where none is.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(*refusal),
+            Self::Open { .. } => None,
+        }
+    }
+}

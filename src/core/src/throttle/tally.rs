@@ -1,0 +1,543 @@
+//! The wrong answers of one user, and the places that the user comes from.
+//!
+//! The record is bounded, and whatever strangers do, nobody gets a free guess for it: when it is full, unfamiliar
+//! remote addresses share one place, the youngest first, then local callers another. A console and a familiar
+//! address keep places of their own.
+
+use crate::address::Address;
+use crate::device::DeviceId;
+use crate::otp::Step;
+use crate::throttle::rule::{keep_last, younger};
+use crate::throttle::{Codes, Limit, Limits, Standing};
+use crate::time::{Span, Time};
+
+/// Where an answer comes from, as far as wrong ones are counted by it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Source {
+    /// The place itself.
+    pub address: Address,
+    /// What all unfamiliar places of the user are counted under together.
+    pub elsewhere: Address,
+    /// A console, which is familiar to everybody.
+    pub is_console: bool,
+    /// No limit holds for it, and nothing is counted.
+    pub is_exempt: bool,
+}
+
+impl From<Address> for Source {
+    fn from(address: Address) -> Self {
+        Self {
+            is_console: address.is_console(),
+            address,
+            elsewhere: Address::Elsewhere,
+            is_exempt: false,
+        }
+    }
+}
+
+/// One place of a user.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// Where from.
+    pub address: Address,
+    /// Wrong answers that `deny` goes by, oldest first.
+    pub wrong: Vec<Time>,
+    /// Wrong answers that `daily` goes by while the place is familiar, oldest first.
+    pub daily: Vec<Time>,
+    /// When a code was last accepted from here; kept while that makes the place familiar.
+    pub accepted: Option<Time>,
+}
+
+/// The unfamiliar places of a user, together.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pool {
+    /// What they are counted under: one user's by [`Address::Elsewhere`].
+    pub address: Address,
+    /// Wrong answers that `daily` goes by, oldest first.
+    pub daily: Vec<Time>,
+    /// Wrong answers since a login from such a place was last accepted.
+    pub total: u32,
+    /// Marks left since then.
+    pub marks: u16,
+}
+
+/// The first of two codes in a row, right by itself and waiting for the second.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mark {
+    /// Where it was given, and where the second is expected.
+    pub address: Address,
+    /// Whose code it is.
+    pub device: DeviceId,
+    /// Its step.
+    pub step: Step,
+    /// When it was given.
+    pub at: Time,
+    /// How long it waits, in seconds: two periods of the device.
+    pub lasts: u8,
+}
+
+impl Mark {
+    fn is_live(&self, now: Time) -> bool {
+        now.since(self.at) < Span::from_seconds(u32::from(self.lasts))
+    }
+}
+
+/// The wrong answers of one user.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Tally {
+    /// One entry an address.
+    pub places: Vec<Place>,
+    /// One entry a user: one, but in the tables that people share who are not enrolled.
+    pub pools: Vec<Pool>,
+    /// One entry an address.
+    pub marks: Vec<Mark>,
+}
+
+impl Tally {
+    /// Places told apart at most.
+    pub const MAX_PLACES: usize = 120;
+    /// Pools kept at most.
+    pub const MAX_POOLS: usize = 60;
+    /// Marks kept at most.
+    pub const MAX_MARKS: usize = 4;
+    /// Bytes that all of it takes at most.
+    pub const MAX_BYTES: usize = 2800;
+    /// Familiar addresses kept at most.
+    pub const MAX_FAMILIAR: usize = 16;
+    /// Marks that unfamiliar places get. A guesser with ever new addresses has one chance in a million with each
+    /// mark and needs some 24,000 guesses for it: this is where the chance of all of them together ends.
+    pub const MAX_STRANGE_MARKS: u16 = 1000;
+
+    /// Whether an answer from `source` would be judged now. The user has `devices` active devices.
+    #[must_use]
+    pub fn standing(
+        &self,
+        source: &Source,
+        limits: &Limits,
+        devices: usize,
+        now: Time,
+    ) -> Standing {
+        if source.is_exempt {
+            return Standing::UNLIMITED;
+        }
+        let asked = self.codes(source, limits, devices, now);
+        let rule = limits.by_place();
+        let mut wrong = match self.place(&source.address) {
+            Some(place) => place.wrong.clone(),
+            // One code of many strangers is nothing to lock anybody out for who gives two.
+            None if asked == Codes::Two => Vec::new(),
+            None => self
+                .place(&source.address.crowd())
+                .map_or(Vec::new(), |crowd| crowd.wrong.clone()),
+        };
+        // The first of two codes counts, but doesn't keep the second out.
+        if let Some(mark) = self.mark_of(&source.address, now) {
+            remove_one(&mut wrong, mark.at);
+        }
+        rule.standing(&wrong, Limit::Place, now)
+            .and(Standing::Open {
+                left: None,
+                codes: asked,
+            })
+    }
+
+    /// Whether the user knows the place: a code was accepted from there, not too long ago.
+    #[must_use]
+    pub fn is_familiar(&self, source: &Source, limits: &Limits, now: Time) -> bool {
+        let place = self.place(&source.address);
+        source.is_console || place.is_some_and(|place| place.is_familiar(limits, now))
+    }
+
+    /// Counts a wrong answer.
+    pub fn charge(&mut self, source: &Source, limits: &Limits, now: Time) {
+        if source.is_exempt {
+            return;
+        }
+        self.forget_old(limits, now);
+        let is_familiar = self.is_familiar(source, limits, now);
+        if limits.deny.get() != 0 || is_familiar {
+            self.change_place(&source.address, |place| {
+                place.wrong.push(now);
+                if is_familiar {
+                    place.daily.push(now);
+                }
+            });
+        }
+        if !is_familiar {
+            self.change_pool(&source.elsewhere, |pool| {
+                pool.daily.push(now);
+                pool.total = pool.total.saturating_add(1);
+            });
+        }
+        self.fit(limits);
+    }
+
+    /// Takes an accepted code down: its place begins anew with `deny`, and is familiar from now on.
+    pub fn accept(&mut self, source: &Source, limits: &Limits, now: Time) {
+        self.forget_old(limits, now);
+        if !self.is_familiar(source, limits, now) {
+            self.change_pool(&source.elsewhere, |pool| (pool.total, pool.marks) = (0, 0));
+        }
+        self.marks.retain(|mark| mark.address != source.address);
+        let becomes_familiar = source.address.is_one_place()
+            && !source.is_console
+            && limits.familiar_for != Span::ZERO;
+        if becomes_familiar && self.own_place(&source.address).is_none() {
+            self.places.push(Place::new(source.address.clone()));
+        }
+        if let Some(place) = self.own_place(&source.address) {
+            place.wrong.clear();
+            place.accepted = becomes_familiar.then_some(now);
+        }
+        let familiar = |place: &&Place| place.accepted.is_some();
+        while self.places.iter().filter(familiar).count() > Self::MAX_FAMILIAR {
+            self.demote_oldest();
+        }
+        self.fit(limits);
+    }
+
+    /// Leaves a mark for the first of two codes. Strangers get no more of them than are worth nothing.
+    pub fn mark(&mut self, mark: Mark, source: &Source, limits: &Limits, now: Time) {
+        if !self.is_familiar(source, limits, now) {
+            let left = self.pool(&source.elsewhere).map_or(0, |pool| pool.marks);
+            if left >= Self::MAX_STRANGE_MARKS {
+                return;
+            }
+            self.change_pool(&source.elsewhere, |pool| {
+                pool.marks = left.saturating_add(1)
+            });
+        }
+        self.unmark(&mark.address);
+        self.marks.push(mark);
+        let excess = self.marks.len().saturating_sub(Self::MAX_MARKS);
+        self.marks.drain(..excess);
+        self.fit(limits);
+    }
+
+    /// The first of two codes that was given at an address, where it still waits for the second.
+    #[must_use]
+    pub fn mark_of(&self, address: &Address, now: Time) -> Option<&Mark> {
+        let mut marks = self.marks.iter();
+        marks.find(|mark| mark.address == *address && mark.is_live(now))
+    }
+
+    /// Removes the mark of an address.
+    pub fn unmark(&mut self, address: &Address) {
+        self.marks.retain(|mark| mark.address != *address);
+    }
+
+    /// Takes back the charge for the first of two codes, since the second has come.
+    pub fn take_back(&mut self, source: &Source, at: Time) {
+        let places = self.places.iter_mut();
+        for place in places.filter(|place| place.address == source.address) {
+            remove_one(&mut place.wrong, at);
+            if remove_one(&mut place.daily, at) {
+                return;
+            }
+        }
+        let pools = self.pools.iter_mut();
+        for pool in pools.filter(|pool| pool.address == source.elsewhere) {
+            if remove_one(&mut pool.daily, at) {
+                pool.total = pool.total.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Forgets all wrong answers. What is familiar stays so.
+    pub fn forgive(&mut self) {
+        self.pools.clear();
+        self.marks.clear();
+        self.places.iter_mut().for_each(Place::forgive);
+        self.places.retain(|place| place.accepted.is_some());
+    }
+
+    /// Forgets the wrong answers that are counted by one place; `false` where there are none.
+    pub fn forgive_place(&mut self, address: &Address) -> bool {
+        let Some(place) = self.own_place(address) else {
+            return false;
+        };
+        let had_any = !place.wrong.is_empty() || !place.daily.is_empty();
+        place.forgive();
+        self.places
+            .retain(|place| place.address != *address || place.accepted.is_some());
+        had_any
+    }
+
+    /// Replaces every time that lies after `now` by `now`, since the clock went back. Familiarity in the
+    /// future has expired.
+    pub fn clamp(&mut self, now: Time) {
+        let clamp =
+            |times: &mut Vec<Time>| times.iter_mut().for_each(|time| *time = (*time).min(now));
+        for place in &mut self.places {
+            clamp(&mut place.wrong);
+            clamp(&mut place.daily);
+            place.accepted = place.accepted.filter(|accepted| *accepted <= now);
+        }
+        self.pools
+            .iter_mut()
+            .for_each(|pool| clamp(&mut pool.daily));
+        for mark in &mut self.marks {
+            mark.at = mark.at.min(now);
+        }
+    }
+
+    /// Until when the place is familiar, where it is and that ends.
+    #[must_use]
+    pub fn familiar_until(&self, source: &Source, limits: &Limits, now: Time) -> Option<Time> {
+        let place = self.place(&source.address)?;
+        let accepted = place.accepted.filter(|_| place.is_familiar(limits, now))?;
+        Some(accepted.after(limits.familiar_for))
+    }
+
+    /// The wrong answers in the last 24 hours that `daily` holds against `source`.
+    #[must_use]
+    pub fn today(&self, source: &Source, limits: &Limits, now: Time) -> usize {
+        let daily = if self.is_familiar(source, limits, now) {
+            self.place(&source.address).map(|place| &place.daily)
+        } else {
+            self.pool(&source.elsewhere).map(|pool| &pool.daily)
+        };
+        daily.map_or(0, |times| younger(times, Limits::DAY, now).len())
+    }
+
+    /// The count of unfamiliar places under one name.
+    #[must_use]
+    pub fn pool(&self, address: &Address) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.address == *address)
+    }
+
+    fn codes(&self, source: &Source, limits: &Limits, devices: usize, now: Time) -> Codes {
+        let is_spent =
+            limits.daily.get() != 0 && self.today(source, limits, now) >= limits.daily_for(devices);
+        let most = limits.user_limit.get();
+        let total = self.pool(&source.elsewhere).map_or(0, |pool| pool.total);
+        let is_over = most != 0 && total >= most && !self.is_familiar(source, limits, now);
+        if is_spent || is_over {
+            Codes::Two
+        } else {
+            Codes::One
+        }
+    }
+
+    fn place(&self, address: &Address) -> Option<&Place> {
+        self.places.iter().find(|place| place.address == *address)
+    }
+
+    fn own_place(&mut self, address: &Address) -> Option<&mut Place> {
+        let mut places = self.places.iter_mut();
+        places.find(|place| place.address == *address)
+    }
+
+    /// Changes the place of an address: its own, or that of the crowd while there is one, or a new one.
+    fn change_place(&mut self, address: &Address, change: impl FnOnce(&mut Place)) {
+        let crowd = address.crowd();
+        let known = |address: &Address| self.places.iter().position(|p| p.address == *address);
+        let index = known(address).or_else(|| known(&crowd)).unwrap_or_else(|| {
+            self.places.push(Place::new(address.clone()));
+            self.places.len().saturating_sub(1)
+        });
+        if let Some(place) = self.places.get_mut(index) {
+            change(place);
+        }
+    }
+
+    fn change_pool(&mut self, address: &Address, change: impl FnOnce(&mut Pool)) {
+        if self.pool(address).is_none() {
+            self.pools.push(Pool {
+                address: address.clone(),
+                daily: Vec::new(),
+                total: 0,
+                marks: 0,
+            });
+        }
+        let mut pools = self.pools.iter_mut();
+        if let Some(pool) = pools.find(|pool| pool.address == *address) {
+            change(pool);
+        }
+    }
+
+    /// Drops what no longer counts.
+    fn forget_old(&mut self, limits: &Limits, now: Time) {
+        let drop_old = |times: &mut Vec<Time>| *times = younger(times, Limits::DAY, now).to_vec();
+        let rule = limits.by_place();
+        for place in &mut self.places {
+            rule.forget(&mut place.wrong, now);
+            drop_old(&mut place.daily);
+        }
+        while let Some(index) = self
+            .places
+            .iter()
+            .position(|place| place.accepted.is_some() && !place.is_familiar(limits, now))
+        {
+            self.demote(index);
+        }
+        self.places.retain(|place| !place.is_empty());
+        self.pools
+            .iter_mut()
+            .for_each(|pool| drop_old(&mut pool.daily));
+        self.pools
+            .retain(|pool| !pool.daily.is_empty() || pool.total != 0 || pool.marks != 0);
+        self.marks.retain(|mark| mark.is_live(now));
+    }
+
+    /// Keeps as many of the last answers as the limits go by.
+    fn keep_last(&mut self, limits: &Limits) {
+        // The first of two codes is in there too, and taken out again when the second comes.
+        let daily = usize::from(limits.daily.get()).saturating_add(Self::MAX_MARKS);
+        for place in &mut self.places {
+            keep_last(&mut place.wrong, usize::from(limits.deny.get()));
+            keep_last(&mut place.daily, daily);
+        }
+        for pool in &mut self.pools {
+            keep_last(&mut pool.daily, daily);
+        }
+    }
+
+    /// Makes a place unfamiliar. Its wrong answers count with those of all unfamiliar places from now on.
+    fn demote(&mut self, index: usize) {
+        let Some(place) = self.places.get_mut(index) else {
+            return;
+        };
+        place.accepted = None;
+        let daily = std::mem::take(&mut place.daily);
+        if !daily.is_empty() {
+            self.change_pool(&Address::Elsewhere, |pool| merge(&mut pool.daily, daily));
+        }
+    }
+
+    fn demote_oldest(&mut self) -> bool {
+        let familiar = self.places.iter().enumerate();
+        let familiar = familiar.filter_map(|(index, place)| Some((place.accepted?, index)));
+        match familiar.min() {
+            Some((_, index)) => self.demote(index),
+            None => return false,
+        }
+        self.places.retain(|place| !place.is_empty());
+        true
+    }
+
+    /// Keeps what the limits go by, and folds places until the rest fits.
+    fn fit(&mut self, limits: &Limits) {
+        self.keep_last(limits);
+        while self.bytes() > Self::MAX_BYTES
+            || self.places.len() > Self::MAX_PLACES
+            || self.pools.len() > Self::MAX_POOLS
+        {
+            let folded = self.forget_oldest_masked()
+                || self.fold(|address| !address.is_local())
+                || self.fold(|address| address.is_local() && !address.is_console())
+                || self.demote_oldest()
+                || self.fold(Address::is_console);
+            if !folded {
+                return;
+            }
+            self.keep_last(limits);
+        }
+    }
+
+    /// Puts the youngest unfamiliar place of a kind into its crowd.
+    fn fold(&mut self, is_of_kind: impl Fn(&Address) -> bool) -> bool {
+        let foldable = |place: &Place| {
+            let address = &place.address;
+            place.accepted.is_none() && is_of_kind(address) && address.crowd() != *address
+        };
+        let Some(index) = self.places.iter().rposition(foldable) else {
+            return false;
+        };
+        let place = self.places.remove(index);
+        self.change_place(&place.address.crowd(), |crowd| {
+            merge(&mut crowd.wrong, place.wrong);
+            merge(&mut crowd.daily, place.daily);
+        });
+        true
+    }
+
+    /// Nothing can be guessed of people who are not enrolled, and a crowd would tell that they are some.
+    fn forget_oldest_masked(&mut self) -> bool {
+        let is_masked = |address: &Address| matches!(address, Address::Masked(_));
+        let places = self.places.iter().enumerate();
+        let place = places
+            .filter(|(_, place)| is_masked(&place.address))
+            .min_by_key(|(_, place)| place.last());
+        let place = place.map(|(index, place)| (place.last(), index));
+        let pools = self.pools.iter().enumerate();
+        let pool = pools
+            .filter(|(_, pool)| is_masked(&pool.address))
+            .min_by_key(|(_, pool)| pool.daily.last().copied());
+        let pool = pool.map(|(index, pool)| (pool.daily.last().copied(), index));
+        match (place, pool) {
+            (Some((at, _)), Some((pool_at, index))) if pool_at < at => {
+                self.pools.remove(index);
+            }
+            (Some((_, index)), _) => {
+                self.places.remove(index);
+            }
+            (None, Some((_, index))) => {
+                self.pools.remove(index);
+            }
+            (None, None) => return false,
+        }
+        true
+    }
+
+    /// The most that the record of all this takes.
+    fn bytes(&self) -> usize {
+        const TIME: usize = 4;
+        let places = self.places.iter().map(|place| {
+            let times = place.wrong.len().saturating_add(place.daily.len());
+            times
+                .saturating_mul(TIME)
+                .saturating_add(Address::MAX_BYTES + 7)
+        });
+        let pools = self.pools.iter().map(|pool| {
+            let times = pool.daily.len().saturating_mul(TIME);
+            times.saturating_add(Address::MAX_BYTES + 7)
+        });
+        let marks = self.marks.iter().map(|_| Address::MAX_BYTES + 21);
+        places.chain(pools).chain(marks).sum()
+    }
+}
+
+impl Place {
+    /// Times kept of one kind at most: the highest `daily`, and marks.
+    pub const MAX_TIMES: usize = 32 + Tally::MAX_MARKS;
+
+    fn new(address: Address) -> Self {
+        Self {
+            address,
+            wrong: Vec::new(),
+            daily: Vec::new(),
+            accepted: None,
+        }
+    }
+
+    fn is_familiar(&self, limits: &Limits, now: Time) -> bool {
+        let since = self.accepted.filter(|accepted| *accepted <= now);
+        since.is_some_and(|accepted| now.since(accepted) < limits.familiar_for)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.wrong.is_empty() && self.daily.is_empty() && self.accepted.is_none()
+    }
+
+    fn forgive(&mut self) {
+        self.wrong.clear();
+        self.daily.clear();
+    }
+
+    fn last(&self) -> Option<Time> {
+        self.wrong.last().max(self.daily.last()).copied()
+    }
+}
+
+/// The times of both, oldest first.
+fn merge(times: &mut Vec<Time>, others: Vec<Time>) {
+    times.extend(others);
+    times.sort_unstable();
+}
+
+/// Removes one of the times that are `time`; `false` where none is.
+fn remove_one(times: &mut Vec<Time>, time: Time) -> bool {
+    let index = times.iter().position(|known| *known == time);
+    index.map(|index| times.remove(index)).is_some()
+}

@@ -1,0 +1,170 @@
+//! How much is logged: a burst of alike events is summed up, so that nobody can flood the log.
+//!
+//! Each kind of event of each user has a minute of ten lines. Within it further events leave a line when their number
+//! doubles, with that number; the first one after it tells how many there were. The counters are words that all
+//! processes change without a lock. Users may share one by a rare chance.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use totp_core::event::{Event, Severity};
+use totp_core::time::Time;
+
+use crate::folder::Folder;
+use crate::process::CriticalSection;
+use crate::shared::{PAGE_WORDS, Shared};
+
+const NAME: &str = "log";
+const PAGES: usize = 8;
+const WINDOW_SECONDS: u32 = 60;
+const LINES: u32 = 10;
+
+/// The counters in one folder.
+pub struct Meter {
+    folder: PathBuf,
+}
+
+impl Meter {
+    /// The counters in `folder`, which is made when the first event comes.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// Passes on to `log` what is to be logged of an event. Where nothing can be counted, all of it is.
+    pub fn pass(&self, event: &Event, now: Time, log: &dyn Fn(&Event)) {
+        let counts = matches!(event.name, "aborted" | "locked" | "refused" | "wrong");
+        let Some(count) = counts.then(|| self.count(event, now)).flatten() else {
+            return log(event);
+        };
+        if let Some(events) = count.before {
+            log(&Event {
+                user: event.user.clone(),
+                count: Some(events),
+                ..Event::new(Severity::Warning, "burst")
+            }
+            .because(format_args!(
+                "so many events of the kind {} in the minute before",
+                event.name
+            )));
+        }
+        match count.number {
+            ..=LINES => log(event),
+            number if is_doubled(number) => log(&Event {
+                count: Some(number),
+                ..event.clone()
+            }),
+            _ => {}
+        }
+    }
+
+    fn count(&self, event: &Event, now: Time) -> Option<Count> {
+        let shared = self.shared()?;
+        let user = event.user.as_deref().unwrap_or_default();
+        let hash = shared.hash(format!("{}\0{user}", event.name).as_bytes());
+        let all = PAGES.saturating_sub(1).saturating_mul(PAGE_WORDS);
+        let index = usize::try_from(hash).ok()?.checked_rem(all)?;
+        let page = index.checked_div(PAGE_WORDS)?.saturating_add(1);
+        let page = shared.map(page).ok()?;
+        let word = page.get(index.checked_rem(PAGE_WORDS)?)?;
+        let now = u32::try_from(now.unix().max(1)).unwrap_or(u32::MAX);
+        let mut count = Count {
+            before: None,
+            number: 1,
+        };
+        let _ = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+            let since = u32::try_from(word >> 32).unwrap_or(0);
+            let number = u32::try_from(word & 0xFFFF_FFFF).unwrap_or(u32::MAX);
+            let is_over = since > now || now.saturating_sub(since) >= WINDOW_SECONDS;
+            count = Count {
+                before: (is_over && number > LINES && !is_doubled(number)).then_some(number),
+                number: if is_over { 1 } else { number.saturating_add(1) },
+            };
+            let since = if is_over { now } else { since };
+            Some(u64::from(since) << 32 | u64::from(count.number))
+        });
+        Some(count)
+    }
+
+    fn shared(&self) -> Option<Shared> {
+        let known = Folder::open(&self.folder);
+        let known = known.and_then(|folder| Shared::open(&folder, NAME, PAGES));
+        if let Ok(Some(shared)) = known {
+            return Some(shared);
+        }
+        // A file is made: not under a limit that would end the process.
+        let bytes = PAGES.saturating_mul(PAGE_WORDS).saturating_mul(8);
+        let _section = CriticalSection::begin(u64::try_from(bytes).ok()?).ok()?;
+        let folder = Folder::open_or_make(&self.folder).ok()?;
+        Shared::open_or_make(&folder, NAME, PAGES).ok()
+    }
+}
+
+struct Count {
+    /// Events of the window before, where they were more than their lines tell.
+    before: Option<u32>,
+    /// Which one of this window's it is.
+    number: u32,
+}
+
+/// Whether a number is the lines of a window times a power of two.
+fn is_doubled(number: u32) -> bool {
+    number.checked_rem(LINES) == Some(0)
+        && number.checked_div(LINES).is_some_and(u32::is_power_of_two)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn lines(meter: &Meter, events: u32, user: &str, at: i64) -> Vec<Option<u32>> {
+        let lines = RefCell::new(Vec::new());
+        let event = Event {
+            user: Some(user.to_owned()),
+            ..Event::new(Severity::Warning, "wrong")
+        };
+        for _ in 0..events {
+            let log = |event: &Event| lines.borrow_mut().push(event.count);
+            meter.pass(&event, Time::from_unix(at), &log);
+        }
+        lines.into_inner()
+    }
+
+    #[test]
+    fn a_burst_leaves_few_lines_and_its_number() {
+        let place = tempfile::tempdir().unwrap();
+        let meter = Meter::new(&place.path().join("run"));
+        let few = vec![None; 10];
+        assert_eq!(lines(&meter, 10, "alice", 1_800_000_000), few);
+        let burst = lines(&meter, 9_990, "alice", 1_800_000_030);
+        let doubled = [20, 40, 80, 160, 320, 640, 1280, 2560, 5120].map(Some);
+        assert_eq!(burst, doubled);
+        assert_eq!(lines(&meter, 10, "bob", 1_800_000_030), few);
+        let after = lines(&meter, 1, "alice", 1_800_000_060);
+        assert_eq!(
+            after,
+            [Some(10_000), None],
+            "how many there were, and the new one"
+        );
+        assert_eq!(lines(&meter, 1, "alice", 1_800_000_130), [None]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_hides_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let meter = Meter::new(place.path());
+        lines(&meter, 15, "alice", 1_800_000_000);
+        assert_eq!(lines(&meter, 1, "alice", 1_700_000_000), [Some(15), None]);
+    }
+
+    #[test]
+    fn where_nothing_can_be_counted_everything_is_logged() {
+        let place = tempfile::NamedTempFile::new().unwrap();
+        let meter = Meter::new(place.path());
+        assert_eq!(lines(&meter, 30, "alice", 1_800_000_000), vec![None; 30]);
+    }
+}
