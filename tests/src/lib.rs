@@ -5,6 +5,7 @@
 
 #[allow(unsafe_code)]
 pub mod clock;
+pub mod crowd;
 pub mod enrolled;
 pub mod example;
 #[allow(unsafe_code)]

@@ -21,6 +21,21 @@ pub const ACCOUNT: &str = "daemon";
 /// Where a login comes from unless a test says otherwise.
 pub const HOME: &str = "203.0.113.7";
 
+/// What the prompt says where one code is not enough.
+pub const TWO_CODES: &str = "After too many wrong codes, two in a row are needed: type the first one now,\n\
+                             and the next one that your app shows when you are asked again.";
+
+/// What a person is told after an answer where two codes are needed, be it right or wrong.
+pub fn next_code_needed(count: usize) -> String {
+    format!("If that was a right code, the next one is needed too. (Attempts left: {count})")
+}
+
+/// Settings without any limit on wrong answers.
+pub const NO_LIMITS: &str = "[limits]\ndeny = 0\naddress_deny = 0\ndaily = 0\nuser_limit = 0\n";
+
+/// Settings with no limit but the one by user and address.
+pub const BY_PLACE: &str = "[limits]\naddress_deny = 0\ndaily = 0\nuser_limit = 0\n";
+
 /// What a person is told after a wrong answer.
 pub fn attempts_left(count: usize) -> String {
     format!("Invalid One Time Password! (Attempts left: {count})")
@@ -93,7 +108,7 @@ impl Scratch {
 
     /// One account, enrolled with `phone`, in a product without limits.
     pub fn unlimited(account: &str, phone: &Phone) -> Self {
-        let scratch = Self::new("[limits]\ndeny = 0\n");
+        let scratch = Self::new(NO_LIMITS);
         scratch.enroll(account, phone);
         scratch
     }

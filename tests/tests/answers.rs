@@ -3,7 +3,7 @@
 use end_to_end::clock::{self, EPOCH};
 use end_to_end::libpam::{Code, Reply};
 use end_to_end::phone::Phone;
-use end_to_end::product::{ACCOUNT, PROMPT, Scratch, attempts_left};
+use end_to_end::product::{ACCOUNT, BY_PLACE, PROMPT, Scratch, attempts_left};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Verdict {
@@ -120,7 +120,7 @@ fn answers(code: &str) -> Vec<(&'static str, Reply, Verdict)> {
 #[test]
 fn only_the_right_digits_are_accepted_and_only_guesses_count() {
     let phone = Phone::new(Phone::SECRET);
-    let scratch = Scratch::new("");
+    let scratch = Scratch::new(BY_PLACE);
     scratch.enroll(ACCOUNT, &phone);
     let wrong = phone.wrong_code_at(EPOCH);
     clock::set(EPOCH);

@@ -14,7 +14,7 @@ use end_to_end::machine::{Machine, output};
 use end_to_end::mounts::{self, Disk};
 use end_to_end::phone::{Hash, Phone};
 use end_to_end::picture::{Image, decoded};
-use end_to_end::product::{self, ACCOUNT, Scratch};
+use end_to_end::product::{self, ACCOUNT, NO_LIMITS, Scratch};
 use end_to_end::terminal::Terminal;
 use end_to_end::tree::{Tree, tree};
 use serde_json::Value;
@@ -572,7 +572,7 @@ fn release(waiting: Vec<Child>) -> Vec<(Phone, Output)> {
 
 #[test]
 fn of_many_who_enroll_one_device_at_once_one_wins() {
-    let scratch = Scratch::new("[limits]\ndeny = 0\n");
+    let scratch = Scratch::new(NO_LIMITS);
     for round in 0..20 {
         let ended = release((0..8).map(|_| waiting(&scratch, "phone")).collect());
         let statuses = ended.iter().map(|(_, output)| status_of(output));
@@ -591,7 +591,7 @@ fn of_many_who_enroll_one_device_at_once_one_wins() {
 
 #[test]
 fn many_who_enroll_devices_of_their_own_at_once_all_win() {
-    let scratch = Scratch::new("[limits]\ndeny = 0\n");
+    let scratch = Scratch::new(NO_LIMITS);
     let children = (0..12).map(|number| waiting(&scratch, &format!("device-{number}")));
     let ended = release(children.collect());
     for (phone, output) in ended {
@@ -602,7 +602,7 @@ fn many_who_enroll_devices_of_their_own_at_once_all_win() {
 
 #[test]
 fn an_enrollment_and_a_reset_at_once_leave_a_whole_person_or_none() {
-    let scratch = Scratch::new("[limits]\ndeny = 0\n");
+    let scratch = Scratch::new(NO_LIMITS);
     for round in 0..50 {
         let mut enrolling = waiting(&scratch, "phone");
         let mut stdin = enrolling.stdin.take().expect("a pipe");
@@ -641,7 +641,7 @@ fn on_a_full_disk_the_old_device_stays_and_the_person_is_told() {
         let mut refused = 0;
         for blocks in 0..8 {
             let disk = Disk::new(2 << 20);
-            let scratch = Scratch::on(disk.path(), "[limits]\ndeny = 0\n");
+            let scratch = Scratch::on(disk.path(), NO_LIMITS);
             let phone = Phone::new(Phone::SECRET);
             scratch.enroll(ACCOUNT, &phone);
             let mut owner = Enrolled::with(phone);
@@ -681,7 +681,7 @@ fn on_a_full_disk_nobody_is_half_enrolled() {
         let mut refused = 0;
         for blocks in (0..20).chain([100, 128, 129, 130, 131, 132]) {
             let disk = Disk::new(2 << 20);
-            let scratch = Scratch::on(disk.path(), "");
+            let scratch = Scratch::on(disk.path(), NO_LIMITS);
             let filler = fill(disk.path(), blocks * 4096);
             let (phone, output) = release(vec![waiting(&scratch, "phone")]).remove(0);
             if !output.status.success() {

@@ -13,7 +13,7 @@ use end_to_end::clock::{self, EPOCH};
 use end_to_end::libpam::Code;
 use end_to_end::mounts::{self, Disk};
 use end_to_end::phone::Phone;
-use end_to_end::product::{ACCOUNT, Scratch};
+use end_to_end::product::{ACCOUNT, NO_LIMITS, Scratch};
 use end_to_end::tree::tree;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{geteuid, mkfifo};
@@ -32,7 +32,7 @@ struct Case {
 
 impl Case {
     fn new(logins: usize) -> Self {
-        Self::of(Scratch::new("[limits]\ndeny = 0\n"), logins)
+        Self::of(Scratch::new(NO_LIMITS), logins)
     }
 
     fn of(scratch: Scratch, logins: usize) -> Self {
@@ -447,7 +447,7 @@ fn a_cut_configuration_is_refused() {
 #[test]
 fn a_full_file_system_stops_no_login() {
     mounts::privately(|| {
-        let disk = Disk::new(2 << 20);
+        let disk = Disk::new(6 << 20);
         let case = Case::of(Scratch::on(disk.path(), ""), 1);
         fs::write(disk.path().join("filler"), vec![7; 4 << 20]).expect_err("a full disk");
         fs::write(disk.path().join("more"), "7").expect_err("no room for a byte");
@@ -468,7 +468,7 @@ fn a_full_file_system_stops_no_login() {
 fn a_read_only_file_system_denies_until_it_can_be_written() {
     mounts::privately(|| {
         let disk = Disk::new(2 << 20);
-        let case = Case::of(Scratch::on(disk.path(), "[limits]\ndeny = 0\n"), 1);
+        let case = Case::of(Scratch::on(disk.path(), NO_LIMITS), 1);
         disk.make_read_only();
         let before = tree(disk.path());
         for code in &case.codes {

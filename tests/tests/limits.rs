@@ -6,7 +6,8 @@ use end_to_end::clock::{self, EPOCH};
 use end_to_end::libpam::{Code, ESTABLISH_CRED, Item};
 use end_to_end::phone::Phone;
 use end_to_end::product::{
-    ACCOUNT, HOME, Outcome, PROMPT, Scratch, answering, attempts_left, limit_reached,
+    ACCOUNT, BY_PLACE, HOME, NO_LIMITS, Outcome, PROMPT, Scratch, TWO_CODES, answering,
+    attempts_left, limit_reached,
 };
 
 const ELSEWHERE: &str = "198.51.100.9";
@@ -165,7 +166,7 @@ fn the_lock_lasts_as_long_as_configured() {
 #[test]
 fn deny_is_the_number_of_wrong_answers() {
     for deny in [1, 2, 5, 32] {
-        let case = Case::new(&format!("[limits]\ndeny = {deny}\n"));
+        let case = Case::new(&format!("{BY_PLACE}deny = {deny}\n"));
         for left in (1..deny).rev() {
             assert_eq!(case.guess().told(), [attempts_left(left)], "deny = {deny}");
         }
@@ -175,7 +176,7 @@ fn deny_is_the_number_of_wrong_answers() {
 
 #[test]
 fn deny_zero_sets_no_limit() {
-    let case = Case::new("[limits]\ndeny = 0\n");
+    let case = Case::new(NO_LIMITS);
     for _ in 0..100 {
         assert_eq!(case.guess().asked(), [PROMPT]);
     }
@@ -331,24 +332,25 @@ fn unlock_gives_the_attempts_back() {
 }
 
 #[test]
-fn the_unknown_and_the_unenrolled_are_counted_and_locked_like_the_enrolled() {
-    let case = Case::new("");
+fn t23_t24_the_unknown_and_the_unenrolled_see_what_the_enrolled_see_in_each_state_of_locks() {
+    let case = Case::new("[limits]\naddress_deny = 0\n");
     let tries = |user: &str| -> Vec<_> {
         let texts = |outcome: Outcome| (outcome.code, outcome.heard);
         (0..5)
             .map(|_| texts(case.scratch.login(user, case.wrong.as_str())))
             .collect()
     };
-    for seconds in [0, 10 * MINUTE + 1] {
+    // Three that lock, three more, and two after which one code is not enough.
+    for seconds in [0, 10 * MINUTE + 1, 20 * MINUTE + 2, 31 * MINUTE] {
         case.at(seconds);
         let enrolled = tries(ACCOUNT);
-        assert_eq!(
-            enrolled
-                .iter()
-                .map(|(_, heard)| heard.len())
-                .collect::<Vec<_>>(),
-            [2, 2, 2, 1, 1]
-        );
+        let asked = enrolled.iter().map(|(_, heard)| {
+            let prompts = heard.iter().filter(|message| message.style.is_prompt());
+            let two = prompts.filter(|message| message.text.contains(TWO_CODES));
+            two.count()
+        });
+        let is_after_eight = seconds > 20 * MINUTE;
+        assert_eq!(asked.sum::<usize>() > 0, is_after_eight, "{enrolled:?}");
         for user in ["bin", "no-such-person", "../../etc/passwd"] {
             assert_eq!(tries(user), enrolled, "{user:?} after {seconds} s");
         }

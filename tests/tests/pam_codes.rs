@@ -204,7 +204,7 @@ fn a_missing_config_file_is_a_service_error() {
 fn a_missing_default_configuration_means_the_defaults() {
     mounts::privately(|| {
         for folder in ["/etc/security", "/var/lib", "/run"] {
-            mounts::hide(Path::new(folder), 1 << 20);
+            mounts::hide(Path::new(folder), 4 << 20);
         }
         fs::create_dir("/var/lib/pam_totp").unwrap();
         let case = Case::new("[policy]\nunenrolled = \"skip\"\n");

@@ -3,7 +3,7 @@
 use end_to_end::clock::{self, EPOCH};
 use end_to_end::libpam::Code;
 use end_to_end::phone::{Hash, Phone};
-use end_to_end::product::{ACCOUNT, HOME, Scratch};
+use end_to_end::product::{ACCOUNT, HOME, NO_LIMITS, Scratch};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -59,7 +59,7 @@ fn each_hash_length_and_period_lets_its_own_code_in() {
 fn the_window_is_as_wide_as_configured() {
     for window in 0..=2 {
         let scratch = Scratch::new(&format!(
-            "[limits]\ndeny = 0\n[verify]\nwindow = {window}\nmax_drift = 0\n"
+            "{NO_LIMITS}[verify]\nwindow = {window}\nmax_drift = 0\n"
         ));
         scratch.enroll(ACCOUNT, &phone());
         let mut now = EPOCH;
@@ -274,7 +274,7 @@ fn drift_ends_at_max_drift() {
         ("window = 1", 10),
     ] {
         for side in [-1, 1] {
-            let scratch = Scratch::new(&format!("[limits]\ndeny = 0\n[verify]\n{settings}\n"));
+            let scratch = Scratch::new(&format!("{NO_LIMITS}[verify]\n{settings}\n"));
             scratch.enroll(ACCOUNT, &phone());
             let mut now = EPOCH;
             let mut login = |offset| {

@@ -220,16 +220,21 @@ fn status_tells_of_wrong_answers_and_locks_until_they_are_forgotten() {
     scratch.enroll(ACCOUNT, &phone);
     let mut owner = Enrolled::with(phone);
     let enrolled = format!("{ACCOUNT}: enrolled");
-    let advice = format!("  to let every address in again: totpctl unlock {ACCOUNT}");
-    for told in [
-        "attempts left: 2",
-        "attempts left: 1",
-        "refused until $TIME, 10 minutes from now",
+    let advice = format!("  to forget all wrong answers: totpctl unlock {ACCOUNT}");
+    for (count, told) in [
+        (1, "attempts left: 2"),
+        (2, "attempts left: 1"),
+        (3, "refused until $TIME, 10 minutes from now"),
     ] {
         let login = scratch.login(ACCOUNT, owner.wrong_code().as_str());
         assert_eq!(login.code, Code::AUTH_ERR);
         let place = format!("  {HOME}: {told}");
-        assert_eq!(status(&scratch), [&enrolled, UNUSED, &place, &advice]);
+        let elsewhere = format!(
+            "  wrong answers from unfamiliar addresses: {count} in 24 hours (8 allowed), {count} since a \
+             login from one (100 allowed)"
+        );
+        let expected = [&enrolled, UNUSED, &place, &elsewhere, &advice];
+        assert_eq!(status(&scratch), expected);
     }
     let address = scratch.status(ACCOUNT)["users"][0]["addresses"][0].clone();
     assert_eq!(
@@ -244,7 +249,8 @@ fn status_tells_of_wrong_answers_and_locks_until_they_are_forgotten() {
     assert_eq!(status(&scratch), [&enrolled, UNUSED]);
     assert_eq!(scratch.login(ACCOUNT, code.as_str()).code, Code::SUCCESS);
     let used = UNUSED.replace("never used", "last used $TIME");
-    assert_eq!(status(&scratch), [enrolled, used]);
+    let place = format!("  {HOME}: familiar until $TIME, attempts left: 3");
+    assert_eq!(status(&scratch), [enrolled, used, place]);
 }
 
 #[test]

@@ -278,8 +278,8 @@ fn elsewhere_report(context: &Context, state: &State) -> (Option<String>, Value)
             ""
         };
         format!(
-            "unfamiliar addresses: {today} wrong answers in 24 hours ({allowed} allowed), {total} since a \
-             login from one ({} allowed){two}",
+            "wrong answers from unfamiliar addresses: {today} in 24 hours ({allowed} allowed), {total} since \
+             a login from one ({} allowed){two}",
             limits.user_limit
         )
     });

@@ -35,7 +35,10 @@ impl Meter {
 
     /// Passes on to `log` what is to be logged of an event. Where nothing can be counted, all of it is.
     pub fn pass(&self, event: &Event, now: Time, log: &dyn Fn(&Event)) {
-        let counts = matches!(event.name, "aborted" | "locked" | "refused" | "wrong");
+        let counts = matches!(
+            event.name,
+            "aborted" | "locked" | "refused" | "uncounted" | "wrong"
+        );
         let Some(count) = counts.then(|| self.count(event, now)).flatten() else {
             return log(event);
         };

@@ -369,22 +369,37 @@ impl<'a> FileStore<'a> {
         }
     }
 
-    /// Where somebody stands by the state, and by the limit of the address where that one counts.
-    fn standing_of(
-        &self,
-        state: &State,
-        source: &Source,
-        address: &Address,
-    ) -> Result<Standing, StoreError> {
+    /// Where somebody stands by the state, and by the limit of the address where that one counts. Where it can't
+    /// be told, as `charge_address_if_possible` has it.
+    fn standing_of(&self, state: &State, source: &Source, address: &Address) -> Standing {
         let (limits, now) = (&self.config.limits, self.system.now());
         let standing = state.standing(source, limits, now);
         if state.tally.is_familiar(source, limits, now) {
-            return Ok(standing);
+            return standing;
         }
-        Ok(standing.and(self.address_standing(address)?))
+        standing.and(self.address_standing(address).unwrap_or(Standing::Open {
+            left: None,
+            codes: Codes::Two,
+        }))
     }
 
     /// Charges an answer to its address, where that is not familiar.
+    ///
+    /// Where that can't be done, say because the folder can't be made, nobody is let in who has guessed one code;
+    /// and nobody is kept out who has two.
+    fn charge_address_if_possible(&self, address: &Address, now: Time) -> Charge {
+        self.charge_address(address, now).unwrap_or_else(|error| {
+            let event = Event {
+                address: Some(address.clone()),
+                ..Event::new(Severity::Error, "uncounted")
+            };
+            self.system.log(&event.because(format_args!(
+                "wrong answers can't be counted by address, so two codes in a row are asked for: {error}"
+            )));
+            Charge::Shared
+        })
+    }
+
     fn charge_address(&self, address: &Address, now: Time) -> Result<Charge, StoreError> {
         let folder = Folder::open_or_make(&self.config.run_dir)?;
         let table = Addresses::open_or_make(&folder)?;
@@ -400,15 +415,15 @@ impl<'a> FileStore<'a> {
         source: &Source,
         address: &Address,
         answer: &Answer,
-    ) -> Result<(Verdict, State, Option<Reservation>), StoreError> {
+    ) -> (Verdict, State, Option<Reservation>) {
         let (limits, now) = (&self.config.limits, self.system.now());
         let is_counted = limits.address_deny.get() != 0
             && !source.is_exempt
             && !state.tally.is_familiar(source, limits, now);
         let (codes, reservation) = match is_counted {
             false => (Codes::One, None),
-            true => match self.charge_address(address, now)? {
-                Charge::Refused(refusal) => return Ok((Verdict::Refused(refusal), state, None)),
+            true => match self.charge_address_if_possible(address, now) {
+                Charge::Refused(refusal) => return (Verdict::Refused(refusal), state, None),
                 Charge::Reserved(reservation) => (Codes::One, Some(reservation)),
                 Charge::Shared => (Codes::Two, None),
             },
@@ -420,7 +435,7 @@ impl<'a> FileStore<'a> {
             now,
         };
         let (verdict, state) = judge(enrollment, state, &attempt, &self.config.verify, limits);
-        Ok((verdict, state, reservation))
+        (verdict, state, reservation)
     }
 
     /// Ends the charge of an address by what the answer was worth, which nobody has heard of yet.
@@ -429,18 +444,20 @@ impl<'a> FileStore<'a> {
         mut verdict: Verdict,
         reservation: Option<Reservation>,
         address: &Address,
-    ) -> Result<Verdict, StoreError> {
+    ) -> Verdict {
         let Some(reservation) = reservation else {
-            return Ok(verdict);
+            return verdict;
         };
         match &mut verdict {
             Verdict::Wrong(wrong) => {
                 reservation.settle();
-                wrong.standing = wrong.standing.and(self.address_standing(address)?);
+                if let Ok(standing) = self.address_standing(address) {
+                    wrong.standing = wrong.standing.and(standing);
+                }
             }
             _ => reservation.release(),
         }
-        Ok(verdict)
+        verdict
     }
 }
 
@@ -463,18 +480,18 @@ impl Store for FileStore<'_> {
         let states = self.states()?;
         let Some(Seat { name, source, file }) = self.seat(&states, subject, address, false)? else {
             let nobody = State::new(self.system.now());
-            return self.standing_of(&nobody, &self.config.source(address), address);
+            return Ok(self.standing_of(&nobody, &self.config.source(address), address));
         };
         let state = file.read()?.1;
         let clamped = state.clone().without_future(self.system.now());
         if clamped.remembers_the_same(&state) {
-            return self.standing_of(&state, &source, address);
+            return Ok(self.standing_of(&state, &source, address));
         }
         let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
         let (record, state) = file.read()?;
         let state = state.without_future(self.system.now());
         file.save(&record, &state)?;
-        self.standing_of(&state, &source, address)
+        Ok(self.standing_of(&state, &source, address))
     }
 
     fn submit(
@@ -494,14 +511,14 @@ impl Store for FileStore<'_> {
                 .map_err(|errno| StoreError::Lock(states.path_of(""), LockError::Caller(errno)))?;
             let (nobody, state) = (decoy::enrollment(), State::new(self.system.now()));
             let source = self.config.source(address);
-            let (verdict, _, reservation) = self.judge(&nobody, state, &source, address, answer)?;
-            return self.settle(verdict, reservation, address);
+            let (verdict, _, reservation) = self.judge(&nobody, state, &source, address, answer);
+            return Ok(self.settle(verdict, reservation, address));
         };
         // Nor does who is refused all the same, by then or while waiting.
         let limits = &self.config.limits;
         let refusal = |state: &State| state.standing(&source, limits, self.system.now()).refusal();
         let newest = file.read()?.1;
-        if let Some(refusal) = self.standing_of(&newest, &source, address)?.refusal() {
+        if let Some(refusal) = self.standing_of(&newest, &source, address).refusal() {
             return Ok(Verdict::Refused(refusal));
         }
         let refused = std::cell::Cell::new(None);
@@ -529,11 +546,11 @@ impl Store for FileStore<'_> {
         };
         let (record, state) = file.read()?;
         let (verdict, decided, reservation) =
-            self.judge(&enrollment, state.clone(), &source, address, answer)?;
+            self.judge(&enrollment, state.clone(), &source, address, answer);
         if !decided.remembers_the_same(&state) {
             file.save(&record, &decided)?;
         }
-        self.settle(verdict, reservation, address)
+        Ok(self.settle(verdict, reservation, address))
     }
 }
 

@@ -1,0 +1,194 @@
+//! The long versions of what the tests show in short, with figures. Run by `make stress`; ends with 1 where a promise
+//! does not hold.
+//!
+//! `stress [race|guesses|strangers|addresses]`, all of them where none is named.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+use std::{env, iter};
+
+use end_to_end::clock::{self, EPOCH};
+use end_to_end::crowd::Crowd;
+use end_to_end::libpam::Code;
+use end_to_end::phone::Phone;
+use end_to_end::product::{ACCOUNT, HOME, NO_LIMITS, Scratch};
+
+fn main() -> ExitCode {
+    let parts: [(&str, fn() -> bool); 4] = [
+        ("race", race),
+        ("guesses", guesses),
+        ("strangers", strangers),
+        ("addresses", addresses),
+    ];
+    let wanted = env::args().nth(1);
+    let mut holds = true;
+    for (name, part) in parts {
+        if wanted.as_deref().is_none_or(|wanted| wanted == name) {
+            holds &= part();
+        }
+    }
+    if holds {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// A number that an environment variable may make smaller.
+fn number(name: &str, default: usize) -> usize {
+    let set = env::var(name).ok();
+    set.map_or(default, |set| set.parse().expect("a whole number"))
+}
+
+fn contender() -> PathBuf {
+    let program = env::current_exe().expect("a program has a path");
+    program.with_file_name("contender")
+}
+
+/// One code, 24 processes: one gets in, in every round.
+fn race() -> bool {
+    let rounds = number("STRESS_ROUNDS", 100_000);
+    let phone = Phone::new(Phone::SECRET);
+    let scratch = Scratch::new(NO_LIMITS);
+    scratch.enroll(ACCOUNT, &phone);
+    let mut crowd = Crowd::new(&contender(), &scratch, [ACCOUNT; 24]);
+    let mut more_than_one = 0;
+    let mut none = 0;
+    for round in 0..rounds {
+        let now = EPOCH + round as i64 * phone.period;
+        let code = phone.code_at(now);
+        let place = ["inside", "outside"][round % 2];
+        let ended = crowd.rush(place, now, HOME, iter::repeat_n(code.as_str(), 24));
+        match ended.iter().filter(|one| one.code == Code::SUCCESS).count() {
+            0 => none += 1,
+            1 => {}
+            _ => more_than_one += 1,
+        }
+    }
+    println!(
+        "race: {rounds} rounds of 24 processes with one code: accepted more than once in {more_than_one}, \
+         not at all in {none}"
+    );
+    more_than_one + none == 0
+}
+
+/// Every guess that was answered is counted.
+fn guesses() -> bool {
+    const PROCESSES: usize = 50;
+    let total = number("STRESS_GUESSES", 1_000_000);
+    let phone = Phone::new(Phone::SECRET);
+    let scratch =
+        Scratch::new("[limits]\ndeny = 0\naddress_deny = 0\ndaily = 0\nuser_limit = 1_000_000\n");
+    scratch.enroll(ACCOUNT, &phone);
+    let mut crowd = Crowd::new(&contender(), &scratch, [ACCOUNT; PROCESSES]);
+    let wrong: Vec<_> = phone.wrong_codes_at(EPOCH).take(PROCESSES).collect();
+    let started = Instant::now();
+    let mut answered = 0;
+    for _ in 0..total / PROCESSES {
+        let ended = crowd.rush("inside", EPOCH, HOME, wrong.iter().map(String::as_str));
+        answered += ended.iter().filter(|one| one.is_wrong()).count();
+    }
+    let counted = counted(&scratch);
+    let rate = answered as f64 / started.elapsed().as_secs_f64();
+    println!(
+        "guesses: {answered} answered by {PROCESSES} processes at once, {counted} counted, {rate:.0} a second"
+    );
+    answered as u64 == counted
+}
+
+/// Wrong answers of the account as totpctl has them.
+fn counted(scratch: &Scratch) -> u64 {
+    let status = scratch.status(ACCOUNT);
+    let total = &status["users"][0]["unfamiliar"]["total"];
+    total.as_u64().expect("a number")
+}
+
+/// Wrong answers of the enrolled, the unenrolled and the unknown take the same time, in each state of locks.
+fn strangers() -> bool {
+    let samples = number("STRESS_SAMPLES", 5_000);
+    let phone = Phone::new(Phone::SECRET);
+    let mut holds = true;
+    for (state, settings, wrong_before) in [
+        ("open", NO_LIMITS, 0),
+        (
+            "one code is not enough",
+            "[limits]\ndeny = 0\naddress_deny = 0\nuser_limit = 0\n",
+            8,
+        ),
+        ("locked", "[limits]\naddress_deny = 0\n", 3),
+    ] {
+        let scratch = Scratch::on(&env::temp_dir(), settings);
+        scratch.enroll(ACCOUNT, &phone);
+        clock::set(EPOCH);
+        let wrong = phone.wrong_code_at(EPOCH);
+        let users = [
+            ("enrolled", ACCOUNT),
+            ("not enrolled", "bin"),
+            ("unknown", "nosuchone"),
+        ];
+        let mut times = users.map(|_| Vec::with_capacity(samples));
+        for (_, user) in users {
+            for _ in 0..wrong_before.max(3) {
+                scratch.login(user, wrong.as_str());
+            }
+        }
+        for _ in 0..samples {
+            for ((_, user), times) in users.iter().zip(&mut times) {
+                let mut login = scratch.start(user, end_to_end::product::answering(wrong.as_str()));
+                let started = Instant::now();
+                login.authenticate(0);
+                times.push(started.elapsed());
+            }
+        }
+        let medians = times.map(|mut times| {
+            times.sort_unstable();
+            times[samples / 2].as_secs_f64() * 1e6
+        });
+        let most = medians.iter().copied().fold(0.0, f64::max);
+        let least = medians.iter().copied().fold(f64::MAX, f64::min);
+        let spread = (most / least - 1.0) * 100.0;
+        let shown: Vec<_> = users
+            .iter()
+            .zip(medians)
+            .map(|((name, _), median)| format!("{name} {median:.0} µs"))
+            .collect();
+        println!(
+            "strangers, {state}: {}: {spread:.1} % apart",
+            shown.join(", ")
+        );
+        holds &= spread < 5.0;
+    }
+    holds
+}
+
+/// A hundred thousand addresses in an hour: the table keeps its size, and an answer costs what it cost.
+fn addresses() -> bool {
+    let total = number("STRESS_ADDRESSES", 100_000);
+    let phone = Phone::new(Phone::SECRET);
+    let scratch = Scratch::new("[limits]\ndaily = 0\nuser_limit = 0\n");
+    scratch.enroll(ACCOUNT, &phone);
+    let wrong = phone.wrong_code_at(EPOCH);
+    let mut times = Vec::with_capacity(total);
+    for index in 0..total as u32 {
+        clock::set(EPOCH + i64::from(index) * 3600 / total as i64);
+        // Spread over all networks, each address once.
+        let address = std::net::Ipv4Addr::from(index.wrapping_mul(0x9E37_79B1));
+        let started = Instant::now();
+        scratch.login_from(&address.to_string(), "nosuchone", wrong.as_str());
+        times.push(started.elapsed());
+    }
+    let table = scratch.path("run").join("addresses");
+    let size = std::fs::metadata(table).expect("the table").len();
+    let tenth = total / 10;
+    let [first, last] = [&times[..tenth], &times[total - tenth..]].map(|times| {
+        let mut times = times.to_vec();
+        times.sort_unstable();
+        times[tenth * 99 / 100].as_secs_f64() * 1e6
+    });
+    println!(
+        "addresses: {total} in an hour: the table has {size} bytes; p99 of the first tenth {first:.0} µs, of \
+         the last {last:.0} µs"
+    );
+    size == 2 << 20 && last < 3.0 * first
+}
