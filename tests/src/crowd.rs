@@ -78,6 +78,18 @@ impl Crowd {
         address: &str,
         answers: impl IntoIterator<Item = &'a str>,
     ) -> Vec<Ended> {
+        self.rush_after(place, now, address, answers, || ())
+    }
+
+    /// The same, with something to do when all are ready.
+    pub fn rush_after<'a>(
+        &mut self,
+        place: &str,
+        now: i64,
+        address: &str,
+        answers: impl IntoIterator<Item = &'a str>,
+        last: impl FnOnce(),
+    ) -> Vec<Ended> {
         let gate = File::open(&self.gate).expect("the gate");
         let gate = Flock::lock(gate, FlockArg::LockExclusive).expect("nobody waits at the gate");
         for (contender, answer) in self.contenders.iter_mut().zip(answers) {
@@ -86,6 +98,7 @@ impl Crowd {
         for contender in &mut self.contenders {
             assert_eq!(contender.line(), "ready");
         }
+        last();
         drop(gate);
         self.contenders.iter_mut().map(Contender::ended).collect()
     }

@@ -69,6 +69,11 @@ impl Terminal {
         self.session.send_control('c').expect("the program reads");
     }
 
+    /// Presses Ctrl and a key.
+    pub fn press(&mut self, key: char) {
+        self.session.send_control(key).expect("the program reads");
+    }
+
     /// Waits for the end of a program that succeeds and says nothing but `last_words` before it.
     #[track_caller]
     pub fn assert_ends_well(&mut self, last_words: &str) {

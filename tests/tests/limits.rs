@@ -195,7 +195,7 @@ fn an_accepted_code_clears_the_count() {
 }
 
 #[test]
-fn a_lock_binds_only_its_own_address() {
+fn t14_a_lock_binds_only_its_own_address() {
     let case = Case::new("");
     case.lock();
     assert!(case.owner_from(ELSEWHERE));
@@ -214,7 +214,7 @@ fn a_lock_binds_only_its_own_user() {
 }
 
 #[test]
-fn addresses_of_one_person_count_together() {
+fn t17_addresses_of_one_person_count_together() {
     let cases = [
         ("203.0.113.7", "203.0.113.7", true),
         ("203.0.113.7", "203.0.113.8", false),
@@ -283,7 +283,7 @@ fn the_interval_is_as_long_as_configured() {
 }
 
 #[test]
-fn calls_other_than_authenticate_clear_nothing() {
+fn t15_calls_other_than_authenticate_clear_nothing() {
     let case = Case::new("");
     let mut login = case.scratch.start(ACCOUNT, answering(case.wrong.as_str()));
     for left in [2, 1] {

@@ -61,7 +61,7 @@ impl Case {
 }
 
 #[test]
-fn an_open_prompt_keeps_nobody_waiting_and_its_code_is_good_once() {
+fn t20_an_open_prompt_keeps_nobody_waiting_and_its_code_is_good_once() {
     let case = Case::new();
     let elsewhere = |case: &Case| {
         let code = case.scratch.login(ACCOUNT, case.right.as_str()).code;

@@ -57,7 +57,7 @@ fn of_50_who_start_with_one_code_one_gets_in() {
 }
 
 #[test]
-fn of_100_guesses_at_once_three_are_judged() {
+fn t06_of_100_guesses_at_once_three_are_judged() {
     let phone = Phone::new(Phone::SECRET);
     let scratch = on_disk(BY_PLACE, &phone);
     let mut crowd = crowd(&scratch, [ACCOUNT; 100]);
@@ -124,7 +124,7 @@ fn the_one_with_the_right_code_gets_in_among_23_without() {
 }
 
 #[test]
-fn people_who_log_in_at_the_same_moment_all_get_in() {
+fn t21_people_who_log_in_at_the_same_moment_all_get_in() {
     const PEOPLE: [&str; 16] = [
         "root", "daemon", "bin", "sys", "games", "man", "lp", "mail", "news", "uucp", "proxy",
         "www-data", "backup", "list", "irc", "nobody",

@@ -2,7 +2,7 @@
 
 use end_to_end::example::Example;
 use end_to_end::machine::Machine;
-use end_to_end::product::{PROMPT, attempts_left, limit_reached};
+use end_to_end::product::{PROMPT, attempts_left, limit_reached, next_code_needed};
 
 fn alice_with_password_and_code() -> Machine {
     Machine::new()
@@ -92,7 +92,7 @@ fn a_key_alone_does_not_get_in() {
 }
 
 #[test]
-fn wrong_codes_end_the_connection_and_count_in_the_next() {
+fn t18_wrong_codes_end_the_connection_and_count_in_the_next() {
     let machine = Machine::new()
         .user("alice", PASSWORD)
         .sshd(&Example::named("sshd"), "MaxAuthTries 2");
@@ -166,7 +166,7 @@ fn a_lock_holds_for_the_address_that_guessed() {
 }
 
 #[test]
-fn the_enrolled_the_unenrolled_and_the_unknown_see_the_same() {
+fn t23_t24_the_enrolled_the_unenrolled_and_the_unknown_see_the_same() {
     let machine = alice_with_password_and_code().user("bob", PASSWORD);
     let phone = machine.enroll("alice");
     let users = ["alice", "bob", "mallory"];
@@ -188,6 +188,131 @@ fn the_enrolled_the_unenrolled_and_the_unknown_see_the_same() {
     assert!(shown[0].contains(&limit_reached(10)), "{}", shown[0]);
     assert_eq!(shown[0], shown[1], "somebody who is not enrolled");
     assert_eq!(shown[0], shown[2], "somebody unknown");
+}
+
+#[test]
+fn t17_a_host_name_that_the_guesser_chose_is_not_what_counts() {
+    let machine = Machine::new()
+        .user("alice", PASSWORD)
+        .sshd(&Example::named("sshd"), "UseDNS yes");
+    let phone = machine.enroll("alice");
+    let mut ssh = machine.ssh("alice", &["id", "-un"]);
+    ssh.answer(PASSWORD_PROMPT, "a guess")
+        .answer(PROMPT, &phone.wrong_code());
+    ssh.see(&attempts_left(2));
+    // What sshd told libpam is in the line of the module before ours.
+    let named = machine.log().lines();
+    assert!(
+        named.iter().any(|line| line.contains("rhost=localhost")),
+        "{named:?}"
+    );
+    machine
+        .log()
+        .assert_has(&["event=wrong", "user=alice", "address=127.0.0.1"]);
+}
+
+#[test]
+fn t18_many_devices_of_one_client_get_one_prompt_each_and_count_together() {
+    let machine = alice_with_password_and_code();
+    let phone = machine.enroll("alice");
+    let devices = "-oKbdInteractiveDevices=pam,pam,pam,pam,pam,pam,pam,pam";
+    let mut ssh = machine.ssh("alice", &[devices, "id", "-un"]);
+    for told in [attempts_left(2), attempts_left(1), limit_reached(10)] {
+        ssh.answer(PASSWORD_PROMPT, PASSWORD)
+            .answer(PROMPT, &phone.wrong_code());
+        ssh.see(&told);
+    }
+    ssh.answer(PASSWORD_PROMPT, PASSWORD);
+    let shown = ssh.see(PASSWORD_PROMPT);
+    assert!(!shown.contains(PROMPT), "{shown}");
+}
+
+#[test]
+fn t14_strangers_at_other_addresses_lock_the_owner_out_of_nothing_and_two_codes_open_new_places() {
+    let machine = alice_with_password_and_code();
+    let mut phone = machine.enroll("alice");
+    let mut usual = machine.ssh("alice", &["id", "-un"]);
+    usual
+        .answer(PASSWORD_PROMPT, PASSWORD)
+        .answer(PROMPT, &phone.code());
+    usual.assert_ends_well("alice");
+    // Nobody of them has the password: the stack asks for a code all the same.
+    for stranger in 2..5 {
+        let from = format!("127.0.0.{stranger}");
+        let mut ssh = machine.ssh("alice", &["-b", &from]);
+        for _ in 0..3 {
+            ssh.answer(PASSWORD_PROMPT, "a guess")
+                .answer(PROMPT, &phone.wrong_code());
+        }
+        ssh.see(&limit_reached(10));
+    }
+    let mut new = machine.ssh("alice", &["-b", "127.0.0.9", "id", "-un"]);
+    new.answer(PASSWORD_PROMPT, PASSWORD);
+    let shown = new.see("when you are asked again.");
+    assert!(shown.contains("two in a row are needed"), "{shown}");
+    new.answer(PROMPT, &phone.wrong_code());
+    new.see(&next_code_needed(2));
+    new.answer(PASSWORD_PROMPT, PASSWORD).see(PROMPT);
+    drop(new);
+    let mut usual = machine.ssh("alice", &["id", "-un"]);
+    usual
+        .answer(PASSWORD_PROMPT, PASSWORD)
+        .answer(PROMPT, &phone.code());
+    usual.assert_ends_well("alice");
+}
+
+#[test]
+fn t14_two_codes_in_a_row_get_in_where_one_is_not_enough() {
+    let machine = alice_with_password_and_code();
+    let mut phone = machine.enroll("alice");
+    for stranger in 2..5 {
+        let from = format!("127.0.0.{stranger}");
+        let mut ssh = machine.ssh("alice", &["-b", &from]);
+        for _ in 0..3 {
+            ssh.answer(PASSWORD_PROMPT, "a guess")
+                .answer(PROMPT, &phone.wrong_code());
+        }
+        ssh.see(&limit_reached(10));
+    }
+    let mut ssh = machine.ssh("alice", &["id", "-un"]);
+    ssh.answer(PASSWORD_PROMPT, PASSWORD)
+        .answer(PROMPT, &phone.code());
+    ssh.see(&next_code_needed(2));
+    ssh.answer(PASSWORD_PROMPT, PASSWORD)
+        .answer(PROMPT, &phone.code());
+    ssh.assert_ends_well("alice");
+    machine
+        .log()
+        .assert_has(&["event=accepted", "user=alice", "two codes in a row"]);
+}
+
+#[test]
+fn t14_logins_as_root_that_sshd_would_not_let_in_lock_root_out_of_no_terminal() {
+    let machine = Machine::new()
+        .sshd(&Example::named("sshd"), "PermitRootLogin no")
+        .password("root", PASSWORD)
+        .pam("login", &Example::named("login"));
+    let mut phone = machine.enroll("root");
+    for stranger in 2..6 {
+        let from = format!("127.0.0.{stranger}");
+        let mut ssh = machine.ssh("root", &["-b", &from]);
+        for _ in 0..3 {
+            ssh.answer(PASSWORD_PROMPT, PASSWORD)
+                .answer(PROMPT, &phone.wrong_code());
+        }
+        ssh.see(PASSWORD_PROMPT);
+    }
+    // No console, which a pseudo-terminal can't be, and so a new place: two codes.
+    let mut login = machine.terminal(&["login"]);
+    login.see("login: ");
+    login.enter("root");
+    login
+        .answer(PASSWORD_PROMPT, PASSWORD)
+        .answer(PROMPT, &phone.code())
+        .answer(PROMPT, &phone.code());
+    login.see("# ");
+    login.enter("exit");
+    login.end();
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! `contender CONFDIR once USER ADDRESS TIME ANSWER` logs in, the clock set to TIME, prints nothing and
 //! exits with the PAM code; `bare` instead of `once` closes its standard files first.
 //!
+//! `contender CONFDIR many USER ADDRESS COUNT ANSWER` logs in so many times by the system's clock.
+//!
 //! `contender CONFDIR GATE USER` reads lines `PLACE ADDRESS TIME ANSWER`, and for each writes `ready`, waits
 //! until nobody holds the lock of the file GATE any more, and writes the code and what was told. PLACE is
 //! where it waits: `outside`, before the login starts, or `inside`, with the prompt open.
@@ -75,6 +77,19 @@ fn main() {
             }
             .run(|| ());
             process::exit(code.0);
+        }
+        [confdir, "many", user, address, count, answer] => {
+            for _ in 0..count.parse().expect("a number") {
+                let person = |message: &Message| match message.style.is_prompt() {
+                    true => answer.into(),
+                    false => Reply::Null,
+                };
+                let confdir = Path::new(confdir);
+                let mut login = Login::start(confdir, "scratch", user.as_bytes(), person)
+                    .expect("libpam reads the service");
+                login.set(Item::Rhost, address);
+                assert_eq!(login.authenticate(0), Code::AUTH_ERR);
+            }
         }
         [confdir, gate, user] => {
             for line in io::stdin().lines() {

@@ -131,7 +131,15 @@ fn handle_children() {
 /// Ids, masks, handlers, threads, limits, folder, files, environment.
 fn process() -> String {
     let read = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).expect("proc");
-    let changing = ["Vm", "Rss", "Hugetlb", "voluntary", "nonvoluntary", "State"];
+    let changing = [
+        "Vm",
+        "Rss",
+        "Hugetlb",
+        "voluntary",
+        "nonvoluntary",
+        "State",
+        "SigQ",
+    ];
     let status = read("status");
     let status: Vec<&str> = status
         .lines()

@@ -130,15 +130,16 @@ impl Tally {
                 .place(&source.address.crowd())
                 .map_or(Vec::new(), |crowd| crowd.wrong.clone()),
         };
+        let mut standing = rule.standing(&wrong, Limit::Place, now);
         // The first of two codes counts, but doesn't keep the second out.
-        if let Some(mark) = self.mark_of(&source.address, now) {
+        if let (Standing::Refused(_), Some(mark)) = (standing, self.mark_of(&source.address, now)) {
             remove_one(&mut wrong, mark.at);
+            standing = rule.standing(&wrong, Limit::Place, now);
         }
-        rule.standing(&wrong, Limit::Place, now)
-            .and(Standing::Open {
-                left: None,
-                codes: asked,
-            })
+        standing.and(Standing::Open {
+            left: None,
+            codes: asked,
+        })
     }
 
     /// Whether the user knows the place: a code was accepted from there, not too long ago.
