@@ -1,5 +1,6 @@
 # make demo      builds, enrolls you in a scratch folder and logs in once
 # make test      all tests; the end-to-end ones need root
+# make stress    the long versions of some, with figures; half an hour and more
 # make           builds the module and totpctl
 # make install   DESTDIR= PREFIX= PAMDIR= SYSCONFDIR= STATEDIR=
 
@@ -45,6 +46,14 @@ test:
 	$(MAKE) --no-print-directory all
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} $(CARGO) test --workspace --no-fail-fast $(CARGOFLAGS)
 
+# One part by PART=race|guesses|strangers|addresses; smaller by STRESS_ROUNDS, STRESS_GUESSES, STRESS_SAMPLES and
+# STRESS_ADDRESSES.
+stress:
+	tests/set-up.sh test
+	$(MAKE) --no-print-directory all
+	$(CARGO) build --release $(CARGOFLAGS) --package end-to-end --bins
+	$(BUILD)/stress $(PART)
+
 # After `make` with the same SYSCONFDIR and STATEDIR.
 install:
 	for folder in $(PAMDIR) $(SBINDIR) $(DOCDIR)/examples $(SYSCONFDIR)/security; do \
@@ -66,4 +75,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all demo test install uninstall clean
+.PHONY: all demo test stress install uninstall clean

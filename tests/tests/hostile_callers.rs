@@ -114,7 +114,7 @@ fn unlock(machine: &Machine, user: &str) {
 
 /// Everything that is kept, by kind, mode and owner.
 fn kept(machine: &Machine) -> String {
-    machine.run("find /var/lib/pam_totp -printf '%P %y %m %u %s\\n' | sort")
+    machine.run("cd /var/lib/pam_totp; find . -type f -printf '%P %y %m %u %s\\n' -o -printf '%P %y %m %u\\n' | sort")
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -380,7 +380,7 @@ fn t37_t39_t40_neither_environment_nor_umask_nor_folder_nor_handlers_change_anyt
     ];
     let mut cases: Vec<_> = variables
         .iter()
-        .map(|variables| su(&format!("export {variables}"), "/bin/env", true))
+        .map(|variables| su("", &format!("/usr/bin/env {variables}"), true))
         .collect();
     let gone = "mkdir /tmp/gone$$; cd /tmp/gone$$; rmdir /tmp/gone$$";
     for (prelude, wrapper) in [

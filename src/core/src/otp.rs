@@ -150,31 +150,67 @@ impl Totp {
         centre: Step,
         window: u16,
     ) -> Option<Step> {
-        let mut found = subtle::Choice::from(0);
-        let mut at = 0;
-        let reach = i32::from(window);
-        for offset in reach.saturating_neg()..=reach {
-            let step = centre.moved(offset);
-            let fits = self.code(secret, step).0.ct_eq(&code.0);
-            at.conditional_assign(&step.0, fits);
-            found |= fits;
+        match self.algorithm {
+            Algorithm::Sha1 => self.search::<Hmac<Sha1>>(secret, code, centre, window),
+            Algorithm::Sha256 => self.search::<Hmac<Sha256>>(secret, code, centre, window),
+            Algorithm::Sha512 => self.search::<Hmac<Sha512>>(secret, code, centre, window),
         }
-        bool::from(found).then_some(Step(at))
     }
+
+    fn search<M: Mac + KeyInit + Clone>(
+        &self,
+        secret: &Secret,
+        code: &Code,
+        centre: Step,
+        window: u16,
+    ) -> Option<Step> {
+        let keyed = <M as KeyInit>::new_from_slice(secret.expose()).ok()?;
+        search(code, centre, window, |step| {
+            let mac = authenticate(keyed.clone(), step.0);
+            shorten(&mac, self.digits)
+        })
+    }
+}
+
+/// The highest step within `window` of `centre` for which `make` makes `code`: all of them are made.
+fn search(
+    code: &Code,
+    centre: Step,
+    window: u16,
+    mut make: impl FnMut(Step) -> Code,
+) -> Option<Step> {
+    let mut found = subtle::Choice::from(0);
+    let mut at = 0;
+    let reach = i32::from(window);
+    for offset in reach.saturating_neg()..=reach {
+        let step = centre.moved(offset);
+        let fits = make(step).0.ct_eq(&code.0);
+        at.conditional_assign(&step.0, fits);
+        found |= fits;
+    }
+    bool::from(found).then_some(Step(at))
 }
 
 /// HOTP(K, C) = Truncate(HMAC(K, C)), RFC 4226 section 5.3.
 #[must_use]
 pub fn hotp(secret: &Secret, algorithm: Algorithm, digits: Digits, counter: u64) -> Code {
-    let counter = counter.to_be_bytes();
+    fn keyed<M: Mac + KeyInit>(secret: &Secret, counter: u64) -> Option<Zeroizing<Vec<u8>>> {
+        let keyed = <M as KeyInit>::new_from_slice(secret.expose()).ok()?;
+        Some(authenticate(keyed, counter))
+    }
     let mac = match algorithm {
-        Algorithm::Sha1 => authenticate::<Hmac<Sha1>>(secret, &counter),
-        Algorithm::Sha256 => authenticate::<Hmac<Sha256>>(secret, &counter),
-        Algorithm::Sha512 => authenticate::<Hmac<Sha512>>(secret, &counter),
+        Algorithm::Sha1 => keyed::<Hmac<Sha1>>(secret, counter),
+        Algorithm::Sha256 => keyed::<Hmac<Sha256>>(secret, counter),
+        Algorithm::Sha512 => keyed::<Hmac<Sha512>>(secret, counter),
     };
+    // HMAC takes keys of any length, so there always is one.
+    mac.map_or(Code([0; 8]), |mac| shorten(&mac, digits))
+}
+
+/// The last digits of the number in a MAC; without one, a code that nobody can type.
+fn shorten(mac: &[u8], digits: Digits) -> Code {
     let mut code = Code([0; 8]);
-    // HMAC takes keys of any length, so there always is a number; without one, a code that nobody can type.
-    let Some(mut number) = mac.and_then(|mac| truncate(&mac)) else {
+    let Some(mut number) = truncate(mac) else {
         return code;
     };
     for place in code.0.iter_mut().take(usize::from(digits.0)).rev() {
@@ -185,10 +221,9 @@ pub fn hotp(secret: &Secret, algorithm: Algorithm, digits: Digits, counter: u64)
     code
 }
 
-fn authenticate<M: Mac + KeyInit>(secret: &Secret, message: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let mut mac = <M as KeyInit>::new_from_slice(secret.expose()).ok()?;
-    mac.update(message);
-    Some(Zeroizing::new(mac.finalize().into_bytes().to_vec()))
+fn authenticate<M: Mac>(mut keyed: M, counter: u64) -> Zeroizing<Vec<u8>> {
+    keyed.update(&counter.to_be_bytes());
+    Zeroizing::new(keyed.finalize().into_bytes().to_vec())
 }
 
 /// Dynamic truncation to 31 bits, RFC 4226 section 5.3.
@@ -341,6 +376,22 @@ mod tests {
                 let inside = offset.unsigned_abs() <= u32::from(window);
                 assert_eq!(found, inside.then_some(step));
             }
+        }
+    }
+
+    #[test]
+    fn t13_every_code_of_the_window_is_made_and_compared_whichever_fits() {
+        let (device, key) = (Totp::default(), seed(Algorithm::Sha1));
+        for fitting in [-3_i32, 0, 3, 4] {
+            let code = device.code(&key, Step(1000).moved(fitting));
+            let mut made = Vec::new();
+            let found = search(&code, Step(1000), 3, |step| {
+                made.push(step.0);
+                device.code(&key, step)
+            });
+            let all: Vec<u64> = (997..=1003).collect();
+            assert_eq!(made, all, "the fitting one is {fitting}");
+            assert_eq!(found.is_some(), fitting <= 3);
         }
     }
 

@@ -1475,7 +1475,7 @@ mod tests {
     #[test]
     fn whatever_is_in_the_table_ends_every_call_and_holds_for_no_longer_than_a_lock() {
         let mut numbers = Numbers(5);
-        for round in 0..60 {
+        for round in 0..48 {
             let case = Case::new([1, 3, 20, 28][round % 4]);
             let address =
                 named(["192.0.2.7", "2001:db8::7", "uid:1000", "unreadable"][round / 4 % 4]);
@@ -1490,14 +1490,14 @@ mod tests {
                         (_, 0) => numbers.next(),
                         (0, _) if numbers.below(3) != 0 => place.key | numbers.below(4),
                         (GENERATION, _) => generation >> 1,
-                        _ => near << 32 | generation | numbers.below(2),
+                        // Those on their way are waited for, which once is enough.
+                        _ => near << 32 | generation | u64::from(round == 23),
                     };
                     word.store(value, ORDER);
                 }
             }
             let since = Instant::now();
             case.standing(&address, START);
-            case.reserve(&address, START);
             case.wrong_from(&address, START);
             case.counted(START);
             case.forgive(&address.to_string(), START);
