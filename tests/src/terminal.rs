@@ -74,6 +74,11 @@ impl Terminal {
         self.session.send_control(key).expect("the program reads");
     }
 
+    /// Continues nsenter, which stops itself when what it runs is stopped.
+    pub fn wake(&self) {
+        kill(self.process, Signal::SIGCONT).expect("it lives");
+    }
+
     /// Waits for the end of a program that succeeds and says nothing but `last_words` before it.
     #[track_caller]
     pub fn assert_ends_well(&mut self, last_words: &str) {

@@ -164,16 +164,23 @@ fn assert_no_guess_is_free(machine: &Machine, user: &str, hostile: &Hostile) -> 
     assert_eq!(refused.out, "", "{hostile:?}");
     let count = counted(machine, user);
     assert!(count <= 1, "{hostile:?} counted {count}");
+    let logged = |event: &str| {
+        let line = format!("event={event} user={user} ");
+        machine
+            .log()
+            .lines()
+            .iter()
+            .any(|logged| logged.contains(&line))
+    };
+    let judged = refused.is_judged() || logged("wrong");
     assert!(
-        !refused.is_judged() || count == 1,
+        !judged || count == 1,
         "a free guess: {hostile:?}: {refused:?}"
     );
 
     let right = phone.code();
     let answered = attempt(machine, "alice", hostile, user, &right);
-    let log = machine.log().lines();
-    let accepted = format!("event=accepted user={user} ");
-    let accepted = log.iter().any(|line| line.contains(&accepted));
+    let accepted = logged("accepted");
     let let_in = matches!(&*answered.out, out if out == format!("{user}\n") || out == "root\n");
     assert!(accepted || !let_in, "{hostile:?}: {answered:?}");
     assert!(
@@ -182,8 +189,14 @@ fn assert_no_guess_is_free(machine: &Machine, user: &str, hostile: &Hostile) -> 
     );
     if hostile.harmless {
         let asked = format!("Password: {PROMPT}");
-        let said = format!("{asked}{}\nsu: Authentication failure\n", attempts_left(2));
-        assert_eq!(refused.err, said, "{hostile:?}");
+        let told = format!("{asked}{}\n", attempts_left(2));
+        // su counts failures in a file of its own, which may end it.
+        let last = ["", "su: Authentication failure\n"];
+        assert!(
+            last.iter()
+                .any(|last| refused.err == format!("{told}{last}")),
+            "{hostile:?}: {refused:?}"
+        );
         assert!(
             accepted && answered.err.starts_with(&asked),
             "{hostile:?}: {answered:?}"
@@ -203,7 +216,7 @@ fn assert_no_guess_is_free(machine: &Machine, user: &str, hostile: &Hostile) -> 
     format!(
         "{:60} judged {:5} counted {count} accepted {accepted:5} reusable {again:5} {cause:?}",
         format!("{} {}", hostile.prelude, hostile.wrapper),
-        refused.is_judged()
+        judged
     )
 }
 
@@ -255,14 +268,27 @@ fn assert_none_is_free_in(machine: &Machine, owners: &[String], cases: &[Hostile
     );
 }
 
+/// Whether programs of root's may raise what is a hard limit: they may not in many containers.
+fn may_raise_limits() -> bool {
+    let status = fs::read_to_string("/proc/self/status").expect("proc");
+    let mut lines = status.lines();
+    let capabilities = lines
+        .find_map(|line| line.strip_prefix("CapBnd:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .expect("a mask");
+    const CAP_SYS_RESOURCE: u32 = 24;
+    capabilities >> CAP_SYS_RESOURCE & 1 == 1
+}
+
 #[test]
 fn t27_whatever_limits_the_caller_sets_no_guess_is_free_through_real_su() {
     let mut cases = vec![PLAIN];
     for bytes in [0, 1, 4096] {
         for kind in ["", ":"] {
             let limit = format!("prlimit --fsize={bytes}{kind}");
-            cases.push(su("", &limit, true));
-            cases.push(su("trap '' XFSZ", &limit, true));
+            let harmless = kind == ":" || may_raise_limits();
+            cases.push(su("", &limit, harmless));
+            cases.push(su("trap '' XFSZ", &limit, harmless));
         }
     }
     for files in 3..=8 {
@@ -465,7 +491,8 @@ fn t38_t39_closed_and_inherited_files_and_the_first_use_of_run_dir() {
         let said = limited(&phones[user].wrong_code());
         assert!(said.is_judged(), "{said:?}");
         assert_eq!(counted(&machine, owner), 1);
-        assert_eq!(limited(&phones[user].code()).out, format!("{owner}\n"));
+        let said = limited(&phones[user].code());
+        assert_eq!(said.out, format!("{owner}\n"), "{said:?}");
         assert!(owner_gets_in(&machine, owner, &phones[user].code()));
     }
 
@@ -555,6 +582,7 @@ fn t20_t28_whatever_the_caller_does_to_its_own_prompt_the_owner_gets_in_at_once(
         assert_eq!(counted(&machine, owner), 0, "{signal}");
         if signal == "STOP" {
             alice("CONT");
+            held.wake();
             held.enter(&phone.wrong_code())
                 .see("Invalid One Time Password!");
             assert_eq!(counted(&machine, owner), 1);
@@ -853,7 +881,10 @@ fn t28_a_real_su_that_its_caller_stops_in_the_lock_is_killed_and_this_is_logged(
     assert_ne!(end.status, 0);
     // carol's login has cleared the pool of strangers, but not what alice has left.
     let status = machine.run(&format!("totpctl status {owner} --json"));
-    assert!(status.contains("\"attempts_left\":2"), "{status}");
+    let status: Value = serde_json::from_str(&status).expect("a document");
+    let places = status["users"][0]["addresses"].as_array().expect("places");
+    let of_alice = places.iter().find(|place| place["familiar"] == false);
+    assert_eq!(of_alice.expect("a place")["attempts_left"], 2, "{status}");
 }
 
 // ---- Control groups --------------------------------------------------------------------------------------
@@ -932,6 +963,19 @@ fn is_dead(pid: Pid) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z"))
 }
 
+/// The processes of a crowd.
+fn contenders_of(scratch: &Scratch) -> Vec<u32> {
+    let confdir = scratch.path("pam.d");
+    let program = env!("CARGO_BIN_EXE_contender");
+    let start = format!("{program}\0{}\0", confdir.display());
+    let entries = fs::read_dir("/proc").expect("proc");
+    let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    ids.filter(|id| {
+        fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.starts_with(start.as_bytes()))
+    })
+    .collect()
+}
+
 #[test]
 fn t20_a_hundred_throttled_logins_do_not_queue_the_owner_out() {
     let v1 = Group::new("cgroup", "slow", "cpu.cfs_quota_us");
@@ -953,31 +997,23 @@ fn t20_a_hundred_throttled_logins_do_not_queue_the_owner_out() {
     let wrong: Vec<_> = case.phone.wrong_codes_at(EPOCH).take(100).collect();
     let contender = Path::new(env!("CARGO_BIN_EXE_contender"));
     let mut crowd = Crowd::new(contender, &case.scratch, [ACCOUNT; 100]);
-    let mine = std::process::id();
-    let children = fs::read_dir(format!("/proc/{mine}/task"))
-        .expect("proc")
-        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok())
-        .collect::<String>();
-    let confdir = case.scratch.path("pam.d");
-    let is_ours = |pid: &&str| {
-        fs::read_to_string(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|line| line.contains(confdir.to_str().expect("text")))
-    };
-    let ours: Vec<_> = children.split_whitespace().filter(is_ours).collect();
-    assert_eq!(ours.len(), 100);
-    for pid in ours {
-        group.add(pid.parse().expect("an id"));
+    let mut crowd_ids = Vec::new();
+    wait_for("the contenders", || {
+        crowd_ids = contenders_of(&case.scratch);
+        crowd_ids.len() == 100
+    });
+    for pid in crowd_ids {
+        group.add(pid);
     }
-    let is_in_the_rush = || case.scratch.state(ACCOUNT);
-    let before = fs::read(is_in_the_rush()).expect("a state");
+    let state = || fs::read(case.scratch.state(ACCOUNT)).expect("a state");
+    let before = state();
     thread::scope(|threads| {
         let rush = threads.spawn(|| {
             let answers = wrong.iter().map(String::as_str);
             crowd.rush_after("inside", EPOCH, HOME, answers, || throttle(Some(1)))
         });
         wait_for("the first of them", || {
-            fs::read(is_in_the_rush()).expect("a state") != before
-                || holder(&case.scratch).is_some()
+            state() != before || holder(&case.scratch).is_some()
         });
         let took: Vec<_> = (0..3).map(|step| case.owner_takes(ACCOUNT, step)).collect();
         assert!(took.iter().all(|took| *took < PATIENCE), "{took:?}");
@@ -1050,7 +1086,9 @@ fn t27_t38_t39_t40_t41_the_process_is_the_same_before_at_and_after_every_message
         assert!(output.status.success(), "{prelude}: {complaint}");
         assert_eq!(complaint, "", "{prelude}");
         let mut expected = vec![Code::AUTH_ERR; answers.len()];
-        expected[0] = Code::SUCCESS;
+        if !prelude.starts_with("ulimit -f") || may_raise_limits() {
+            expected[0] = Code::SUCCESS;
+        }
         assert_eq!(codes(&output), expected, "{prelude}");
         let output = witness(
             &case.scratch,

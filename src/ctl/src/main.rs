@@ -21,6 +21,7 @@ use crate::failure::Failure;
 
 fn main() -> ExitCode {
     totp_host::process::forbid_core_dumps();
+    let _room = totp_host::process::Room::make();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),

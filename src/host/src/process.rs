@@ -58,13 +58,12 @@ impl Drop for Room {
     }
 }
 
-/// A stretch in which no signal that can be blocked interrupts, no limit of the caller's gets in the way of a
-/// save, and no memory reaches a core file. Dropping it puts all back as it was.
+/// A stretch in which no signal that can be blocked interrupts, and no memory reaches a core file; to be begun where
+/// there is [`Room`]. Dropping it puts all back as it was.
 #[derive(Debug)]
 pub struct CriticalSection {
     mask: SigSet,
     was_dumpable: bool,
-    _room: Room,
 }
 
 impl CriticalSection {
@@ -81,11 +80,7 @@ impl CriticalSection {
             Some(&mut mask),
         )?;
         let was_dumpable = is_dumpable() && prctl::set_dumpable(false).is_ok();
-        let section = Self {
-            mask,
-            was_dumpable,
-            _room: Room::make(),
-        };
+        let section = Self { mask, was_dumpable };
         let (most, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
         if most < file_bytes {
             Err(Errno::EFBIG)

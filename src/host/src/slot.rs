@@ -5,7 +5,7 @@
 //! successor nobody was told of. The blocks exist from the start, so a full disk stops no save.
 //!
 //! ```text
-//! magic     8   "PAMTOTP\x01": the last byte is the version of the format
+//! magic     8   "PAMTOTP\x02": the last byte is the version of the format
 //! serial    u64 little-endian, one more at each save
 //! length    u32 of the body, little-endian
 //! zero      u32
@@ -31,7 +31,7 @@ pub struct Record {
 
 const SLOT: usize = 4096;
 const MAGIC: [u8; 7] = *b"PAMTOTP";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HEADER: usize = 24;
 const BODY: usize = HEADER + 32;
 
@@ -320,7 +320,7 @@ mod tests {
         newer[..BODY].copy_from_slice(&slot);
         let error = read(&file(&newer)).unwrap_err();
         assert!(
-            matches!(error, SlotError::Version { version: 2 }),
+            matches!(error, SlotError::Version { version: 3 }),
             "{error}"
         );
     }
