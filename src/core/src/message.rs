@@ -6,6 +6,10 @@ use crate::time::{Span, Time};
 /// The prompt where the stack's line does not say another.
 pub const PROMPT: &str = "Verification code: ";
 
+/// Longest prompt of a stack's line: with all that may go before it, it fits one message of libpam's
+/// (PAM_MAX_MSG_SIZE, 512 bytes).
+pub const MAX_PROMPT_BYTES: usize = 300;
+
 /// The prompt that confirms a new device.
 pub const CONFIRM_PROMPT: &str = "Code from your app: ";
 
@@ -78,6 +82,13 @@ pub fn prompt_after(notice: &str, prompt: &str) -> String {
 mod tests {
     use super::*;
     use crate::throttle::{Limit, Refusal};
+
+    #[test]
+    fn the_longest_prompt_fits_a_message() {
+        let own = "x".repeat(MAX_PROMPT_BYTES);
+        let counted = prompt_after(&attempts_left(u8::MAX), &own);
+        assert!(prompt_after(TWO_CODES, &counted).len() < 512);
+    }
 
     #[test]
     fn the_sentences_are_as_promised() {

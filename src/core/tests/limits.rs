@@ -538,7 +538,7 @@ fn usual_places_are_few_and_the_least_recent_one_goes() {
 }
 
 #[test]
-fn the_record_fits_whatever_the_limits_are() {
+fn t19_the_record_fits_whatever_the_limits_are() {
     for (deny, daily) in [(1, 1), (3, 8), (32, 32), (32, 1), (1, 32)] {
         let settings = format!("[limits]\ndeny = {deny}\ndaily = {daily}");
         let mut person = Person::new(&settings);

@@ -118,7 +118,7 @@ impl Addresses {
                 is_room |= times.is_unused(&rule, now);
                 if entry.first().is_some_and(|word| place.has(*word)) {
                     match &mut known {
-                        Some(known) => known.join(times, &rule, now),
+                        Some(known) => known.join(times),
                         None => known = Some(times),
                     }
                 }
@@ -406,7 +406,7 @@ impl Placing {
                 .map(|twin| (*twin, load(page, *twin)))
                 .collect();
             for (_, twin) in &twins {
-                times.join(Times::of(twin, rule, now), rule, now);
+                times.join(Times::of(twin, rule, now));
             }
             if times.is_over(rule, now) {
                 begin_anew(page, base, &entry);
@@ -553,12 +553,8 @@ impl Times {
         times
     }
 
-    /// Adds what another entry of the same key says. Each of its answers takes the place of one slot of this one.
-    fn join(&mut self, twin: Self, rule: &Rule, now: Time) {
-        let counts = |time: &&Time| now.since(**time) < rule.interval;
-        let taken = twin.wrong.iter().filter(counts).count();
-        let most = usize::from(rule.most).saturating_sub(taken);
-        self.free = self.free.filter(|(index, _)| *index < most);
+    /// Adds what another entry of the same key says.
+    fn join(&mut self, twin: Self) {
         self.is_pending |= twin.is_pending;
         for (times, others) in [
             (&mut self.wrong, twin.wrong),

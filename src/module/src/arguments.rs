@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::path::PathBuf;
 
 use totp_core::flow::Options;
+use totp_core::message;
 
 /// What the line says.
 #[derive(Default)]
@@ -44,7 +45,7 @@ impl Arguments {
 
 /// A prompt that fits a message of libpam's beside a notice.
 fn checked_prompt(prompt: &str) -> Result<String, String> {
-    const MAX_BYTES: usize = 400;
+    const MAX_BYTES: usize = message::MAX_PROMPT_BYTES;
     if prompt.is_empty() || prompt.len() > MAX_BYTES || prompt.contains(char::is_control) {
         return Err(format!(
             "module argument prompt= takes 1 to {MAX_BYTES} bytes without control characters; \
