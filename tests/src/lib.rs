@@ -12,6 +12,7 @@ pub mod example;
 pub mod libpam;
 pub mod log;
 pub mod machine;
+pub mod memory;
 pub mod mounts;
 pub mod phone;
 pub mod picture;

@@ -12,7 +12,6 @@ use end_to_end::machine::{Machine, output};
 use end_to_end::phone::Phone;
 use end_to_end::product::{
     HOME, NO_LIMITS, Outcome, PROMPT, Scratch, TWO_CODES, answering, attempts_left, limit_reached,
-    module,
 };
 use serde_json::{Value, json};
 
@@ -186,7 +185,7 @@ fn exempt_networks_are_neither_counted_nor_refused() {
         }
         assert!(case.lets_in(OWNER, address, EPOCH + minute * MINUTE));
     }
-    assert!(!case.scratch.path("run").exists());
+    assert!(!case.scratch.path("run/addresses").exists());
 }
 
 #[test]
@@ -208,10 +207,10 @@ fn t06_of_100_guesses_at_once_at_many_users_from_one_address_20_are_judged() {
             told < 20,
             "{told} of 20 are told that there are attempts left"
         );
-        clock::set(now);
-        assert_eq!(case.judged(), 20 * round, "round {round}: {ended:?}");
         assert!(!case.lets_in(OWNER, LAIR, now), "round {round}");
         assert!(case.lets_in(OWNER, HOME, now), "round {round}");
+        // Last: totpctl reads the system's clock, by which all this lies in the future.
+        assert_eq!(case.judged(), 20 * round, "round {round}: {ended:?}");
     }
 }
 
@@ -268,7 +267,7 @@ fn address_deny_zero_turns_it_off() {
         assert_eq!(outcome.asked(), [PROMPT]);
     }
     assert!(case.lets_in(OWNER, LAIR, EPOCH));
-    assert!(!case.scratch.path("run").exists());
+    assert!(!case.scratch.path("run/addresses").exists());
     let report = case.totpctl(&["status", "--address", LAIR]);
     assert!(report.contains("all users: no limit"), "{report}");
 }
@@ -276,11 +275,11 @@ fn address_deny_zero_turns_it_off() {
 #[test]
 fn address_deny_is_the_number_of_wrong_answers() {
     for deny in [1, 2, 28] {
-        let case = Case::new(&format!("[limits]\naddress_deny = {deny}\n"));
+        let case = Case::new(&format!("[limits]\ndeny = 32\naddress_deny = {deny}\n"));
         for (index, outcome) in case.guess_from(LAIR, deny).iter().enumerate() {
             let expected = match deny - index - 1 {
                 0 => limit_reached(10),
-                left => attempts_left(left.min(2 - index / PEOPLE.len())),
+                left => attempts_left(left.min(31 - index / PEOPLE.len())),
             };
             assert_eq!(outcome.told(), [expected], "{deny}: {index}");
         }
@@ -369,8 +368,6 @@ fn a_missing_run_folder_is_made_for_root_alone() {
     };
     assert_eq!(mode(&run) & 0o7777, 0o700);
     assert_eq!(mode(&run.join("addresses")) & 0o7777, 0o600);
-    let names: Vec<_> = fs::read_dir(&run).expect("a folder").collect();
-    assert_eq!(names.len(), 1, "{names:?}");
     // What a reboot takes away is made anew.
     fs::remove_dir_all(&run).expect("our own folder");
     case.guess_at(OWNER, LAIR);
@@ -414,13 +411,14 @@ fn without_a_run_folder_one_code_is_enough_at_familiar_places_alone() {
 fn a_run_folder_that_cannot_be_used_is_logged() {
     let machine = Machine::new();
     machine.enroll("root");
-    let line = format!("auth required {}\n", module().display());
-    let machine = machine.file("/etc/scratch/scratch", "644", line);
+    let contender = fs::read(env!("CARGO_BIN_EXE_contender")).expect("it was built");
+    let machine = machine
+        .file("/etc/scratch/scratch", "644", "auth required pam_totp.so\n")
+        .file("/usr/local/bin/contender", "755", contender);
     machine.run("rm -rf /run/pam_totp; touch /run/pam_totp");
-    let contender = env!("CARGO_BIN_EXE_contender");
     let now = EPOCH.to_string();
     let words = [
-        contender,
+        "contender",
         "/etc/scratch",
         "once",
         "root",

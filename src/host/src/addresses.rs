@@ -144,10 +144,7 @@ impl Addresses {
         for place in self.places_of(address) {
             let page = self.shared.map(place.page).map_err(errno)?;
             clamp(&page, place.page, now);
-            loop {
-                let Some(base) = place.entry_in(&page, &rule, now) else {
-                    break;
-                };
+            while let Some(base) = place.entry_in(&page, &rule, now) {
                 match place.claim_slot(&page, base, &rule, now) {
                     Claimed::Slot(slot, word) => {
                         return Ok(Charge::Reserved(Reservation { page, slot, word }));
@@ -432,8 +429,7 @@ impl Placing {
             if place.compare_exchange(old, word, ORDER, ORDER).is_err() {
                 continue;
             }
-            let at = base.saturating_add(GENERATION);
-            if self.confirm(page, base) && load_word(page, at) == generation {
+            if self.confirm(page, base, generation) {
                 self.show(page, base);
                 return Claimed::Slot(slot, word);
             }
@@ -444,15 +440,17 @@ impl Placing {
     }
 
     /// Makes a charge known to whoever is about to take the entry over; `false` where that has happened already,
-    /// or where the key has got an entry before this one.
-    fn confirm(&self, page: &Page, base: usize) -> bool {
+    /// where the entry has begun anew, or where the key has got one before it.
+    fn confirm(&self, page: &Page, base: usize, generation: u64) -> bool {
         let charged = |word: u64| {
             let charges = word.wrapping_add(1) & CHARGES;
             self.has(word).then_some(word & !CHARGES | charges)
         };
         let key = page.get(base);
         let is_ours = key.is_some_and(|key| key.fetch_update(ORDER, ORDER, charged).is_ok());
-        is_ours && self.known_in(page).first() == Some(&base)
+        is_ours
+            && self.known_in(page).first() == Some(&base)
+            && load_word(page, base.saturating_add(GENERATION)) == generation
     }
 
     /// Says whose the entry is. Each charge does, since whoever took the entry may have been killed before.
@@ -963,6 +961,11 @@ mod tests {
         );
         on_its_way.release();
         assert_eq!(case.wrong(HOME, later(2)), Ended::Counted);
+
+        let case = Case::new(2);
+        assert_eq!(case.wrong(HOME, START), Ended::Counted);
+        let _on_its_way = case.reserved(HOME, START);
+        assert_eq!(case.left(HOME, START), Some(1));
     }
 
     #[test]
@@ -1241,8 +1244,9 @@ mod tests {
         let page = case.table.shared.map(places[0].page).unwrap();
         let base = places[0].entry_in(&page, &rule, START).unwrap();
         assert_eq!(places[1].entry_in(&page, &rule, START), Some(base));
-        assert!(!places[0].confirm(&page, base));
-        assert!(places[1].confirm(&page, base));
+        assert!(!places[0].confirm(&page, base, 0));
+        assert!(places[1].confirm(&page, base, 0));
+        assert!(!places[1].confirm(&page, base, 1));
         let claimed = places[0].claim_slot(&page, base, &rule, START);
         assert!(matches!(claimed, Claimed::Moved));
     }
@@ -1258,7 +1262,7 @@ mod tests {
         page[late].store(place.key, ORDER);
         assert_eq!([wrong(0), wrong(0), wrong(0)], [Ended::Counted; 3]);
         page[early].store(place.key, ORDER);
-        assert!(!place.confirm(&page, late));
+        assert!(!place.confirm(&page, late, 0));
         assert_eq!(case.left(HOME, later(0)), Some(2));
         let charged = at_once(&case, 4, |_| {
             let tries = (0..100).map(|_| wrong(10));
@@ -1270,6 +1274,10 @@ mod tests {
         let charged: Vec<_> = (0..7).map(|_| wrong(610)).collect();
         assert_eq!(charged[..5], [Ended::Counted; 5]);
         assert_eq!(charged[5..], [Ended::Refused(later(1210)); 2]);
+        page[late + SLOTS].store(
+            slot_word(later(610), page[late + GENERATION].load(ORDER)),
+            ORDER,
+        );
         assert!(case.forgive(HOME, later(611)));
         assert_eq!(case.left(HOME, later(611)), Some(5));
     }

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use sha2::{Digest, Sha256};
@@ -38,15 +39,26 @@ impl Shared {
     /// # Errors
     /// [`FileError`]. A file of another size or kind counts as none.
     pub fn open(folder: &Folder, name: &str, pages: usize) -> Result<Option<Self>, FileError> {
+        match Self::find(folder, name, pages)? {
+            Found::Whole(shared) => Ok(Some(shared)),
+            Found::Damaged(_) | Found::Nothing => Ok(None),
+        }
+    }
+
+    fn find(folder: &Folder, name: &str, pages: usize) -> Result<Found, FileError> {
         let file = match folder.open_file(name, Others::None, true) {
-            Err(error) if error.is_missing() => return Ok(None),
+            Err(error) if error.is_missing() => return Ok(Found::Nothing),
             file => file?,
         };
         let mut head = [0; MAGIC.len() + KEY_BYTES];
         let read = file.read_exact_at(&mut head, 0);
         let whole = file.length() == bytes_of(pages) && read.is_ok() && head.starts_with(&MAGIC);
         let key = head.last_chunk().copied().unwrap_or_default();
-        Ok(whole.then_some(Self { file, key }))
+        Ok(if whole {
+            Found::Whole(Self { file, key })
+        } else {
+            Found::Damaged(file)
+        })
     }
 
     /// Opens the file, and makes one where there is none: all zeros behind its head.
@@ -54,17 +66,28 @@ impl Shared {
     /// # Errors
     /// [`FileError`].
     pub fn open_or_make(folder: &Folder, name: &str, pages: usize) -> Result<Self, FileError> {
-        if let Some(shared) = Self::open(folder, name, pages)? {
-            return Ok(shared);
+        // Each time somebody else was faster.
+        const TRIES: u32 = 3;
+        let changed = || FileError::new(&folder.path_of(name), Fault::Changed);
+        for _ in 0..TRIES {
+            match Self::find(folder, name, pages)? {
+                Found::Whole(shared) => return Ok(shared),
+                Found::Nothing => {
+                    let bytes = fresh(pages).ok_or_else(|| entropy(folder, name))?;
+                    folder.create(name, &bytes)?;
+                }
+                // What has lost its form has lost its counts. Of two who replace it the second would take away what
+                // the first has counted, so only one does, and the others do without for now.
+                Found::Damaged(file) => {
+                    let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+                    let lock = lock.map_err(|_| changed())?;
+                    if folder.still_names(name, &lock)? {
+                        Self::renew(folder, name, pages)?;
+                    }
+                }
+            }
         }
-        let bytes = fresh(pages).ok_or_else(|| entropy(folder, name))?;
-        match folder.open_file(name, Others::None, false) {
-            Err(error) if error.is_missing() => folder.create(name, &bytes)?,
-            // What has lost its form has lost its counts.
-            _ => folder.replace(name, &bytes)?,
-        }
-        Self::open(folder, name, pages)?
-            .ok_or_else(|| FileError::new(&folder.path_of(name), Fault::Changed))
+        Err(changed())
     }
 
     /// Puts a file without any counts in the place of whatever is there.
@@ -104,6 +127,14 @@ impl Shared {
     pub fn map(&self, page: usize) -> std::io::Result<Page> {
         Page::map(&self.file, bytes_of(page))
     }
+}
+
+/// What there is under a name.
+enum Found {
+    Whole(Shared),
+    /// A file of another size or kind.
+    Damaged(CheckedFile),
+    Nothing,
 }
 
 /// The bytes of a new file; `None` without entropy for its key.
@@ -178,6 +209,7 @@ impl Drop for Page {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::sync::atomic::Ordering;
 
     use super::*;
@@ -207,6 +239,47 @@ mod tests {
             let shared = Shared::open_or_make(&folder, "words", 3).unwrap();
             assert_eq!(shared.read(2).unwrap(), vec![0; PAGE_WORDS]);
         }
+    }
+
+    #[test]
+    fn of_many_who_make_a_file_at_once_none_takes_away_what_another_has_counted() {
+        for (is_damaged, round) in (0..100).map(|round| (round % 2 == 1, round)) {
+            let place = tempfile::tempdir().unwrap();
+            let folder = Folder::open(place.path()).unwrap();
+            if is_damaged {
+                folder.replace("words", b"no words").unwrap();
+            }
+            let start = Barrier::new(8);
+            let counted = std::thread::scope(|threads| {
+                let count = || {
+                    start.wait();
+                    // Who finds another at work on a damaged file does without.
+                    let shared = Shared::open_or_make(&folder, "words", 3).ok()?;
+                    let page = shared.map(1).unwrap();
+                    Some(page[0].fetch_add(1, Ordering::Relaxed))
+                };
+                let threads: Vec<_> = (0..8).map(|_| threads.spawn(count)).collect();
+                let counts = threads.into_iter().map(|thread| thread.join().unwrap());
+                counts.collect::<Vec<_>>()
+            });
+            let all = counted.iter().flatten().count();
+            assert!(all > 0 && (is_damaged || all == 8), "{round}: {counted:?}");
+            let shared = Shared::open(&folder, "words", 3).unwrap().unwrap();
+            let kept = usize::try_from(shared.read(1).unwrap()[0]).unwrap();
+            assert_eq!(kept, all, "round {round}: {counted:?}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_that_somebody_is_stopped_at_holds_nobody() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        folder.replace("words", b"no words").unwrap();
+        let file = folder.open_file("words", Others::None, true).unwrap();
+        let lock = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+        assert!(Shared::open_or_make(&folder, "words", 3).is_err());
+        drop(lock);
+        assert!(Shared::open_or_make(&folder, "words", 3).is_ok());
     }
 
     #[test]

@@ -21,10 +21,8 @@ use std::{env, str};
 
 use end_to_end::clock;
 use end_to_end::libpam::{Item, Login, Message, Reply};
+use end_to_end::memory::MASK;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-
-/// What the bytes that must not be held are told by.
-const MASK: u8 = 0xA5;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -78,6 +76,9 @@ impl Watch {
             "dies=save" => Self::DiesAtSave,
             _ => {
                 let masked = verb.strip_prefix("forgetful=").expect("a verb");
+                let known = String::from("something to be found");
+                let shown = known.bytes().map(|byte| byte ^ MASK).collect();
+                assert!(find(&[shown]).is_some(), "the search finds nothing");
                 Self::Forgetful(masked.split(',').map(bytes_of).collect())
             }
         }
@@ -98,15 +99,7 @@ impl Watch {
                 assert_eq!(process(), *before.borrow(), "{place}");
                 assert_eq!(CHILDREN.load(Ordering::Relaxed), 0, "SIGCHLD {place}");
             }
-            Self::Forgetful(masked) => {
-                for (index, masked) in masked.iter().enumerate() {
-                    let found = find(masked);
-                    assert!(
-                        found.is_empty(),
-                        "string {index} is in memory {place}: {found:?}"
-                    );
-                }
-            }
+            Self::Forgetful(masked) => assert_eq!(find(masked), None, "{place}"),
             // SAFETY: takes an integer; the process ends by it.
             Self::DiesAtPrompt => unsafe {
                 libc::fdatasync(0);
@@ -173,28 +166,24 @@ fn bytes_of(hex: &str) -> Vec<u8> {
         .collect()
 }
 
-/// Where in writable memory the bytes are that `masked` shows.
-fn find(masked: &[u8]) -> Vec<String> {
+/// Which of the strings that `masked` shows is in writable memory, and where.
+fn find(masked: &[Vec<u8>]) -> Option<(usize, String)> {
     let memory = File::open("/proc/self/mem").expect("own memory");
     let maps = fs::read_to_string("/proc/self/maps").expect("proc");
-    let mut found = Vec::new();
-    for map in maps.lines().filter(|map| map.contains(" rw")) {
-        let (range, _) = map.split_once(' ').expect("a range");
-        let (start, end) = range.split_once('-').expect("a range");
-        let address = |text| u64::from_str_radix(text, 16).expect("an address");
-        let (start, end) = (address(start), address(end));
-        let mut bytes = vec![0; (end - start) as usize];
-        // A map that has gone since holds nothing.
-        let Ok(()) = memory.read_exact_at(&mut bytes, start) else {
-            continue;
-        };
-        let is_here = |window: &[u8]| window.iter().zip(masked).all(|(a, b)| a ^ MASK == *b);
-        if bytes.windows(masked.len()).any(is_here) {
-            found.push(map.to_owned());
-        }
-        bytes.fill(0);
-    }
-    found
+    maps.lines()
+        .filter(|map| map.contains(" rw"))
+        .find_map(|map| {
+            let (range, _) = map.split_once(' ').expect("a range");
+            let (start, end) = range.split_once('-').expect("a range");
+            let address = |text| u64::from_str_radix(text, 16).expect("an address");
+            let (start, end) = (address(start), address(end));
+            let mut bytes = vec![0; (end - start) as usize];
+            // A map that has gone since holds nothing.
+            memory.read_exact_at(&mut bytes, start).ok()?;
+            let found = end_to_end::memory::find(&bytes, masked, MASK);
+            bytes.fill(0);
+            Some((found?, map.to_owned()))
+        })
 }
 
 /// From now on fdatasync(2) ends the process by SIGSYS, which no mask holds off, as none does a fault.
