@@ -22,7 +22,7 @@ pub const ACCOUNT: &str = "daemon";
 pub const HOME: &str = "203.0.113.7";
 
 /// What the prompt says where one code is not enough.
-pub const TWO_CODES: &str = "After too many wrong codes, two in a row are needed: type the first one now,\n\
+pub const TWO_CODES: &str = "\nAfter too many wrong codes, two in a row are needed: type the first one now,\n\
                              and the next one that your app shows when you are asked again.";
 
 /// What a person is told after an answer where two codes are needed, be it right or wrong.

@@ -27,27 +27,35 @@ use serde_json::Value;
 
 // ---- The real su and sudo ------------------------------------------------------------------------------
 
-/// alice attacks, carol's is another address, and `users` own what is attacked.
+/// alice and the thieves attack, carol's and the friends' are other addresses, and `users` own what is attacked.
 fn machine(users: &[String]) -> Machine {
     let machine = Machine::new()
         .pam("su", &Example::named("su"))
         .pam("sudo", &Example::named("sudo"))
-        .file("/etc/sudoers", "440", "ALL ALL = (ALL) ALL\n")
-        .file(
-            "/etc/security/pam_totp.toml",
-            "644",
-            "[limits]\naddress_deny = 0\n",
-        );
+        .file("/etc/sudoers", "440", "ALL ALL = (ALL) ALL\n");
     // These delays are not ours, and cost minutes.
     machine.run("sed -i 's/pam_unix.so/& nodelay/' /etc/pam.d/common-auth; echo FAIL_DELAY 0 >>/etc/login.defs");
-    let accounts: String = ["alice", "carol"]
+    let accounts: String = ["alice".to_owned(), "carol".to_owned()]
         .into_iter()
-        .chain(users.iter().map(String::as_str))
+        .chain(
+            users
+                .iter()
+                .flat_map(|user| [user.clone(), thief_of(user), friend_of(user)]),
+        )
         .map(|name| format!("{name}:{PASSWORD}::::/:/bin/sh\n"))
         .collect();
     machine.log().keep_secret(PASSWORD);
     machine.feed("newusers /dev/fd/0", accounts);
     machine
+}
+
+/// Somebody else for each owner: what one person guesses of many counts together.
+fn thief_of(user: &str) -> String {
+    format!("thief-of-{user}")
+}
+
+fn friend_of(user: &str) -> String {
+    format!("friend-of-{user}")
 }
 
 fn names(count: usize) -> Vec<String> {
@@ -95,9 +103,9 @@ fn attempt(machine: &Machine, caller: &str, hostile: &Hostile, user: &str, code:
     Said::new(&output(command, format!("{PASSWORD}\n{code}\n").as_bytes()))
 }
 
-/// Whether carol, who does nothing odd, gets in as `user`.
+/// Whether a friend, who does nothing odd, gets in as `user`.
 fn owner_gets_in(machine: &Machine, user: &str, code: &str) -> bool {
-    let said = attempt(machine, "carol", &PLAIN, user, code);
+    let said = attempt(machine, &friend_of(user), &PLAIN, user, code);
     said.code == Some(0) && said.out == format!("{user}\n")
 }
 
@@ -160,7 +168,7 @@ fn sudo(wrapper: &str) -> Hostile {
 fn assert_no_guess_is_free(machine: &Machine, user: &str, hostile: &Hostile) -> String {
     let mut phone = machine.enroll(user);
     let wrong = phone.wrong_code();
-    let refused = attempt(machine, "alice", hostile, user, &wrong);
+    let refused = attempt(machine, &thief_of(user), hostile, user, &wrong);
     assert_ne!(refused.code, Some(0), "{hostile:?}: {refused:?}");
     assert_eq!(refused.out, "", "{hostile:?}");
     let count = counted(machine, user);
@@ -180,7 +188,7 @@ fn assert_no_guess_is_free(machine: &Machine, user: &str, hostile: &Hostile) -> 
     );
 
     let right = phone.code();
-    let answered = attempt(machine, "alice", hostile, user, &right);
+    let answered = attempt(machine, &thief_of(user), hostile, user, &right);
     let accepted = logged("accepted");
     let let_in = matches!(&*answered.out, out if out == format!("{user}\n") || out == "root\n");
     assert!(accepted || !let_in, "{hostile:?}: {answered:?}");
@@ -292,7 +300,7 @@ fn t27_whatever_limits_the_caller_sets_no_guess_is_free_through_real_su() {
             cases.push(su("trap '' XFSZ", &limit, harmless));
         }
     }
-    for files in 3..=8 {
+    for files in 3..=16 {
         cases.push(su("", &format!("prlimit --nofile={files}"), false));
     }
     cases.push(su("", "prlimit --nofile=4:", false));
@@ -440,7 +448,7 @@ fn t37_t39_t40_neither_environment_nor_umask_nor_folder_nor_handlers_change_anyt
 
 #[test]
 fn t38_t39_closed_and_inherited_files_and_the_first_use_of_run_dir() {
-    let owners = names(6);
+    let owners = names(7);
     let machine = machine(&owners);
     let mut phones: Vec<_> = owners.iter().map(|owner| machine.enroll(owner)).collect();
 
@@ -505,9 +513,14 @@ fn t38_t39_closed_and_inherited_files_and_the_first_use_of_run_dir() {
         assert!(owner_gets_in(&machine, owner, &phones[user].code()));
     }
 
-    for (umask, user) in [("000", 4), ("777", 5)] {
+    let first_uses = [
+        ("umask 000", "", 4),
+        ("umask 777", "", 5),
+        ("", "prlimit --fsize=0:", 6),
+    ];
+    for (umask, limit, user) in first_uses {
         machine.run("rm -rf /run/pam_totp");
-        let hostile = su(&format!("umask {umask}"), "", true);
+        let hostile = su(umask, limit, true);
         let said = attempt(
             &machine,
             "alice",
@@ -518,12 +531,12 @@ fn t38_t39_closed_and_inherited_files_and_the_first_use_of_run_dir() {
         assert!(said.is_judged(), "{said:?}");
         let made = machine.run("find /run/pam_totp -printf '%y %m %u %f\\n' | sort");
         let lines: Vec<_> = made.lines().collect();
-        assert_eq!(lines[0], "d 700 root pam_totp", "umask {umask}:\n{made}");
-        assert!(lines.len() > 1, "umask {umask}:\n{made}");
+        assert_eq!(lines[0], "d 700 root pam_totp", "{hostile:?}:\n{made}");
+        assert!(lines.len() > 1, "{hostile:?}:\n{made}");
         for file in &lines[1..] {
             assert!(
                 file.starts_with("f 600 root ") && !file.contains(".new"),
-                "umask {umask}:\n{made}"
+                "{hostile:?}:\n{made}"
             );
         }
         assert!(owner_gets_in(&machine, &owners[user], &phones[user].code()));

@@ -17,8 +17,8 @@ pub const CONFIRM_PROMPT: &str = "Code from your app: ";
 pub const OUT_OF_ORDER: &str =
     "The verification code can't be checked at the moment. Please tell your administrator.";
 
-/// What goes before the prompt where two codes in a row are needed.
-pub const TWO_CODES: &str = "After too many wrong codes, two in a row are needed: type the first one now,\n\
+/// What goes before the prompt where two codes in a row are needed. A line of its own: ssh begins with user and host.
+pub const TWO_CODES: &str = "\nAfter too many wrong codes, two in a row are needed: type the first one now,\n\
                              and the next one that your app shows when you are asked again.";
 
 /// What is said of a code that let nobody in. Where two are needed, the first one is told the same whether it was

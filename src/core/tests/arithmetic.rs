@@ -103,7 +103,13 @@ impl Target {
             for address in addresses {
                 let now = Time::from_unix(self.now);
                 let standing = self.state.standing(&address.clone().into(), &limits, now);
-                let is_single = matches!(standing, Standing::Open { codes: Codes::One, .. });
+                let is_single = matches!(
+                    standing,
+                    Standing::Open {
+                        codes: Codes::One,
+                        ..
+                    }
+                );
                 if is_single {
                     // Never right, whatever the time.
                     let (verdict, state) = self.answer(address, "guess");
@@ -131,7 +137,10 @@ fn percent(chance: f64) -> String {
 fn is_stated(figure: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../SECURITY.md");
     let security = std::fs::read_to_string(path).unwrap();
-    assert!(security.contains(figure), "SECURITY.md does not say {figure}");
+    assert!(
+        security.contains(figure),
+        "SECURITY.md does not say {figure}"
+    );
 }
 
 #[test]
@@ -171,7 +180,10 @@ fn t05_more_devices_bring_no_more_chances() {
         let chances = judged * 3 * u32::from(devices);
         let most = 8 * 3;
         // Where there are more devices than guesses, one guess a day is left.
-        assert!(chances <= most.max(3 * u32::from(devices)), "{devices}: {chances}");
+        assert!(
+            chances <= most.max(3 * u32::from(devices)),
+            "{devices}: {chances}"
+        );
     }
     is_stated("more than 8 devices");
 }

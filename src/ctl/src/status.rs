@@ -149,7 +149,11 @@ fn report(context: &Context, name: &str) -> Report {
         .account(name)
         .and_then(|account| Ok(context.store().records(&account)?));
     match records {
-        Ok(Some((enrollment, state))) => enrolled(context, name, &enrollment, &state),
+        Ok(Some((enrollment, mut state))) => {
+            let now = context.system().now();
+            state.tally.forget_old(&context.config.limits, now);
+            enrolled(context, name, &enrollment, &state)
+        }
         Ok(None) => Report {
             text: format!("{name}: not enrolled"),
             document: json!({ "user": name, "enrolled": false }),
@@ -182,9 +186,7 @@ fn enrolled(context: &Context, name: &str, enrollment: &Enrollment, state: &Stat
     if let Some(line) = line {
         let _ = write!(text, "\n  {line}");
     }
-    let limits = &context.config.limits;
-    let is_counted = |place: &Value| place["attempts_left"] != json!(limits.deny.get());
-    if places.iter().any(is_counted) || elsewhere["total"] != json!(0) {
+    if state.tally.counts_any() {
         let _ = write!(
             text,
             "\n  to forget all wrong answers: totpctl unlock {name}"

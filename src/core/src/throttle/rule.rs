@@ -37,7 +37,7 @@ impl Rule {
     /// Keeps what a later standing can depend on.
     pub fn forget(&self, wrong: &mut Vec<Time>, now: Time) {
         keep_last(wrong, usize::from(self.most));
-        if !self.lock_end(wrong).is_some_and(|until| now < until) {
+        if self.lock_end(wrong).is_none_or(|until| until <= now) {
             *wrong = self.counted(wrong, now).to_vec();
         }
     }

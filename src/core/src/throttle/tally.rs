@@ -244,6 +244,13 @@ impl Tally {
         }
     }
 
+    /// Whether any wrong answer is counted.
+    #[must_use]
+    pub fn counts_any(&self) -> bool {
+        let is_counted = |place: &Place| !place.wrong.is_empty() || !place.daily.is_empty();
+        !self.pools.is_empty() || self.places.iter().any(is_counted)
+    }
+
     /// Forgets all wrong answers. What is familiar stays so.
     pub fn forgive(&mut self) {
         self.pools.clear();
@@ -358,7 +365,7 @@ impl Tally {
     }
 
     /// Drops what no longer counts.
-    fn forget_old(&mut self, limits: &Limits, now: Time) {
+    pub fn forget_old(&mut self, limits: &Limits, now: Time) {
         let drop_old = |times: &mut Vec<Time>| *times = younger(times, Limits::DAY, now).to_vec();
         let rule = limits.by_place();
         for place in &mut self.places {
