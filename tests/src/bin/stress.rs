@@ -15,7 +15,8 @@ use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, HOME, NO_LIMITS, Scratch};
 
 fn main() -> ExitCode {
-    let parts: [(&str, fn() -> bool); 4] = [
+    type Part = (&'static str, fn() -> bool);
+    let parts: [Part; 4] = [
         ("race", race),
         ("guesses", guesses),
         ("strangers", strangers),
