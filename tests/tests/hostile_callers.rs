@@ -502,7 +502,7 @@ fn t38_t39_closed_and_inherited_files_and_the_first_use_of_run_dir() {
         assert!(said.is_judged() || !has_room, "{said:?}");
         assert_eq!(u64::from(said.is_judged()), counted(&machine, owner));
         let right = phones[user].code();
-        // The session then fails for limits that su sets itself.
+        // The session fails after it: it is given 1024 files at most.
         limited(&right);
         let line = format!("event=accepted user={owner} ");
         let lines = machine.log().lines();

@@ -50,7 +50,7 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Accepted {
     devices: Vec<DeviceName>,
-    in_a_row: bool,
+    first_at: Option<Time>,
 }
 
 impl Accepted {
@@ -60,10 +60,10 @@ impl Accepted {
         &self.devices
     }
 
-    /// Whether it was the second of two codes in a row.
+    /// When the first code was given, where it was the second of two in a row.
     #[must_use]
-    pub fn is_second(&self) -> bool {
-        self.in_a_row
+    pub fn first_at(&self) -> Option<Time> {
+        self.first_at
     }
 }
 
@@ -176,7 +176,6 @@ pub fn judge(
             };
             accepted.iter().any(is_second)
         });
-        let in_a_row = second.is_some();
         let first_at = second.map(|mark| mark.at);
         state.tally = uncharged;
         if let Some(at) = first_at {
@@ -193,7 +192,7 @@ pub fn judge(
             .iter()
             .map(|(device, _)| device.name.clone())
             .collect();
-        (Verdict::Accepted(Accepted { devices, in_a_row }), state)
+        (Verdict::Accepted(Accepted { devices, first_at }), state)
     }
 }
 

@@ -79,7 +79,7 @@ impl Person {
 
     fn answer(&mut self, address: &Address, text: &str) -> Outcome {
         match self.verdict(address, text) {
-            Verdict::Accepted(accepted) if accepted.is_second() => Second,
+            Verdict::Accepted(accepted) if accepted.first_at().is_some() => Second,
             Verdict::Accepted(_) => Accepted,
             Verdict::Refused(_) => Refused,
             Verdict::Wrong(wrong) => match wrong.codes {

@@ -177,14 +177,11 @@ impl<'a> FileStore<'a> {
         address: &Address,
         user: &mut dyn FnMut(&str, StoreError),
     ) -> Result<bool, StoreError> {
-        let mut had_any = match self.run_folder()? {
+        let mut had_any = match self.table()? {
             None => false,
-            Some(folder) => match Addresses::open(&folder)? {
-                None => false,
-                Some(table) => table
-                    .forgive(address, &self.config.limits, self.system.now())
-                    .map_err(|errno| table_error(&folder, errno))?,
-            },
+            Some((folder, table)) => table
+                .forgive(address, &self.config.limits, self.system.now())
+                .map_err(|errno| table_error(&folder, errno))?,
         };
         for name in self.enrolled_names()? {
             let changed = self.change_tally(&name, |state| state.tally.forgive_place(address));
@@ -201,10 +198,8 @@ impl<'a> FileStore<'a> {
     /// # Errors
     /// [`StoreError`].
     pub fn unlock_all(&self, user: &mut dyn FnMut(&str, StoreError)) -> Result<(), StoreError> {
-        if let Some(folder) = self.run_folder()? {
-            if Addresses::open(&folder)?.is_some() {
-                Addresses::clear(&folder)?;
-            }
+        if let Some((folder, _)) = self.table()? {
+            Addresses::clear(&folder)?;
         }
         let names = self.enrolled_names()?;
         if !names.is_empty() {
@@ -227,10 +222,7 @@ impl<'a> FileStore<'a> {
     /// # Errors
     /// [`StoreError`].
     pub fn addresses(&self) -> Result<Vec<(String, Standing)>, StoreError> {
-        let Some(folder) = self.run_folder()? else {
-            return Ok(Vec::new());
-        };
-        let Some(table) = Addresses::open(&folder)? else {
+        let Some((folder, table)) = self.table()? else {
             return Ok(Vec::new());
         };
         let counted = table.counted(&self.config.limits, self.system.now());
@@ -246,12 +238,8 @@ impl<'a> FileStore<'a> {
         if limits.address_deny.get() == 0 || self.config.exempts(address) {
             return Ok(Standing::UNLIMITED);
         }
-        let unused = || limits.by_address().standing(&[], Limit::Address, now);
-        let Some(folder) = self.run_folder()? else {
-            return Ok(unused());
-        };
-        let Some(table) = Addresses::open(&folder)? else {
-            return Ok(unused());
+        let Some((folder, table)) = self.table()? else {
+            return Ok(limits.by_address().standing(&[], Limit::Address, now));
         };
         let standing = table.standing(address, limits, now);
         Ok(standing.map_err(|errno| table_error(&folder, errno))?)
@@ -274,12 +262,14 @@ impl<'a> FileStore<'a> {
         Ok(changed)
     }
 
-    /// The folder of the address table, where there is one.
-    fn run_folder(&self) -> Result<Option<Folder>, StoreError> {
-        match Folder::open(&self.config.run_dir) {
-            Err(error) if error.is_missing() => Ok(None),
-            folder => Ok(Some(folder?)),
-        }
+    /// The address table and its folder, where there is one.
+    fn table(&self) -> Result<Option<(Folder, Addresses)>, StoreError> {
+        let folder = match Folder::open(&self.config.run_dir) {
+            Err(error) if error.is_missing() => return Ok(None),
+            folder => folder?,
+        };
+        let table = Addresses::open(&folder)?;
+        Ok(table.map(|table| (folder, table)))
     }
 
     fn secrets(&self) -> Result<Folder, FileError> {
@@ -455,7 +445,14 @@ impl<'a> FileStore<'a> {
                     wrong.standing = wrong.standing.and(standing);
                 }
             }
-            _ => reservation.release(),
+            Verdict::Accepted(accepted) => {
+                reservation.release();
+                if let (Some(at), Ok(Some((_, table)))) = (accepted.first_at(), self.table()) {
+                    // What stays counts for a quarter of an hour, and too much.
+                    let _ = table.take_back(address, at);
+                }
+            }
+            Verdict::Empty | Verdict::Refused(_) => reservation.release(),
         }
         verdict
     }

@@ -223,7 +223,7 @@ impl<S: Store> Login<'_, S> {
             device: Some(names.join(",")),
             ..self.event(Severity::Notice, "accepted")
         };
-        if accepted.is_second() {
+        if accepted.first_at().is_some() {
             event = event.because("two codes in a row");
         }
         self.log(event);
