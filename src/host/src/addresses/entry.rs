@@ -144,7 +144,7 @@ impl Placing {
 
     /// Makes a charge known to whoever is about to take the entry over; `false` where that has happened already,
     /// where the entry has begun anew, or where the key has got one before it.
-    fn confirm(&self, page: &Page, base: usize, generation: u64) -> bool {
+    pub(super) fn confirm(&self, page: &Page, base: usize, generation: u64) -> bool {
         let charged = |word: u64| {
             let charges = word.wrapping_add(1) & CHARGES;
             self.has(word).then_some(word & !CHARGES | charges)

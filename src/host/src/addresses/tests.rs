@@ -9,6 +9,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use tempfile::TempDir;
 use totp_core::address::Origin;
+use totp_core::throttle::Codes;
 use totp_core::time::Span;
 
 use super::entry::*;
