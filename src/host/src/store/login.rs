@@ -1,0 +1,259 @@
+//! One answer of a login: where its person stands, what it is worth, and the saving of that.
+
+use totp_core::address::Address;
+use totp_core::answer::{Answer, Typed};
+use totp_core::doors::{Account, Store, Subject};
+use totp_core::event::{Event, Severity};
+use totp_core::judge::{Attempt, Verdict, judge};
+use totp_core::record::{Enrollment, State};
+use totp_core::throttle::{Codes, Source, Standing};
+use totp_core::time::Time;
+
+use super::{FileStore, StateFile, enrollment, open_state, state_name};
+use crate::addresses::{Addresses, Charge, Reservation, table_error};
+use crate::decoy;
+use crate::error::StoreError;
+use crate::file::{CheckedFile, Others};
+use crate::folder::Folder;
+use crate::lock::LockError;
+use crate::process::CriticalSection;
+use crate::slot::Record;
+
+impl FileStore<'_> {
+    /// Opens the subject's state, and tells what its answers are counted by there; `None` for strangers where
+    /// nobody ever enrolled.
+    fn seat(
+        &self,
+        states: &Folder,
+        subject: Subject<'_>,
+        address: &Address,
+        writable: bool,
+    ) -> Result<Option<Seat>, StoreError> {
+        let (name, source) = match subject {
+            Subject::Enrolled(account) => (state_name(&account.name)?, self.config.source(address)),
+            Subject::Stranger(name) => {
+                match decoy::seat_of(states, name, &self.config.source(address))? {
+                    None => return Ok(None),
+                    Some(seat) => seat,
+                }
+            }
+        };
+        match (open_state(states, &name, writable), subject) {
+            (Err(StoreError::NoState(_)), Subject::Stranger(_)) => Ok(None),
+            (file, _) => {
+                let file = file.map_err(|error| self.unless_ended(subject, error))?;
+                Ok(Some(Seat { name, source, file }))
+            }
+        }
+    }
+
+    /// A missing state is no fault where its person was reset while we asked.
+    fn unless_ended(&self, subject: Subject<'_>, error: StoreError) -> StoreError {
+        match (&error, subject) {
+            (StoreError::NoState(_), Subject::Enrolled(account))
+                if matches!(self.is_enrolled(account), Ok(false)) =>
+            {
+                StoreError::Ended
+            }
+            _ => error,
+        }
+    }
+
+    /// Where somebody stands by the state, and by the limit of the address where that one counts. Where it can't
+    /// be told, as `charge_address_if_possible` has it.
+    fn standing_of(&self, state: &State, source: &Source, address: &Address) -> Standing {
+        let (limits, now) = (&self.config.limits, self.system.now());
+        let standing = state.standing(source, limits, now);
+        if state.tally.is_familiar(source, limits, now) {
+            return standing;
+        }
+        standing.and(self.address_standing(address).unwrap_or(Standing::Open {
+            left: None,
+            codes: Codes::Two,
+        }))
+    }
+
+    /// Charges an answer to its address, where that is not familiar.
+    ///
+    /// Where that can't be done, say because the folder can't be made, nobody is let in who has guessed one code;
+    /// and nobody is kept out who has two.
+    fn charge_address_if_possible(&self, address: &Address, now: Time) -> Charge {
+        self.charge_address(address, now).unwrap_or_else(|error| {
+            let event = Event {
+                address: Some(address.clone()),
+                ..Event::new(Severity::Error, "uncounted")
+            };
+            self.system.log(&event.because(format_args!(
+                "wrong answers can't be counted by address, so two codes in a row are asked for: {error}"
+            )));
+            Charge::Shared
+        })
+    }
+
+    fn charge_address(&self, address: &Address, now: Time) -> Result<Charge, StoreError> {
+        let folder = Folder::open_or_make(&self.config.run_dir)?;
+        let table = Addresses::open_or_make(&folder)?;
+        let charge = table.reserve(address, &self.config.limits, now);
+        Ok(charge.map_err(|errno| table_error(&folder, errno))?)
+    }
+
+    /// Judges an answer in the state that the caller has locked.
+    fn judge(
+        &self,
+        enrollment: &Enrollment,
+        state: State,
+        source: &Source,
+        address: &Address,
+        answer: &Answer,
+    ) -> (Verdict, State, Option<Reservation>) {
+        let (limits, now) = (&self.config.limits, self.system.now());
+        let is_counted = limits.address_deny.get() != 0
+            && !source.is_exempt
+            && !state.tally.is_familiar(source, limits, now);
+        let (codes, reservation) = match is_counted {
+            false => (Codes::One, None),
+            true => match self.charge_address_if_possible(address, now) {
+                Charge::Refused(refusal) => return (Verdict::Refused(refusal), state, None),
+                Charge::Reserved(reservation) => (Codes::One, Some(reservation)),
+                Charge::Shared => (Codes::Two, None),
+            },
+        };
+        let attempt = Attempt {
+            answer,
+            source,
+            codes,
+            now,
+        };
+        let (verdict, state) = judge(enrollment, state, &attempt, &self.config.verify, limits);
+        (verdict, state, reservation)
+    }
+
+    /// Ends the charge of an address by what the answer was worth, which nobody has heard of yet.
+    fn settle(
+        &self,
+        mut verdict: Verdict,
+        reservation: Option<Reservation>,
+        address: &Address,
+    ) -> Verdict {
+        let Some(reservation) = reservation else {
+            return verdict;
+        };
+        match &mut verdict {
+            Verdict::Wrong(wrong) => {
+                reservation.settle();
+                if let Ok(standing) = self.address_standing(address) {
+                    wrong.standing = wrong.standing.and(standing);
+                }
+            }
+            Verdict::Accepted(accepted) => {
+                reservation.release();
+                if let (Some(at), Ok(Some((_, table)))) = (accepted.first_at(), self.table()) {
+                    // What stays counts for a quarter of an hour, and too much.
+                    let _ = table.take_back(address, at);
+                }
+            }
+            Verdict::Empty | Verdict::Refused(_) => reservation.release(),
+        }
+        verdict
+    }
+}
+
+impl Store for FileStore<'_> {
+    type Error = StoreError;
+
+    fn is_enrolled(&self, account: &Account) -> Result<bool, StoreError> {
+        // Opened and checked, but not read: a secret is in memory for as long as it takes to judge.
+        match self
+            .secrets()?
+            .open_file(&state_name(&account.name)?, Others::None, false)
+        {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_missing() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn standing(&self, subject: Subject<'_>, address: &Address) -> Result<Standing, StoreError> {
+        let states = self.states()?;
+        let Some(Seat { name, source, file }) = self.seat(&states, subject, address, false)? else {
+            let nobody = State::new(self.system.now());
+            return Ok(self.standing_of(&nobody, &self.config.source(address), address));
+        };
+        let state = file.read()?.1;
+        let clamped = state.clone().without_future(self.system.now());
+        if clamped.remembers_the_same(&state) {
+            return Ok(self.standing_of(&state, &source, address));
+        }
+        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
+        let (record, state) = file.read()?;
+        let state = state.without_future(self.system.now());
+        file.save(&record, &state)?;
+        Ok(self.standing_of(&state, &source, address))
+    }
+
+    fn submit(
+        &self,
+        subject: Subject<'_>,
+        address: &Address,
+        answer: &Answer,
+    ) -> Result<Verdict, StoreError> {
+        // What is not charged does not get the lock.
+        if let Typed::Empty = answer.typed() {
+            return Ok(Verdict::Empty);
+        }
+        let states = self.states()?;
+        let Some(Seat { name, source, file }) = self.seat(&states, subject, address, true)? else {
+            // Nobody ever enrolled: nothing is counted but the address.
+            let _section = CriticalSection::begin(Addresses::BYTES as u64)
+                .map_err(|errno| StoreError::Lock(states.path_of(""), LockError::Caller(errno)))?;
+            let (nobody, state) = (decoy::enrollment(), State::new(self.system.now()));
+            let source = self.config.source(address);
+            let (verdict, _, reservation) = self.judge(&nobody, state, &source, address, answer);
+            return Ok(self.settle(verdict, reservation, address));
+        };
+        // Nor does who is refused all the same, by then or while waiting.
+        let limits = &self.config.limits;
+        let refusal = |state: &State| state.standing(&source, limits, self.system.now()).refusal();
+        let newest = file.read()?.1;
+        if let Some(refusal) = self.standing_of(&newest, &source, address).refusal() {
+            return Ok(Verdict::Refused(refusal));
+        }
+        let refused = std::cell::Cell::new(None);
+        let is_wanted = |record: &Record| {
+            let state = State::decode(&record.body).ok();
+            refused.set(state.as_ref().and_then(refusal));
+            refused.get().is_none()
+        };
+        let file = match (
+            self.lock_while(&states, &name, file, &is_wanted),
+            refused.get(),
+        ) {
+            (Err(LockError::Unwanted), Some(refusal)) => return Ok(Verdict::Refused(refusal)),
+            (file, _) => file.map_err(|error| {
+                self.unless_ended(subject, self.lock_error(&states, &name, error))
+            })?,
+        };
+
+        let secrets = self.secrets()?;
+        let enrollment = match subject {
+            Subject::Enrolled(account) => {
+                enrollment(&secrets, account)?.ok_or(StoreError::Ended)?
+            }
+            Subject::Stranger(_) => decoy::enrollment_like_any(&secrets),
+        };
+        let (record, state) = file.read()?;
+        let (verdict, decided, reservation) =
+            self.judge(&enrollment, state.clone(), &source, address, answer);
+        if !decided.remembers_the_same(&state) {
+            file.save(&record, &decided)?;
+        }
+        Ok(self.settle(verdict, reservation, address))
+    }
+}
+
+/// A subject's state, opened, and where the subject's answers are counted in it.
+struct Seat {
+    name: String,
+    source: Source,
+    file: StateFile<CheckedFile>,
+}

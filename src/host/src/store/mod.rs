@@ -1,0 +1,203 @@
+//! The records of people, as files.
+//!
+//! One secret file and one state a person. A login reads both and saves the state; only enrollment
+//! writes a secret file. What changes an enrollment works under the lock of the state too, in an order
+//! by which a kill at any point leaves the old or the new: new ids into the state, then the secret file,
+//! then dead ids out of the state.
+
+mod enrolling;
+mod login;
+mod unlocking;
+
+use std::fs::File;
+use std::ops::Deref;
+use std::path::PathBuf;
+
+use totp_core::config::Config;
+use totp_core::doors::{Account, System};
+use totp_core::event::{Event, Severity};
+use totp_core::record::enrollment::EnrollmentError;
+use totp_core::record::{Enrollment, State, account_of, file_name};
+
+pub use self::enrolling::check_new;
+use crate::error::{Damage, StoreError};
+use crate::file::{CheckedFile, FileError, Others};
+use crate::folder::Folder;
+use crate::lock::{LockError, Locked, Waiting};
+use crate::slot::{self, Record};
+
+/// Largest secret file, in bytes.
+const MAX_SECRET_BYTES: usize = 64 * 1024;
+
+/// The records in the folders of a configuration. The folders are opened anew for each call: between two
+/// of them a person types, and somebody may put others in their place.
+pub struct FileStore<'a> {
+    config: &'a Config,
+    system: &'a dyn System,
+}
+
+impl<'a> FileStore<'a> {
+    /// The store that `config` describes. Opens nothing yet.
+    #[must_use]
+    pub fn new(config: &'a Config, system: &'a dyn System) -> Self {
+        Self { config, system }
+    }
+
+    /// The records of an account; `None` where it is not enrolled, or nobody ever was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn records(&self, account: &Account) -> Result<Option<(Enrollment, State)>, StoreError> {
+        let secrets = match self.secrets() {
+            Err(error) if error.is_missing() => return Ok(None),
+            secrets => secrets?,
+        };
+        let Some(enrollment) = enrollment(&secrets, account)? else {
+            return Ok(None);
+        };
+        let state = open_state(&self.states()?, &state_name(&account.name)?, false)?
+            .read()?
+            .1;
+        Ok(Some((enrollment, state.without_future(self.system.now()))))
+    }
+
+    /// The names of the accounts that have a secret file; none where nobody ever enrolled.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn enrolled_names(&self) -> Result<Vec<String>, StoreError> {
+        match self.secrets() {
+            Err(error) if error.is_missing() => Ok(Vec::new()),
+            secrets => Ok(secrets?
+                .names()?
+                .iter()
+                .filter_map(|name| account_of(name))
+                .collect()),
+        }
+    }
+
+    fn secrets(&self) -> Result<Folder, FileError> {
+        Folder::open(&self.config.secret_dir)
+    }
+
+    fn states(&self) -> Result<Folder, FileError> {
+        Folder::open(&self.config.state_dir)?.refuse_network()
+    }
+
+    fn lock(
+        &self,
+        states: &Folder,
+        name: &str,
+        file: StateFile<CheckedFile>,
+    ) -> Result<StateFile<Locked>, StoreError> {
+        self.lock_while(states, name, file, &|_| true)
+            .map_err(|error| self.lock_error(states, name, error))
+    }
+
+    fn lock_while(
+        &self,
+        states: &Folder,
+        name: &str,
+        StateFile { file, path }: StateFile<CheckedFile>,
+        is_wanted: &dyn Fn(&Record) -> bool,
+    ) -> Result<StateFile<Locked>, LockError> {
+        let killed = |pid| {
+            let event = Event::new(Severity::Error, "killed");
+            self.system.log(&event.because(format_args!(
+                "killed process {pid}, which held the lock on {} for 5 seconds without moving; no count \
+                 and no code was lost",
+                path.display()
+            )));
+        };
+        let waiting = Waiting {
+            is_wanted,
+            killed: &killed,
+        };
+        let file = Locked::lock(states, name, file, &waiting)?;
+        Ok(StateFile { file, path })
+    }
+
+    fn lock_error(&self, states: &Folder, name: &str, error: LockError) -> StoreError {
+        match error {
+            LockError::File(error) => missing_state(error),
+            error => StoreError::Lock(states.path_of(name), error),
+        }
+    }
+}
+
+/// A state on disk, open to read or locked to save.
+struct StateFile<F> {
+    file: F,
+    path: PathBuf,
+}
+
+impl<F: Deref<Target = File>> StateFile<F> {
+    fn read(&self) -> Result<(Record, State), StoreError> {
+        let error = |reason| StoreError::State(self.path.clone(), reason);
+        let record = slot::read(&self.file).map_err(|e| error(Damage::Slot(e)))?;
+        let state = State::decode(&record.body).map_err(|e| error(Damage::Record(e)))?;
+        Ok((record, state))
+    }
+}
+
+impl StateFile<Locked> {
+    fn save(&self, current: &Record, state: &State) -> Result<(), StoreError> {
+        slot::save(&self.file, current, &state.encode())
+            .map_err(|error| StoreError::State(self.path.clone(), Damage::Slot(error)))
+    }
+}
+
+fn enrollment(secrets: &Folder, account: &Account) -> Result<Option<Enrollment>, StoreError> {
+    let name = state_name(&account.name)?;
+    let Some(enrollment) = read_enrollment(secrets, &name)? else {
+        return Ok(None);
+    };
+    if enrollment.uid != account.uid {
+        return Err(StoreError::Uid {
+            name: account.name.clone(),
+            enrolled: enrollment.uid,
+            found: account.uid,
+        });
+    }
+    Ok(Some(enrollment))
+}
+
+/// The secret file of that name.
+pub(crate) fn read_enrollment(
+    secrets: &Folder,
+    name: &str,
+) -> Result<Option<Enrollment>, StoreError> {
+    let bytes = match secrets.read(name, Others::None, MAX_SECRET_BYTES) {
+        Err(error) if error.is_missing() => return Ok(None),
+        bytes => bytes?,
+    };
+    let error = |reason| StoreError::Secret(secrets.path_of(name), reason);
+    let text = std::str::from_utf8(&bytes).map_err(|_| error(EnrollmentError::Checksum))?;
+    Enrollment::parse(text).map(Some).map_err(error)
+}
+
+fn open_state(
+    states: &Folder,
+    name: &str,
+    writable: bool,
+) -> Result<StateFile<CheckedFile>, StoreError> {
+    let file = states
+        .open_file(name, Others::None, writable)
+        .map_err(missing_state)?;
+    Ok(StateFile {
+        file,
+        path: states.path_of(name),
+    })
+}
+
+fn state_name(account: &str) -> Result<String, StoreError> {
+    file_name(account).ok_or(StoreError::Name)
+}
+
+fn missing_state(error: FileError) -> StoreError {
+    if error.is_missing() {
+        StoreError::NoState(error.path)
+    } else {
+        error.into()
+    }
+}
