@@ -32,6 +32,9 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// No code of libpam's: the process was killed before it had one.
+    pub const KILLED: Code = Code(-1);
+
     /// Judged, and told so.
     pub fn is_wrong(&self) -> bool {
         self.code == Code::AUTH_ERR && self.told.starts_with("Invalid One Time Password!")
@@ -68,6 +71,11 @@ impl Crowd {
             contenders: users.into_iter().map(start).collect(),
             gate,
         }
+    }
+
+    /// The processes' ids.
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        self.contenders.iter().map(|one| one.process.id())
     }
 
     /// Everybody gives an answer of `answers` from `address`, all released at once at `place`.
@@ -113,6 +121,10 @@ impl Contender {
 
     fn ended(&mut self) -> Ended {
         let line = self.line();
+        if line.is_empty() {
+            let (code, told) = (Ended::KILLED, String::new());
+            return Ended { code, told };
+        }
         let (code, told) = line.split_once(' ').expect("a code and what was told");
         Ended {
             code: Code(code.parse().expect("a number")),

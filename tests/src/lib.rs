@@ -3,19 +3,30 @@
 
 #![deny(unsafe_code)]
 
+pub mod case;
+pub mod cgroup;
 #[allow(unsafe_code)]
 pub mod clock;
 pub mod crowd;
+pub mod dump;
 pub mod enrolled;
 pub mod example;
+pub mod held;
+pub mod hostile;
 #[allow(unsafe_code)]
 pub mod libpam;
 pub mod log;
 pub mod machine;
 pub mod memory;
 pub mod mounts;
+pub mod owners;
+pub mod patience;
 pub mod phone;
 pub mod picture;
 pub mod product;
+pub mod said;
+pub mod secret;
 pub mod terminal;
+pub mod thief;
 pub mod tree;
+pub mod witness;

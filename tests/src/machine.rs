@@ -1,7 +1,7 @@
 //! A machine of its own for one test, as root.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use crate::example::Example;
 use crate::log::Log;
 use crate::phone::Phone;
 use crate::product;
+use crate::secret;
 use crate::terminal::Terminal;
 
 /// Private mount, pid, net, uts and ipc namespaces in which the product is installed. The system's own
@@ -106,7 +107,7 @@ impl Machine {
 
     /// Enrolls `user` by totpctl with a new secret.
     pub fn enroll(&self, user: &str) -> Enrolled {
-        let secret = new_secret();
+        let secret = secret::fresh();
         self.log.keep_secret(&secret);
         let enroll = format!("totpctl enroll {user} --secret-file - --no-confirm");
         self.feed(&enroll, &secret);
@@ -263,17 +264,6 @@ fn become_user(user: &str) -> [&str; 8] {
         user,
         "--",
     ]
-}
-
-/// 160 random bits in base32.
-fn new_secret() -> String {
-    let mut random = [0; 32];
-    let mut urandom = File::open("/dev/urandom").expect("entropy");
-    urandom.read_exact(&mut random).expect("entropy");
-    random
-        .map(|byte| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[usize::from(byte % 32)]))
-        .iter()
-        .collect()
 }
 
 const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-pam_totp.conf";

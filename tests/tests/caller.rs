@@ -42,7 +42,7 @@ fn process() -> String {
 }
 
 #[test]
-fn it_finds_everything_as_it_was() {
+fn t38_t39_it_finds_everything_as_it_was() {
     let phone = Phone::new(Phone::SECRET);
     let scratch = Scratch::new("");
     scratch.enroll(ACCOUNT, &phone);

@@ -32,7 +32,7 @@ const ENVIRONMENT: &str = "export TZ=/etc/passwd LC_ALL=xx PATH=/nowhere HOME=/n
                            RUST_BACKTRACE=full";
 
 #[test]
-fn whatever_it_does_no_guess_is_free_and_no_code_is_used_twice() {
+fn t27_whatever_it_does_no_guess_is_free_and_no_code_is_used_twice() {
     let phone = Phone::new(Phone::SECRET);
     for (hostile, verb, must_work) in HOSTILE {
         let scratch = Scratch::new("");

@@ -205,7 +205,7 @@ fn t14_a_lock_binds_only_its_own_address() {
 }
 
 #[test]
-fn a_lock_binds_only_its_own_user() {
+fn t21_a_lock_binds_only_its_own_user() {
     let case = Case::new("");
     case.scratch.enroll("bin", &case.phone);
     case.lock();

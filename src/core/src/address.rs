@@ -121,7 +121,7 @@ impl Address {
     pub fn is_one_place(&self) -> bool {
         matches!(
             self,
-            Self::V4(_) | Self::V6(_) | Self::Uid(_) | Self::Tty(_) | Self::Local
+            Self::V4(_) | Self::V6(_) | Self::Uid(_) | Self::Tty(_)
         )
     }
 

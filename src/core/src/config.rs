@@ -156,8 +156,8 @@ fn limits(mut section: Section<'_>) -> Result<(Limits, Vec<Network>), Box<Mistak
     let default = Limits::default();
     let limits = Limits {
         deny: Deny::read(&mut section, "deny")?.unwrap_or_default(),
-        interval: span(&mut section, "interval")?.unwrap_or(default.interval),
-        lock_time: span(&mut section, "lock_time")?.unwrap_or(default.lock_time),
+        interval: some_span(&mut section, "interval")?.unwrap_or(default.interval),
+        lock_time: some_span(&mut section, "lock_time")?.unwrap_or(default.lock_time),
         address_deny: AddressDeny::read(&mut section, "address_deny")?.unwrap_or_default(),
         daily: Daily::read(&mut section, "daily")?.unwrap_or_default(),
         user_limit: UserLimit::read(&mut section, "user_limit")?.unwrap_or_default(),
@@ -166,6 +166,15 @@ fn limits(mut section: Section<'_>) -> Result<(Limits, Vec<Network>), Box<Mistak
     let exempt = section.strings("exempt", Network::EXPECTED, Network::parse)?;
     section.finish()?;
     Ok((limits, exempt))
+}
+
+/// A span of which no time at all would turn a limit off that is on.
+fn some_span(section: &mut Section<'_>, key: &'static str) -> Result<Option<Span>, Box<Mistake>> {
+    let expected = "expected at least \"1s\": a limit is turned off by its own number";
+    match span(section, key)? {
+        Some(Span::ZERO) => Err(section.unlike(key, expected)),
+        span => Ok(span),
+    }
 }
 
 fn span(section: &mut Section<'_>, key: &'static str) -> Result<Option<Span>, Box<Mistake>> {
@@ -288,6 +297,8 @@ mod tests {
                 "expected \"deny\" or \"skip\"",
             ),
             ("[limits]\naddress_deny = 29", 2, "from 0 to 28"),
+            ("[limits]\ninterval = '0s'", 2, "at least"),
+            ("[limits]\nlock_time = '0m'", 2, "at least"),
             ("[limits]\ndaily = 33", 2, "from 0 to 32"),
             ("[limits]\nexempt = '10.0.0.0/8'", 2, "expected networks"),
             ("[limits]\nexempt = ['10.0.0.1/8']", 2, "expected networks"),

@@ -1,16 +1,16 @@
 //! Networks of addresses, written `192.0.2.0/24` or `2001:db8::/32` (CIDR, RFC 4632 and RFC 4291).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::address::Address;
 
-/// A network of IPv4 or IPv6 addresses.
+/// A network of addresses of one family.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Network {
-    /// As IPv6; IPv4 ones are mapped.
-    bits: u128,
-    /// How many of the bits the network has in common.
-    prefix: u8,
+pub enum Network {
+    /// IPv4: the first address, and how many of its 32 bits all have in common.
+    V4(u32, u32),
+    /// IPv6: the first 64 bits of the first address, and how many of them all have in common.
+    V6(u64, u32),
 }
 
 impl Network {
@@ -20,52 +20,66 @@ impl Network {
 
     /// Reads an address and the length of its prefix, or an address alone. Bits behind the prefix are refused:
     /// something else was meant. So are prefixes of IPv6 networks beyond 64, since logins are told apart by 64
-    /// bits.
+    /// bits, and IPv4 addresses in IPv6's clothes, since logins from them count as IPv4.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().ok()?;
-        let (bits, offset, most, default) = match address {
-            IpAddr::V4(address) => (address.to_ipv6_mapped().to_bits(), 96_u8, 32, 32),
-            IpAddr::V6(address) => (address.to_bits(), 0, 64, 64),
-        };
-        let prefix = match prefix {
-            None => default,
-            Some(prefix) if prefix.bytes().all(|byte| byte.is_ascii_digit()) => {
-                prefix.parse().ok().filter(|prefix| *prefix <= most)?
+        let prefix = |most: u32| match prefix {
+            None => Some(most),
+            Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.parse().ok().filter(|prefix| *prefix <= most)
             }
-            Some(_) => return None,
+            Some(_) => None,
         };
-        let prefix = offset.saturating_add(prefix);
-        let is_whole = text.contains('/') && bits & !mask(prefix) != 0;
-        (!is_whole).then_some(Self {
-            bits: bits & mask(prefix),
-            prefix,
-        })
+        match address.parse().ok()? {
+            IpAddr::V4(address) => {
+                let (bits, prefix) = (address.to_bits(), prefix(32)?);
+                (bits & mask_v4(prefix) == bits).then_some(Self::V4(bits, prefix))
+            }
+            IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => None,
+            IpAddr::V6(address) => {
+                let bits = high_half(&address);
+                let behind = address.to_bits() & u128::from(u64::MAX);
+                let is_whole = text.contains('/');
+                let prefix = prefix(64)?;
+                let fits = bits & mask_v6(prefix) == bits && !(is_whole && behind != 0);
+                fits.then_some(Self::V6(bits, prefix))
+            }
+        }
     }
 
     /// Whether an address lies in this network.
     #[must_use]
     pub fn contains(&self, address: &Address) -> bool {
-        let bits = match address {
-            Address::V4(address) => Ipv4Addr::to_ipv6_mapped(address).to_bits(),
-            Address::V6(network) => {
-                let [a, b, c, d, e, f, g, h] = *network;
-                Ipv6Addr::from([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0]).to_bits()
+        match (self, address) {
+            (Self::V4(bits, prefix), Address::V4(address)) => {
+                address.to_bits() & mask_v4(*prefix) == *bits
             }
-            _ => return false,
-        };
-        bits & mask(self.prefix) == self.bits
+            (Self::V6(bits, prefix), Address::V6(network)) => {
+                u64::from_be_bytes(*network) & mask_v6(*prefix) == *bits
+            }
+            _ => false,
+        }
     }
 }
 
-/// The first `prefix` of 128 bits.
-fn mask(prefix: u8) -> u128 {
-    let behind = 128_u32.saturating_sub(u32::from(prefix));
-    u128::MAX.checked_shl(behind).unwrap_or(0)
+fn high_half(address: &Ipv6Addr) -> u64 {
+    u64::try_from(address.to_bits() >> 64).unwrap_or(0)
+}
+
+/// The first `prefix` of 32 bits.
+fn mask_v4(prefix: u32) -> u32 {
+    let behind = 32_u32.saturating_sub(prefix);
+    u32::MAX.checked_shl(behind).unwrap_or(0)
+}
+
+/// The first `prefix` of 64 bits.
+fn mask_v6(prefix: u32) -> u64 {
+    let behind = 64_u32.saturating_sub(prefix);
+    u64::MAX.checked_shl(behind).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -91,6 +105,10 @@ mod tests {
             ("2001:db8::1", "2001:db8::ffff", "2001:db8:0:1::"),
             ("2001:db8:0:1::/64", "2001:db8:0:1::9", "2001:db8:0:2::9"),
             ("::/0", "2001:db8::1", "not an address"),
+            ("::/0", "2001:db8::1", "203.0.113.9"),
+            ("::1", "::1", "203.0.113.9"),
+            ("::/64", "::1", "0.0.0.0"),
+            ("::/48", "::1", "::ffff:203.0.113.9"),
         ] {
             let parsed = Network::parse(network).expect(network);
             assert!(parsed.contains(&address(inside)), "{network} {inside}");
@@ -116,6 +134,8 @@ mod tests {
             "2001:db8::/65",
             "2001:db8::1/64",
             "fe80::1%eth0",
+            "::ffff:192.0.2.1",
+            "::ffff:0:0/96",
             "example.com",
             " 192.0.2.1",
         ] {

@@ -436,11 +436,14 @@ fn a_usual_place_that_was_forgotten_takes_its_wrong_answers_along() {
 }
 
 #[test]
-fn what_is_usual_in_the_future_is_not() {
+fn what_is_usual_in_the_future_is_not_and_its_wrong_answers_count_with_all_others() {
     let mut person = Person::new("");
     assert_eq!(person.login(&home()), Accepted);
+    person.guess(&home());
     person.now -= DAY;
-    person.spray(8);
+    person.spray(6);
+    assert_eq!(person.codes_at(&hotel()), Codes::One);
+    person.spray(1);
     assert_eq!(person.codes_at(&home()), Codes::Two);
 }
 
@@ -503,11 +506,21 @@ fn no_place_gets_more_than_its_three_however_full_the_record_is() {
 fn marks_for_strangers_end_before_they_are_worth_a_guess() {
     let mut person = Person::new("");
     person.spray(8);
-    for _ in 0..Tally::MAX_STRANGE_MARKS {
-        let fresh = Address::V6(u64::from(person.seen()).to_be_bytes());
+    for mark in 0..Tally::MAX_STRANGE_MARKS {
+        let fresh = Address::V6(u64::from(mark).to_be_bytes());
         assert_eq!(person.login(&fresh), WrongOfTwo);
-        person.now += 30;
+        person.now += 90;
+        // What the owner finishes is no mark, and frees none.
+        if mark % 100 == 0 {
+            let new = Address::V6((u64::from(mark) << 32).to_le_bytes());
+            assert_eq!(person.login(&new), WrongOfTwo);
+            person.now += 30;
+            assert_eq!(person.login(&new), Second);
+            person.now += 30;
+            person.spray(8);
+        }
     }
+    person.now += 30;
     assert_eq!(person.login(&hotel()), WrongOfTwo);
     person.now += 30;
     assert_eq!(person.login(&hotel()), WrongOfTwo, "no mark was left");

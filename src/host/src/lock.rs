@@ -32,6 +32,10 @@ const BLINK: Duration = Duration::from_millis(500);
 /// How long the lock is waited for in all.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
+/// How often a waiter reads the record. In between it only asks whether the lock is free: a hundred waiters must not
+/// take the time that a slow holder needs.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Most waits are for a save or two; longer ones are polled less often.
 const SHORT: Duration = Duration::from_millis(100);
 const POLL: Duration = Duration::from_millis(1);
@@ -145,25 +149,30 @@ struct Holder {
 
 impl Wait<'_> {
     fn lock(&mut self, mut file: CheckedFile) -> Result<Locked, LockError> {
+        let (mut looked, mut serial) = (None, None);
         loop {
-            file = match Locked::try_lock(file)? {
-                Ok(lock) => return Ok(lock),
-                Err(file) => file,
-            };
+            if looked.is_none() || !is_held(&file) {
+                file = match Locked::try_lock(file)? {
+                    Ok(lock) => return Ok(lock),
+                    Err(file) => file,
+                };
+            }
             if self.since.elapsed() >= LIMIT {
                 return Err(LockError::Busy {
                     holder: holder_pid(&file),
                 });
             }
-            let newest = slot::read(&file).ok();
-            if newest
-                .as_ref()
-                .is_some_and(|record| !(self.waiting.is_wanted)(record))
-            {
-                return Err(LockError::Unwanted);
+            if looked.is_none_or(|at: Instant| at.elapsed() >= LOOK) {
+                looked = Some(Instant::now());
+                let newest = slot::read(&file).ok();
+                let is_wanted = |record: &Record| (self.waiting.is_wanted)(record);
+                if newest.as_ref().is_some_and(|record| !is_wanted(record)) {
+                    return Err(LockError::Unwanted);
+                }
+                serial = newest.map(|record| record.serial);
             }
             if Uid::effective().is_root() {
-                self.watch(&file, newest.map(|record| record.serial));
+                self.watch(&file, serial);
             }
             let burying = self.killed_at.is_some_and(|at| at.elapsed() < SHORT);
             let is_short = self.since.elapsed() < SHORT;
@@ -224,10 +233,22 @@ fn release(file: &File) {
 
 /// The process that holds the lock, where it is one that can be named from here.
 fn holder_pid(file: &File) -> Option<libc::pid_t> {
+    outer_lock(file)
+        .map(|lock| lock.l_pid)
+        .filter(|pid| *pid > 0)
+}
+
+/// Whether somebody has the outer lock. The inner one alone is with another thread of this process, or with a
+/// program that knows nothing of the outer one.
+fn is_held(file: &File) -> bool {
+    outer_lock(file).is_some()
+}
+
+/// Somebody else's outer lock.
+fn outer_lock(file: &File) -> Option<libc::flock> {
     let mut lock = whole_file(libc::F_WRLCK);
     fcntl(file, FcntlArg::F_GETLK(&mut lock)).ok()?;
-    let is_held = lock.l_type != libc::F_UNLCK as libc::c_short;
-    (is_held && lock.l_pid > 0).then_some(lock.l_pid)
+    (lock.l_type != libc::F_UNLCK as libc::c_short).then_some(lock)
 }
 
 /// Kills the process `pid`, if it still is the holder once nobody else can come by its number.
@@ -245,7 +266,7 @@ fn kill(pid: libc::pid_t, file: &File) -> bool {
     let Ok(process) = clear_of_standard_streams(process) else {
         return false;
     };
-    if holder_pid(file) != Some(pid) || waits_for_disk(pid) {
+    if holder_pid(file) != Some(pid) {
         return false;
     }
     let descriptor = process.as_raw_fd();
@@ -261,14 +282,6 @@ fn kill(pid: libc::pid_t, file: &File) -> bool {
         )
     };
     result == 0
-}
-
-/// Whether a process is in a call that ends by itself and no signal ends before (state D of proc(5)): killing
-/// it would free nothing sooner.
-fn waits_for_disk(pid: libc::pid_t) -> bool {
-    let status = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let after_name = status.rsplit(|byte| *byte == b')').next();
-    after_name.is_some_and(|fields| fields.starts_with(b" D"))
 }
 
 /// Why a lock could not be had.
@@ -392,6 +405,24 @@ mod tests {
             );
             assert!(!stopped.wait().unwrap().success());
         }
+    }
+
+    /// State D of proc(5) says no more than that a signal which can be caught ends no wait.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_holder_in_a_wait_that_only_a_kill_ends_is_killed() {
+        if !Uid::effective().is_root() {
+            eprintln!("not run: only root kills");
+            return;
+        }
+        // vfork: the holder waits for its child, which has let the file go.
+        const WAITING: &str = "if (syscall(58) == 0) { syscall(3, fileno F); \
+                               select undef, undef, undef, 9; syscall(60, 0); }";
+        let (_place, folder) = folder();
+        let mut waiting = holder(&folder, "", WAITING);
+        let (_lock, killed) = lock(&folder, open(&folder));
+        assert_eq!(killed, i32::try_from(waiting.id()).ok());
+        assert!(!waiting.wait().unwrap().success());
     }
 
     #[test]

@@ -11,7 +11,6 @@ use totp_core::event::{Event, Severity};
 use totp_core::time::Time;
 
 use crate::folder::Folder;
-use crate::process::CriticalSection;
 use crate::shared::{PAGE_WORDS, Shared};
 
 const NAME: &str = "log";
@@ -97,9 +96,6 @@ impl Meter {
         if let Ok(Some(shared)) = known {
             return Some(shared);
         }
-        // A file is made: not under a limit that would end the process.
-        let bytes = PAGES.saturating_mul(PAGE_WORDS).saturating_mul(8);
-        let _section = CriticalSection::begin(u64::try_from(bytes).ok()?).ok()?;
         let folder = Folder::open_or_make(&self.folder).ok()?;
         Shared::open_or_make(&folder, NAME, PAGES).ok()
     }

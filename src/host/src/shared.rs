@@ -11,9 +11,11 @@ use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::resource::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
 use totp_core::doors::Entropy;
 
@@ -73,8 +75,7 @@ impl Shared {
             match Self::find(folder, name, pages)? {
                 Found::Whole(shared) => return Ok(shared),
                 Found::Nothing => {
-                    let bytes = fresh(pages).ok_or_else(|| entropy(folder, name))?;
-                    folder.create(name, &bytes)?;
+                    folder.create(name, &fresh(folder, name, pages)?)?;
                 }
                 // What has lost its form has lost its counts. Of two who replace it the second would take away what
                 // the first has counted, so only one does, and the others do without for now.
@@ -95,8 +96,7 @@ impl Shared {
     /// # Errors
     /// [`FileError`].
     pub fn renew(folder: &Folder, name: &str, pages: usize) -> Result<(), FileError> {
-        let bytes = fresh(pages).ok_or_else(|| entropy(folder, name))?;
-        folder.replace(name, &bytes)
+        folder.replace(name, &fresh(folder, name, pages)?)
     }
 
     /// A hash by this file's own key, never 0: nobody can choose what it falls together with.
@@ -137,16 +137,24 @@ enum Found {
     Nothing,
 }
 
-/// The bytes of a new file; `None` without entropy for its key.
-fn fresh(pages: usize) -> Option<Vec<u8>> {
+/// The bytes of a new file, where it can be written: beyond the limit of this process a write would fail, and its
+/// signal end the process.
+fn fresh(folder: &Folder, name: &str, pages: usize) -> Result<Vec<u8>, FileError> {
+    let error = |fault| FileError::new(&folder.path_of(name), fault);
+    let too_large = Fault::Io {
+        doing: "make",
+        errno: Errno::EFBIG,
+    };
+    match getrlimit(Resource::RLIMIT_FSIZE) {
+        Ok((most, _)) if most < bytes_of(pages) => return Err(error(too_large)),
+        _ => {}
+    }
+    let key = SystemEntropy.random(KEY_BYTES);
+    let key = key.map_err(|_| error(Fault::Entropy))?;
     let mut bytes = Vec::from(MAGIC);
-    bytes.extend_from_slice(&SystemEntropy.random(KEY_BYTES).ok()?);
-    bytes.resize(usize::try_from(bytes_of(pages)).ok()?, 0);
-    Some(bytes)
-}
-
-fn entropy(folder: &Folder, name: &str) -> FileError {
-    FileError::new(&folder.path_of(name), Fault::Entropy)
+    bytes.extend_from_slice(&key);
+    bytes.resize(pages.saturating_mul(PAGE_BYTES), 0);
+    Ok(bytes)
 }
 
 fn bytes_of(pages: usize) -> u64 {

@@ -272,8 +272,12 @@ impl<S: Store> Login<'_, S> {
     /// The account database takes longer to say that it does not know a name. Whoever is denied has waited for both
     /// answers.
     fn level(&self) {
-        const NOBODY: &str = "no-such-account";
-        let other = if self.user.is_some() { NOBODY } else { "root" };
+        const NOBODY: &str = "no-such-one";
+        let other = if self.user.is_some() {
+            NOBODY
+        } else {
+            "nobody"
+        };
         let _ = self.system.account(other);
     }
 

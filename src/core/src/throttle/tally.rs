@@ -1,8 +1,8 @@
 //! The wrong answers of one user, and the places that the user comes from.
 //!
 //! The record is bounded, and whatever strangers do, nobody gets a free guess for it: when it is full, unfamiliar
-//! remote addresses share one place, the youngest first, then local callers another. A console and a familiar
-//! address keep places of their own.
+//! remote addresses share one place, the youngest first, then local callers another. Familiar addresses and
+//! consoles come last, which takes more of them than anybody has.
 
 use crate::address::Address;
 use crate::device::DeviceId;
@@ -57,7 +57,7 @@ pub struct Pool {
     pub daily: Vec<Time>,
     /// Wrong answers since a login from such a place was last accepted.
     pub total: u32,
-    /// Marks left since then.
+    /// Marks left that no second code followed, until root forgets them.
     pub marks: u16,
 }
 
@@ -104,8 +104,8 @@ impl Tally {
     pub const MAX_BYTES: usize = 2800;
     /// Familiar addresses kept at most.
     pub const MAX_FAMILIAR: usize = 16;
-    /// Marks that unfamiliar places get. A guesser with ever new addresses has one chance in a million with each
-    /// mark and needs some 24,000 guesses for it: this is where the chance of all of them together ends.
+    /// Marks that unfamiliar places get and no second code follows. A guesser with ever new addresses has one chance
+    /// in a million with each and needs some 24,000 guesses for it: here the chance of all of them together ends.
     pub const MAX_STRANGE_MARKS: u16 = 1000;
 
     /// Whether an answer from `source` would be judged now. The user has `devices` active devices.
@@ -177,7 +177,7 @@ impl Tally {
     pub fn accept(&mut self, source: &Source, limits: &Limits, now: Time) {
         self.forget_old(limits, now);
         if !self.is_familiar(source, limits, now) {
-            self.change_pool(&source.elsewhere, |pool| (pool.total, pool.marks) = (0, 0));
+            self.change_pool(&source.elsewhere, |pool| pool.total = 0);
         }
         self.marks.retain(|mark| mark.address != source.address);
         let becomes_familiar = source.address.is_one_place()
@@ -199,6 +199,7 @@ impl Tally {
 
     /// Leaves a mark for the first of two codes. Strangers get no more of them than are worth nothing.
     pub fn mark(&mut self, mark: Mark, source: &Source, limits: &Limits, now: Time) {
+        self.unmark(&mark.address);
         if !self.is_familiar(source, limits, now) {
             let left = self.pool(&source.elsewhere).map_or(0, |pool| pool.marks);
             if left >= Self::MAX_STRANGE_MARKS {
@@ -208,7 +209,6 @@ impl Tally {
                 pool.marks = left.saturating_add(1)
             });
         }
-        self.unmark(&mark.address);
         self.marks.push(mark);
         let excess = self.marks.len().saturating_sub(Self::MAX_MARKS);
         self.marks.drain(..excess);
@@ -238,6 +238,7 @@ impl Tally {
         }
         let pools = self.pools.iter_mut();
         for pool in pools.filter(|pool| pool.address == source.elsewhere) {
+            pool.marks = pool.marks.saturating_sub(1);
             if remove_one(&mut pool.daily, at) {
                 pool.total = pool.total.saturating_sub(1);
             }
@@ -259,8 +260,15 @@ impl Tally {
         self.places.retain(|place| place.accepted.is_some());
     }
 
-    /// Forgets the wrong answers that are counted by one place; `false` where there are none.
+    /// Forgets the wrong answers that are counted by the place of an address, be it shared; `false` where there are
+    /// none.
     pub fn forgive_place(&mut self, address: &Address) -> bool {
+        let own = self.place(address).is_some();
+        let address = &if own {
+            address.clone()
+        } else {
+            address.crowd()
+        };
         let Some(place) = self.own_place(address) else {
             return false;
         };
@@ -279,7 +287,10 @@ impl Tally {
         for place in &mut self.places {
             clamp(&mut place.wrong);
             clamp(&mut place.daily);
-            place.accepted = place.accepted.filter(|accepted| *accepted <= now);
+        }
+        let is_future = |place: &Place| place.accepted.is_some_and(|accepted| accepted > now);
+        while let Some(index) = self.places.iter().position(is_future) {
+            self.demote(index);
         }
         self.pools
             .iter_mut()

@@ -24,7 +24,7 @@ mod entry;
 mod shown;
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use totp_core::address::Address;
@@ -49,7 +49,7 @@ const _: () = assert!(ENTRY_WORDS - SLOTS == AddressDeny::MAX as usize);
 
 const ADDRESS_PAGES: u64 = 447;
 const NETWORK_PAGES: u64 = 64;
-const PAGES: usize = 1 + 447 + 64;
+const PAGES: usize = 1 + ADDRESS_PAGES as usize + NETWORK_PAGES as usize;
 /// Where the entry for the rest is: behind the head.
 const REST: usize = ENTRY_WORDS;
 
@@ -65,8 +65,8 @@ const END: Time = Time::from_unix(0xFFFF_FFFF);
 /// Who charges an answer and who takes the entry over must not both be first, so all accesses have one order.
 const ORDER: Ordering = Ordering::SeqCst;
 
-/// How long one waits for a slot that others may give back.
-const PATIENCE: Duration = Duration::from_secs(PENDING_SECONDS as u64 + 1);
+/// How long it makes sense to wait for a slot that others may give back.
+pub const PATIENCE: Duration = Duration::from_secs(PENDING_SECONDS as u64 + 1);
 
 /// The table, opened for one answer.
 pub struct Addresses {
@@ -138,14 +138,22 @@ impl Addresses {
         Ok(rule.standing(&[], Limit::Address, now))
     }
 
-    /// Charges an answer that is about to be judged.
+    /// Charges an answer that is about to be judged. Answers of others on their way may turn out right and give their
+    /// slots back: who is patient tries again.
     ///
     /// # Errors
     /// What the system says.
-    pub fn reserve(&self, address: &Address, limits: &Limits, now: Time) -> Result<Charge, Errno> {
-        // Others' answers on their way may turn out right and give their slots back.
+    pub fn reserve(
+        &self,
+        address: &Address,
+        limits: &Limits,
+        now: Time,
+        is_patient: bool,
+    ) -> Result<Charge, Errno> {
+        // Each failure is somebody else's success.
+        const TRIES: u32 = 1000;
         let (rule, now) = (limits.by_address(), now.min(END));
-        let since = Instant::now();
+        let mut tries = 0..TRIES;
         for place in self.places_of(address) {
             let page = self.shared.map(place.page).map_err(errno)?;
             clamp(&page, place.page, now);
@@ -154,22 +162,17 @@ impl Addresses {
                     Claimed::Slot(slot, word) => {
                         return Ok(Charge::Reserved(Reservation { page, slot, word }));
                     }
-                    // Each time somebody else was faster.
-                    Claimed::Moved if since.elapsed() < PATIENCE => {}
-                    Claimed::Moved => return Err(Errno::EAGAIN),
+                    Claimed::Moved => tries.next().ok_or(Errno::EAGAIN).map(drop)?,
                     Claimed::Full {
                         is_pending: true, ..
-                    } if since.elapsed() < PATIENCE => {
-                        std::thread::sleep(Duration::from_millis(1));
-                    }
+                    } if is_patient => return Ok(Charge::Busy),
                     Claimed::Full { until, .. } => {
+                        let limit = Limit::Address;
+                        let refusal = Refusal { until, limit };
                         return Ok(if place.is_shared {
                             Charge::Shared
                         } else {
-                            Charge::Refused(Refusal {
-                                until,
-                                limit: Limit::Address,
-                            })
+                            Charge::Refused(refusal)
                         });
                     }
                 }
@@ -183,7 +186,12 @@ impl Addresses {
     /// # Errors
     /// What the system says.
     pub fn take_back(&self, address: &Address, at: Time) -> Result<(), Errno> {
-        for place in self.places_of(address) {
+        // One that shares its place may have been charged there or not.
+        for place in self
+            .places_of(address)
+            .iter()
+            .filter(|place| !place.is_shared)
+        {
             let page = self.shared.map(place.page).map_err(errno)?;
             for base in place.known_in(&page) {
                 let slots = page.iter().skip(base.saturating_add(SLOTS));
@@ -299,6 +307,8 @@ impl Addresses {
 
 /// What became of the wish to charge an answer.
 pub enum Charge {
+    /// Others are on their way to their verdicts, and without them there would be room.
+    Busy,
     /// The address is locked.
     Refused(Refusal),
     /// It is charged, until it turns out to be right.

@@ -1,5 +1,7 @@
 //! One answer of a login: where its person stands, what it is worth, and the saving of that.
 
+use std::time::{Duration, Instant};
+
 use totp_core::address::Address;
 use totp_core::answer::{Answer, Typed};
 use totp_core::doors::{Account, Store, Subject};
@@ -10,13 +12,12 @@ use totp_core::throttle::{Codes, Source, Standing};
 use totp_core::time::Time;
 
 use super::{FileStore, StateFile, enrollment, open_state, state_name};
-use crate::addresses::{Addresses, Charge, Reservation, table_error};
+use crate::addresses::{Addresses, Charge, PATIENCE, Reservation, table_error};
 use crate::decoy;
 use crate::error::StoreError;
 use crate::file::{CheckedFile, Others};
 use crate::folder::Folder;
 use crate::lock::LockError;
-use crate::process::CriticalSection;
 use crate::slot::Record;
 
 impl FileStore<'_> {
@@ -77,8 +78,9 @@ impl FileStore<'_> {
     ///
     /// Where that can't be done, say because the folder can't be made, nobody is let in who has guessed one code;
     /// and nobody is kept out who has two.
-    fn charge_address_if_possible(&self, address: &Address, now: Time) -> Charge {
-        self.charge_address(address, now).unwrap_or_else(|error| {
+    fn charge_address_if_possible(&self, address: &Address, now: Time, is_patient: bool) -> Charge {
+        let charge = self.charge_address(address, now, is_patient);
+        charge.unwrap_or_else(|error| {
             let event = Event {
                 address: Some(address.clone()),
                 ..Event::new(Severity::Error, "uncounted")
@@ -90,30 +92,37 @@ impl FileStore<'_> {
         })
     }
 
-    fn charge_address(&self, address: &Address, now: Time) -> Result<Charge, StoreError> {
+    fn charge_address(
+        &self,
+        address: &Address,
+        now: Time,
+        is_patient: bool,
+    ) -> Result<Charge, StoreError> {
         let folder = Folder::open_or_make(&self.config.run_dir)?;
         let table = Addresses::open_or_make(&folder)?;
-        let charge = table.reserve(address, &self.config.limits, now);
+        let charge = table.reserve(address, &self.config.limits, now, is_patient);
         Ok(charge.map_err(|errno| table_error(&folder, errno))?)
     }
 
-    /// Judges an answer in the state that the caller has locked.
+    /// Judges an answer in the state that the caller has locked; `None` where others from the same address are on
+    /// their way to their verdicts, and without them there would be room.
     fn judge(
         &self,
         enrollment: &Enrollment,
         state: State,
         source: &Source,
-        address: &Address,
-        answer: &Answer,
-    ) -> (Verdict, State, Option<Reservation>) {
+        (address, answer): (&Address, &Answer),
+        is_patient: bool,
+    ) -> Option<(Verdict, State, Option<Reservation>)> {
         let (limits, now) = (&self.config.limits, self.system.now());
         let is_counted = limits.address_deny.get() != 0
             && !source.is_exempt
             && !state.tally.is_familiar(source, limits, now);
         let (codes, reservation) = match is_counted {
             false => (Codes::One, None),
-            true => match self.charge_address_if_possible(address, now) {
-                Charge::Refused(refusal) => return (Verdict::Refused(refusal), state, None),
+            true => match self.charge_address_if_possible(address, now, is_patient) {
+                Charge::Busy => return None,
+                Charge::Refused(refusal) => return Some((Verdict::Refused(refusal), state, None)),
                 Charge::Reserved(reservation) => (Codes::One, Some(reservation)),
                 Charge::Shared => (Codes::Two, None),
             },
@@ -125,7 +134,67 @@ impl FileStore<'_> {
             now,
         };
         let (verdict, state) = judge(enrollment, state, &attempt, &self.config.verify, limits);
-        (verdict, state, reservation)
+        Some((verdict, state, reservation))
+    }
+
+    /// One try; `None` as `judge` has it.
+    fn submit_once(
+        &self,
+        subject: Subject<'_>,
+        (address, answer): (&Address, &Answer),
+        is_patient: bool,
+    ) -> Result<Option<Verdict>, StoreError> {
+        let states = self.states()?;
+        let Some(Seat { name, source, file }) = self.seat(&states, subject, address, true)? else {
+            // Nobody ever enrolled: nothing is counted but the address.
+            let (nobody, state) = (decoy::enrollment(), State::new(self.system.now()));
+            let source = self.config.source(address);
+            let judged = self.judge(&nobody, state, &source, (address, answer), is_patient);
+            return Ok(judged.map(|(verdict, _, charge)| self.settle(verdict, charge, address)));
+        };
+        // Who is refused all the same, by then or while waiting, does not get the lock.
+        let current = |state: State| state.without_future(self.system.now());
+        let newest = current(file.read()?.1);
+        if let Some(refusal) = self.standing_of(&newest, &source, address).refusal() {
+            return Ok(Some(Verdict::Refused(refusal)));
+        }
+        let refused = std::cell::Cell::new(None);
+        let is_wanted = |record: &Record| {
+            let state = State::decode(&record.body).ok().map(current);
+            let limits = &self.config.limits;
+            let standing = state.map(|state| state.standing(&source, limits, self.system.now()));
+            refused.set(standing.and_then(|standing| standing.refusal()));
+            refused.get().is_none()
+        };
+        let file = match (
+            self.lock_while(&states, &name, file, &is_wanted),
+            refused.get(),
+        ) {
+            (Err(LockError::Unwanted), Some(refusal)) => {
+                return Ok(Some(Verdict::Refused(refusal)));
+            }
+            (file, _) => file.map_err(|error| {
+                self.unless_ended(subject, self.lock_error(&states, &name, error))
+            })?,
+        };
+
+        let secrets = self.secrets()?;
+        let enrollment = match subject {
+            Subject::Enrolled(account) => {
+                enrollment(&secrets, account)?.ok_or(StoreError::Ended)?
+            }
+            Subject::Stranger(_) => decoy::enrollment_like_any(&secrets),
+        };
+        let (record, state) = file.read()?;
+        let before = state.clone();
+        let judged = self.judge(&enrollment, state, &source, (address, answer), is_patient);
+        let Some((verdict, decided, charge)) = judged else {
+            return Ok(None);
+        };
+        if !decided.remembers_the_same(&before) {
+            file.save(&record, &decided)?;
+        }
+        Ok(Some(self.settle(verdict, charge, address)))
     }
 
     /// Ends the charge of an address by what the answer was worth, which nobody has heard of yet.
@@ -197,57 +266,20 @@ impl Store for FileStore<'_> {
         address: &Address,
         answer: &Answer,
     ) -> Result<Verdict, StoreError> {
+        const PAUSE: Duration = Duration::from_millis(1);
         // What is not charged does not get the lock.
         if let Typed::Empty = answer.typed() {
             return Ok(Verdict::Empty);
         }
-        let states = self.states()?;
-        let Some(Seat { name, source, file }) = self.seat(&states, subject, address, true)? else {
-            // Nobody ever enrolled: nothing is counted but the address.
-            let _section = CriticalSection::begin(Addresses::BYTES as u64)
-                .map_err(|errno| StoreError::Lock(states.path_of(""), LockError::Caller(errno)))?;
-            let (nobody, state) = (decoy::enrollment(), State::new(self.system.now()));
-            let source = self.config.source(address);
-            let (verdict, _, reservation) = self.judge(&nobody, state, &source, address, answer);
-            return Ok(self.settle(verdict, reservation, address));
-        };
-        // Nor does who is refused all the same, by then or while waiting.
-        let limits = &self.config.limits;
-        let refusal = |state: &State| state.standing(&source, limits, self.system.now()).refusal();
-        let newest = file.read()?.1;
-        if let Some(refusal) = self.standing_of(&newest, &source, address).refusal() {
-            return Ok(Verdict::Refused(refusal));
-        }
-        let refused = std::cell::Cell::new(None);
-        let is_wanted = |record: &Record| {
-            let state = State::decode(&record.body).ok();
-            refused.set(state.as_ref().and_then(refusal));
-            refused.get().is_none()
-        };
-        let file = match (
-            self.lock_while(&states, &name, file, &is_wanted),
-            refused.get(),
-        ) {
-            (Err(LockError::Unwanted), Some(refusal)) => return Ok(Verdict::Refused(refusal)),
-            (file, _) => file.map_err(|error| {
-                self.unless_ended(subject, self.lock_error(&states, &name, error))
-            })?,
-        };
-
-        let secrets = self.secrets()?;
-        let enrollment = match subject {
-            Subject::Enrolled(account) => {
-                enrollment(&secrets, account)?.ok_or(StoreError::Ended)?
+        let since = Instant::now();
+        loop {
+            let is_patient = since.elapsed() < PATIENCE;
+            match self.submit_once(subject, (address, answer), is_patient)? {
+                Some(verdict) => return Ok(verdict),
+                // Nothing is locked meanwhile.
+                None => std::thread::sleep(PAUSE),
             }
-            Subject::Stranger(_) => decoy::enrollment_like_any(&secrets),
-        };
-        let (record, state) = file.read()?;
-        let (verdict, decided, reservation) =
-            self.judge(&enrollment, state.clone(), &source, address, answer);
-        if !decided.remembers_the_same(&state) {
-            file.save(&record, &decided)?;
         }
-        Ok(self.settle(verdict, reservation, address))
     }
 }
 

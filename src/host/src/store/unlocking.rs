@@ -43,7 +43,12 @@ impl FileStore<'_> {
                 .forgive(address, &self.config.limits, self.system.now())
                 .map_err(|errno| table_error(&folder, errno))?,
         };
-        for name in self.enrolled_names()? {
+        let names = self.enrolled_names()?;
+        if !names.is_empty() {
+            // Whose addresses these are is not to be told, and nothing can be guessed of them.
+            decoy::forgive(&self.states()?, self.system.now())?;
+        }
+        for name in names {
             let changed = self.change_tally(&name, |state| state.tally.forgive_place(address));
             match changed {
                 Ok(changed) => had_any |= changed,
