@@ -74,12 +74,9 @@ pub(crate) fn of_addresses(context: &Context, address: Option<&Address>) -> Resu
         let (line, user) = match records {
             Ok(None) => continue,
             Ok(Some((_, state))) => {
-                if !state
-                    .tally
-                    .places
-                    .iter()
-                    .any(|place| place.address == *address)
-                {
+                let shared = address.crowd();
+                let mut places = state.tally.places.iter().map(|place| &place.address);
+                if !places.any(|place| place == address || *place == shared) {
                     continue;
                 }
                 place_report(context, &state, address)

@@ -30,7 +30,9 @@ pub(crate) fn address(context: &Context, address: &Address) -> Result<(), Failur
         .unlock_address(address, &mut |user, error| failed.note(user, &error))?;
     context.log_address("unlocked", address);
     let text = if had_any {
-        format!("Nothing is counted against {address} any more.")
+        format!(
+            "No lock holds for {address} any more. What its users spent of their day stays spent."
+        )
     } else {
         format!("Nothing was counted against {address}.")
     };

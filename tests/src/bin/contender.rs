@@ -3,7 +3,7 @@
 //! `contender CONFDIR once USER ADDRESS TIME ANSWER` logs in, the clock set to TIME, prints nothing and
 //! exits with the PAM code; `bare` instead of `once` closes its standard files first.
 //!
-//! `contender CONFDIR many USER ADDRESS COUNT ANSWER` logs in so many times by the system's clock.
+//! `contender CONFDIR many USER ADDRESS TIME COUNT ANSWER` logs in so many times, the clock set to TIME.
 //!
 //! `contender CONFDIR GATE USER` reads lines `PLACE ADDRESS TIME ANSWER`, and for each writes `ready`, waits
 //! until nobody holds the lock of the file GATE any more, and writes the code and what was told. PLACE is
@@ -78,7 +78,8 @@ fn main() {
             .run(|| ());
             process::exit(code.0);
         }
-        [confdir, "many", user, address, count, answer] => {
+        [confdir, "many", user, address, time, count, answer] => {
+            clock::set(time.parse().expect("seconds"));
             for _ in 0..count.parse().expect("a number") {
                 let person = |message: &Message| match message.style.is_prompt() {
                     true => answer.into(),

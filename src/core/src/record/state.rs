@@ -221,7 +221,7 @@ impl State {
         let tally = Tally {
             places: record.list(Tally::MAX_PLACES, Reader::place)?,
             pools: record.list(Tally::MAX_POOLS, Reader::pool)?,
-            marks: record.list(Tally::MAX_MARKS, Reader::mark)?,
+            marks: record.list(Mark::MAX, Reader::mark)?,
         };
         if !record.rest.is_empty() {
             return Err(record.error());
@@ -544,7 +544,7 @@ mod tests {
                 let devices = prop::collection::vec(device(saved), 0..=State::MAX_DEVICES);
                 let places = prop::collection::vec(place(saved), 0..=40);
                 let pools = prop::collection::vec(pool(saved), 0..=8);
-                let marks = prop::collection::vec(mark(saved), 0..=Tally::MAX_MARKS);
+                let marks = prop::collection::vec(mark(saved), 0..=Mark::MAX);
                 (devices, places, pools, marks).prop_map(move |(devices, places, pools, marks)| {
                     State {
                         saved,

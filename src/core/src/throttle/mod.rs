@@ -12,11 +12,17 @@
 //! its counts are kept by address.
 
 mod limits;
+mod mark;
+mod place;
 mod rule;
+mod source;
 mod standing;
 mod tally;
 
 pub use limits::{AddressDeny, Daily, Deny, Limits, UserLimit};
+pub use mark::Mark;
+pub use place::{Place, Pool};
 pub use rule::Rule;
+pub use source::Source;
 pub use standing::{Codes, Limit, Refusal, Standing};
-pub use tally::{Mark, Place, Pool, Source, Tally};
+pub use tally::Tally;

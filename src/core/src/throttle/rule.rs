@@ -71,6 +71,18 @@ pub(super) fn keep_last(times: &mut Vec<Time>, most: usize) {
     times.drain(..excess);
 }
 
+/// The times of both, oldest first.
+pub(super) fn merge(times: &mut Vec<Time>, others: Vec<Time>) {
+    times.extend(others);
+    times.sort_unstable();
+}
+
+/// Removes one of the times that are `time`; `false` where none is.
+pub(super) fn remove_one(times: &mut Vec<Time>, time: Time) -> bool {
+    let index = times.iter().position(|known| *known == time);
+    index.map(|index| times.remove(index)).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,82 +5,9 @@
 //! consoles come last, which takes more of them than anybody has.
 
 use crate::address::Address;
-use crate::device::DeviceId;
-use crate::otp::Step;
-use crate::throttle::rule::{keep_last, younger};
-use crate::throttle::{Codes, Limit, Limits, Standing};
+use crate::throttle::rule::{keep_last, merge, remove_one, younger};
+use crate::throttle::{Codes, Limit, Limits, Mark, Place, Pool, Source, Standing};
 use crate::time::{Span, Time};
-
-/// Where an answer comes from, as far as wrong ones are counted by it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Source {
-    /// The place itself.
-    pub address: Address,
-    /// What all unfamiliar places of the user are counted under together.
-    pub elsewhere: Address,
-    /// A console, which is familiar to everybody.
-    pub is_console: bool,
-    /// No limit holds for it, and nothing is counted.
-    pub is_exempt: bool,
-}
-
-impl From<Address> for Source {
-    fn from(address: Address) -> Self {
-        Self {
-            is_console: address.is_console(),
-            address,
-            elsewhere: Address::Elsewhere,
-            is_exempt: false,
-        }
-    }
-}
-
-/// One place of a user.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Place {
-    /// Where from.
-    pub address: Address,
-    /// Wrong answers that `deny` goes by, oldest first.
-    pub wrong: Vec<Time>,
-    /// Wrong answers that `daily` goes by while the place is familiar, oldest first.
-    pub daily: Vec<Time>,
-    /// When a code was last accepted from here; kept while that makes the place familiar.
-    pub accepted: Option<Time>,
-}
-
-/// The unfamiliar places of a user, together.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Pool {
-    /// What they are counted under: one user's by [`Address::Elsewhere`].
-    pub address: Address,
-    /// Wrong answers that `daily` goes by, oldest first.
-    pub daily: Vec<Time>,
-    /// Wrong answers since a login from such a place was last accepted.
-    pub total: u32,
-    /// Marks left that no second code followed, until root forgets them.
-    pub marks: u16,
-}
-
-/// The first of two codes in a row, right by itself and waiting for the second.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Mark {
-    /// Where it was given, and where the second is expected.
-    pub address: Address,
-    /// Whose code it is.
-    pub device: DeviceId,
-    /// Its step.
-    pub step: Step,
-    /// When it was given.
-    pub at: Time,
-    /// How long it waits, in seconds: two periods of the device.
-    pub lasts: u8,
-}
-
-impl Mark {
-    fn is_live(&self, now: Time) -> bool {
-        now.since(self.at) < Span::from_seconds(u32::from(self.lasts))
-    }
-}
 
 /// The wrong answers of one user.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -98,8 +25,6 @@ impl Tally {
     pub const MAX_PLACES: usize = 120;
     /// Pools kept at most.
     pub const MAX_POOLS: usize = 60;
-    /// Marks kept at most.
-    pub const MAX_MARKS: usize = 4;
     /// Bytes that all of it takes at most.
     pub const MAX_BYTES: usize = 2800;
     /// Familiar addresses kept at most.
@@ -210,7 +135,7 @@ impl Tally {
             });
         }
         self.marks.push(mark);
-        let excess = self.marks.len().saturating_sub(Self::MAX_MARKS);
+        let excess = self.marks.len().saturating_sub(Mark::MAX);
         self.marks.drain(..excess);
         self.fit(limits);
     }
@@ -400,9 +325,9 @@ impl Tally {
     }
 
     /// Keeps as many of the last answers as the limits go by.
-    fn keep_last(&mut self, limits: &Limits) {
+    fn trim(&mut self, limits: &Limits) {
         // The first of two codes is in there too, and taken out again when the second comes.
-        let daily = usize::from(limits.daily.get()).saturating_add(Self::MAX_MARKS);
+        let daily = usize::from(limits.daily.get()).saturating_add(Mark::MAX);
         for place in &mut self.places {
             keep_last(&mut place.wrong, usize::from(limits.deny.get()));
             keep_last(&mut place.daily, daily);
@@ -437,7 +362,7 @@ impl Tally {
 
     /// Keeps what the limits go by, and folds places until the rest fits.
     fn fit(&mut self, limits: &Limits) {
-        self.keep_last(limits);
+        self.trim(limits);
         while self.bytes() > Self::MAX_BYTES
             || self.places.len() > Self::MAX_PLACES
             || self.pools.len() > Self::MAX_POOLS
@@ -450,7 +375,7 @@ impl Tally {
             if !folded {
                 return;
             }
-            self.keep_last(limits);
+            self.trim(limits);
         }
     }
 
@@ -515,48 +440,4 @@ impl Tally {
         let marks = self.marks.iter().map(|_| Address::MAX_BYTES + 21);
         places.chain(pools).chain(marks).sum()
     }
-}
-
-impl Place {
-    /// Times kept of one kind at most: the highest `daily`, and marks.
-    pub const MAX_TIMES: usize = 32 + Tally::MAX_MARKS;
-
-    fn new(address: Address) -> Self {
-        Self {
-            address,
-            wrong: Vec::new(),
-            daily: Vec::new(),
-            accepted: None,
-        }
-    }
-
-    fn is_familiar(&self, limits: &Limits, now: Time) -> bool {
-        let since = self.accepted.filter(|accepted| *accepted <= now);
-        since.is_some_and(|accepted| now.since(accepted) < limits.familiar_for)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.wrong.is_empty() && self.daily.is_empty() && self.accepted.is_none()
-    }
-
-    fn forgive(&mut self) {
-        self.wrong.clear();
-        self.daily.clear();
-    }
-
-    fn last(&self) -> Option<Time> {
-        self.wrong.last().max(self.daily.last()).copied()
-    }
-}
-
-/// The times of both, oldest first.
-fn merge(times: &mut Vec<Time>, others: Vec<Time>) {
-    times.extend(others);
-    times.sort_unstable();
-}
-
-/// Removes one of the times that are `time`; `false` where none is.
-fn remove_one(times: &mut Vec<Time>, time: Time) -> bool {
-    let index = times.iter().position(|known| *known == time);
-    index.map(|index| times.remove(index)).is_some()
 }

@@ -3,9 +3,9 @@
 use totp_core::throttle::{Codes, Limit, Refusal, Rule, Standing};
 use totp_core::time::Time;
 
-use super::shown::Shown;
+use super::counted::Counted;
 use super::{
-    CHARGES, ENTRIES, ENTRY_WORDS, GENERATION, ORDER, PENDING_SECONDS, REST, SHOWN, SLOTS,
+    CHARGES, ENTRIES, ENTRY_WORDS, GENERATION, ORDER, PENDING_SECONDS, REST, SLOTS, WHOSE,
 };
 use crate::shared::{PAGE_WORDS, Page};
 
@@ -13,7 +13,7 @@ use crate::shared::{PAGE_WORDS, Page};
 pub(super) struct Placing {
     pub(super) page: usize,
     pub(super) key: u64,
-    pub(super) shown: Shown,
+    pub(super) counted: Counted,
     pub(super) is_shared: bool,
 }
 
@@ -158,10 +158,10 @@ impl Placing {
 
     /// Says whose the entry is. Each charge does, since whoever took the entry may have been killed before.
     fn show(&self, page: &Page, base: usize) {
-        for (index, shown) in self.shown.0.iter().enumerate() {
-            let at = base.saturating_add(SHOWN).saturating_add(index);
+        for (index, counted) in self.counted.0.iter().enumerate() {
+            let at = base.saturating_add(WHOSE).saturating_add(index);
             if let Some(word) = page.get(at) {
-                word.store(*shown, ORDER);
+                word.store(*counted, ORDER);
             }
         }
     }

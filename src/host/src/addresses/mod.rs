@@ -20,8 +20,8 @@
 //!         slots      28 words: time << 32 | generation << 1 | pending
 //! ```
 
+mod counted;
 mod entry;
-mod shown;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -31,8 +31,8 @@ use totp_core::address::Address;
 use totp_core::throttle::{AddressDeny, Limit, Limits, Refusal, Standing};
 use totp_core::time::Time;
 
+use self::counted::Counted;
 use self::entry::{Claimed, PENDING, Placing, Times, clamp, head_of, is_future, load, seconds};
-use self::shown::Shown;
 use crate::file::{Fault, FileError};
 use crate::folder::Folder;
 use crate::shared::{PAGE_WORDS, Page, Shared};
@@ -42,7 +42,7 @@ const NAME: &str = "addresses";
 const ENTRY_WORDS: usize = 32;
 /// The first word is the key.
 const GENERATION: usize = 1;
-const SHOWN: usize = 2;
+const WHOSE: usize = 2;
 const SLOTS: usize = 4;
 const ENTRIES: usize = PAGE_WORDS / ENTRY_WORDS;
 const _: () = assert!(ENTRY_WORDS - SLOTS == AddressDeny::MAX as usize);
@@ -242,14 +242,14 @@ impl Addresses {
                 if standing.is_unused(&rule) || (page == 0 && index > 1) {
                     continue;
                 }
-                let shown = entry.get(SHOWN..SLOTS).unwrap_or_default();
+                let whose = entry.get(WHOSE..SLOTS).unwrap_or_default();
                 let key = entry.first().map(|word| word & !CHARGES);
-                let is_whole = key == Some(self.key_of(shown));
+                let is_whole = key == Some(self.key_of(whose));
                 counted.push((
                     if page == 0 {
                         "all others".to_owned()
                     } else if is_whole {
-                        Shown::of(shown).to_string()
+                        Counted::of(whose).to_string()
                     } else {
                         "unknown".to_owned()
                     },
@@ -274,9 +274,9 @@ impl Addresses {
 
     /// Where an address is counted, the finest place first.
     fn places_of(&self, address: &Address) -> Vec<Placing> {
-        let levels = Shown::levels(address);
-        let placing = |(level, shown): (usize, Shown)| {
-            let key = self.key_of(&shown.0);
+        let levels = Counted::levels(address);
+        let placing = |(level, whose): (usize, Counted)| {
+            let key = self.key_of(&whose.0);
             let (first, pages) = match level {
                 0 => (1, ADDRESS_PAGES),
                 _ => (1 + ADDRESS_PAGES, NETWORK_PAGES),
@@ -285,22 +285,22 @@ impl Addresses {
             Placing {
                 page: usize::try_from(page).unwrap_or(0),
                 key,
-                shown,
+                counted: whose,
                 is_shared: level != 0,
             }
         };
         let rest = Placing {
             page: 0,
             key: 0,
-            shown: Shown([0; 2]),
+            counted: Counted([0; 2]),
             is_shared: true,
         };
         let levels = levels.into_iter().enumerate().map(placing);
         levels.chain([rest]).collect()
     }
 
-    fn key_of(&self, shown: &[u64]) -> u64 {
-        let bytes: Vec<u8> = shown.iter().flat_map(|word| word.to_le_bytes()).collect();
+    fn key_of(&self, whose: &[u64]) -> u64 {
+        let bytes: Vec<u8> = whose.iter().flat_map(|word| word.to_le_bytes()).collect();
         (self.shared.hash(&bytes) & !CHARGES).max(CHARGES + 1)
     }
 }

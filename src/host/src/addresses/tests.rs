@@ -679,8 +679,8 @@ fn what_is_counted_is_shown_as_the_log_shows_it() {
     assert!(case.counted(later(900)).is_empty());
 
     let shown = |address| {
-        let levels = Shown::levels(&named(address));
-        levels.iter().map(Shown::to_string).collect::<Vec<_>>()
+        let levels = Counted::levels(&named(address));
+        levels.iter().map(Counted::to_string).collect::<Vec<_>>()
     };
     assert_eq!(shown("192.0.2.7"), ["192.0.2.7", "192.0.2.0/24"]);
     let networks = ["2001:db8:1:2::/64", "2001:db8:1::/48", "2001:db8::/32"];

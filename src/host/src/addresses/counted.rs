@@ -3,9 +3,9 @@
 use totp_core::address::Address;
 
 /// An address or network in two words: its kind and prefix, and its number.
-pub(super) struct Shown(pub(super) [u64; 2]);
+pub(super) struct Counted(pub(super) [u64; 2]);
 
-impl Shown {
+impl Counted {
     // What the high bits of the first word say.
     const V4: u64 = 4;
     const V6: u64 = 6;
@@ -42,7 +42,7 @@ impl Shown {
     }
 }
 
-impl std::fmt::Display for Shown {
+impl std::fmt::Display for Counted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [kind, number] = self.0;
         let prefix = kind & 0xFF;

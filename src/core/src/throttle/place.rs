@@ -1,0 +1,63 @@
+//! The places of a user: each by itself, and the unfamiliar ones together.
+
+use crate::address::Address;
+use crate::throttle::{Limits, Mark};
+use crate::time::Time;
+
+/// One place of a user.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// Where from.
+    pub address: Address,
+    /// Wrong answers that `deny` goes by, oldest first.
+    pub wrong: Vec<Time>,
+    /// Wrong answers that `daily` goes by while the place is familiar, oldest first.
+    pub daily: Vec<Time>,
+    /// When a code was last accepted from here; kept while that makes the place familiar.
+    pub accepted: Option<Time>,
+}
+
+impl Place {
+    /// Times kept of one kind at most: the highest `daily`, and marks.
+    pub const MAX_TIMES: usize = 32 + Mark::MAX;
+
+    pub(super) fn new(address: Address) -> Self {
+        Self {
+            address,
+            wrong: Vec::new(),
+            daily: Vec::new(),
+            accepted: None,
+        }
+    }
+
+    pub(super) fn is_familiar(&self, limits: &Limits, now: Time) -> bool {
+        let since = self.accepted.filter(|accepted| *accepted <= now);
+        since.is_some_and(|accepted| now.since(accepted) < limits.familiar_for)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.wrong.is_empty() && self.daily.is_empty() && self.accepted.is_none()
+    }
+
+    pub(super) fn forgive(&mut self) {
+        self.wrong.clear();
+        self.daily.clear();
+    }
+
+    pub(super) fn last(&self) -> Option<Time> {
+        self.wrong.last().max(self.daily.last()).copied()
+    }
+}
+
+/// The unfamiliar places of a user, together.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pool {
+    /// What they are counted under: one user's by [`Address::Elsewhere`].
+    pub address: Address,
+    /// Wrong answers that `daily` goes by, oldest first.
+    pub daily: Vec<Time>,
+    /// Wrong answers since a login from such a place was last accepted.
+    pub total: u32,
+    /// Marks left that no second code followed, until root forgets them.
+    pub marks: u16,
+}
