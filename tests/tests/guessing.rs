@@ -11,7 +11,7 @@ use end_to_end::machine::{Machine, output};
 use end_to_end::phone::Phone;
 use end_to_end::product::{
     ACCOUNT, BY_PLACE, HOME, Outcome, PROMPT, Scratch, TWO_CODES, answering, attempts_left,
-    limit_reached, module, next_code_needed,
+    limit_reached, next_code_needed,
 };
 use end_to_end::tree::tree;
 
@@ -433,7 +433,6 @@ fn t22_a_burst_of_10000_failures_is_few_lines_and_their_number() {
         end_to_end::product::NO_LIMITS,
     );
     let guess = |seconds: i64, count: &str| {
-        let contender = env!("CARGO_BIN_EXE_contender");
         let time = (EPOCH + seconds).to_string();
         let words = [
             contender,
