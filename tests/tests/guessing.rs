@@ -10,8 +10,8 @@ use end_to_end::libpam::{Code, Item};
 use end_to_end::machine::{Machine, output};
 use end_to_end::phone::Phone;
 use end_to_end::product::{
-    ACCOUNT, BY_PLACE, HOME, Outcome, PROMPT, Scratch, TWO_CODES, answering, attempts_left,
-    limit_reached, next_code_needed,
+    ACCOUNT, BY_PLACE, HOME, NO_LIMITS, Outcome, PROMPT, Scratch, TWO_CODES, answering,
+    attempts_left, limit_reached, next_code_needed,
 };
 use end_to_end::tree::tree;
 
@@ -426,16 +426,16 @@ fn no_clock_gives_a_guesser_more_than_a_hundred_single_guesses() {
 fn t22_a_burst_of_10000_failures_is_few_lines_and_their_number() {
     let machine = Machine::new();
     machine.enroll("root");
-    let line = format!("auth required {}\n", module().display());
-    let machine = machine.file("/etc/scratch/scratch", "644", line).file(
-        "/etc/security/pam_totp.toml",
-        "644",
-        end_to_end::product::NO_LIMITS,
-    );
+    // The machine has a /tmp of its own, where nothing of ours is.
+    let contender = std::fs::read(env!("CARGO_BIN_EXE_contender")).expect("a program");
+    let machine = machine
+        .file("/etc/scratch/scratch", "644", "auth required pam_totp.so\n")
+        .file("/usr/local/bin/contender", "755", contender)
+        .file("/etc/security/pam_totp.toml", "644", NO_LIMITS);
     let guess = |seconds: i64, count: &str| {
         let time = (EPOCH + seconds).to_string();
         let words = [
-            contender,
+            "contender",
             "/etc/scratch",
             "many",
             "root",
