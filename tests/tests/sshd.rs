@@ -1,5 +1,6 @@
 //! Logins through the real sshd by the real ssh client.
 
+use end_to_end::enrolled::Enrolled;
 use end_to_end::example::Example;
 use end_to_end::machine::Machine;
 use end_to_end::product::{PROMPT, attempts_left, limit_reached, next_code_needed};
@@ -15,6 +16,20 @@ fn alice_with_key_and_code() -> Machine {
         .user("alice", PASSWORD)
         .sshd(&Example::named("sshd-publickey"), "")
         .authorized_key("alice")
+}
+
+/// Nine wrong codes for alice, more than the day has, from people who don't have the password: the stack asks for a
+/// code all the same.
+fn strangers_guess(machine: &Machine, phone: &Enrolled) {
+    for stranger in 2..5 {
+        let from = format!("127.0.0.{stranger}");
+        let mut ssh = machine.ssh("alice", &["-b", &from]);
+        for _ in 0..3 {
+            ssh.answer(PASSWORD_PROMPT, "a guess")
+                .answer(PROMPT, &phone.wrong_code());
+        }
+        ssh.see(&limit_reached(10));
+    }
 }
 
 #[test]
@@ -236,16 +251,7 @@ fn t14_strangers_at_other_addresses_lock_the_owner_out_of_nothing_and_two_codes_
         .answer(PASSWORD_PROMPT, PASSWORD)
         .answer(PROMPT, &phone.code());
     usual.assert_ends_well("alice");
-    // Nobody of them has the password: the stack asks for a code all the same.
-    for stranger in 2..5 {
-        let from = format!("127.0.0.{stranger}");
-        let mut ssh = machine.ssh("alice", &["-b", &from]);
-        for _ in 0..3 {
-            ssh.answer(PASSWORD_PROMPT, "a guess")
-                .answer(PROMPT, &phone.wrong_code());
-        }
-        ssh.see(&limit_reached(10));
-    }
+    strangers_guess(&machine, &phone);
     let mut new = machine.ssh("alice", &["-b", "127.0.0.9", "id", "-un"]);
     new.answer(PASSWORD_PROMPT, PASSWORD);
     let shown = new.see("when you are asked again.");
@@ -265,15 +271,7 @@ fn t14_strangers_at_other_addresses_lock_the_owner_out_of_nothing_and_two_codes_
 fn t14_two_codes_in_a_row_get_in_where_one_is_not_enough() {
     let machine = alice_with_password_and_code();
     let mut phone = machine.enroll("alice");
-    for stranger in 2..5 {
-        let from = format!("127.0.0.{stranger}");
-        let mut ssh = machine.ssh("alice", &["-b", &from]);
-        for _ in 0..3 {
-            ssh.answer(PASSWORD_PROMPT, "a guess")
-                .answer(PROMPT, &phone.wrong_code());
-        }
-        ssh.see(&limit_reached(10));
-    }
+    strangers_guess(&machine, &phone);
     let mut ssh = machine.ssh("alice", &["id", "-un"]);
     ssh.answer(PASSWORD_PROMPT, PASSWORD)
         .answer(PROMPT, &phone.code());

@@ -1,0 +1,135 @@
+//! The state: what the logins of a person leave behind. A small binary record, rewritten at each attempt.
+
+mod bytes;
+
+pub use self::bytes::StateError;
+use crate::device::DeviceId;
+use crate::otp::Step;
+use crate::record::Enrollment;
+use crate::throttle::{Limits, Source, Standing, Tally};
+use crate::time::Time;
+
+/// What is remembered of a person's logins.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct State {
+    /// When this was saved; no time in it is later.
+    pub saved: Time,
+    /// One entry a device; a device without one is refused.
+    pub devices: Vec<DeviceState>,
+    /// Wrong answers, by address.
+    pub tally: Tally,
+}
+
+/// What is remembered of one device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeviceState {
+    /// The device.
+    pub id: DeviceId,
+    /// The highest accepted step. It and all below it are used up, for ever.
+    pub floor: Option<Step>,
+    /// How many steps the device's clock is ahead of ours.
+    pub drift: i16,
+    /// The side that the accepted codes since a point in time lay on.
+    pub lean: Option<Lean>,
+    /// When a code was last accepted.
+    pub last_used: Option<Time>,
+    /// Whether the log already says that the floor lies beyond the reach of the clock.
+    pub floor_reported: bool,
+}
+
+/// An unbroken run of accepted codes that all lay on one side of the device's own time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lean {
+    /// Which side.
+    pub side: Side,
+    /// The first of them.
+    pub since: Time,
+}
+
+/// A side of the device's own time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// The device's clock is further ahead than its drift says.
+    Ahead,
+    /// It is further behind.
+    Behind,
+}
+
+impl DeviceState {
+    /// What is known of a device that no code was accepted of, or only that of `floor`.
+    #[must_use]
+    pub fn new(id: DeviceId, floor: Option<Step>) -> Self {
+        Self {
+            id,
+            floor,
+            drift: 0,
+            lean: None,
+            last_used: None,
+            floor_reported: false,
+        }
+    }
+
+    /// Whether `step` is used up.
+    #[must_use]
+    pub fn is_used(&self, step: Step) -> bool {
+        self.floor.is_some_and(|floor| step <= floor)
+    }
+
+    /// Uses a step up, and all before it.
+    pub fn burn(&mut self, step: Step, now: Time) {
+        self.floor = Some(step);
+        self.last_used = Some(now);
+        self.floor_reported = false;
+    }
+}
+
+impl State {
+    /// The longest record.
+    pub const MAX_BYTES: usize = 4040;
+    /// Devices kept at most: those of an enrollment, and as many again while a change is under way.
+    pub const MAX_DEVICES: usize = 2 * Enrollment::MAX_DEVICES;
+
+    /// The state of somebody who never logged in.
+    #[must_use]
+    pub fn new(now: Time) -> Self {
+        Self {
+            saved: now,
+            devices: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// What is known of a device.
+    #[must_use]
+    pub fn device(&self, id: DeviceId) -> Option<&DeviceState> {
+        self.devices.iter().find(|device| device.id == id)
+    }
+
+    /// Whether an answer from `source` would be judged now.
+    #[must_use]
+    pub fn standing(&self, source: &Source, limits: &Limits, now: Time) -> Standing {
+        self.tally.standing(source, limits, self.devices.len(), now)
+    }
+
+    /// Whether nothing but the time of saving differs.
+    #[must_use]
+    pub fn remembers_the_same(&self, other: &Self) -> bool {
+        self.devices == other.devices && self.tally == other.tally
+    }
+
+    /// This state with every time that lies after `now` replaced by `now`: the clock went back.
+    #[must_use]
+    pub fn without_future(mut self, now: Time) -> Self {
+        let clamp = |time: &mut Time| *time = (*time).min(now);
+        for device in &mut self.devices {
+            device.last_used.iter_mut().for_each(clamp);
+            device
+                .lean
+                .iter_mut()
+                .for_each(|lean| clamp(&mut lean.since));
+        }
+        self.tally.clamp(now);
+        clamp(&mut self.saved);
+        self
+    }
+}
