@@ -13,6 +13,9 @@ pub const MAX_PROMPT_BYTES: usize = 300;
 /// The prompt that confirms a new device.
 pub const CONFIRM_PROMPT: &str = "Code from your app: ";
 
+/// The prompt for the code after that one.
+pub const NEXT_PROMPT: &str = "The next code from your app: ";
+
 /// What is said where a fault of ours denies a login. The log says which.
 pub const OUT_OF_ORDER: &str =
     "The verification code can't be checked at the moment. Please tell your administrator.";

@@ -30,6 +30,27 @@ pub(crate) enum Command {
     /// Give a user a new device: show its key, then activate it by a code
     Enroll(Enroll),
 
+    /// Give users a state that works, where theirs is damaged, missing or from a backup
+    ///
+    /// All codes of before are used up then: the next new one gets in.
+    #[command(group = ArgGroup::new("whose").required(true).args(["user", "all"]))]
+    Repair {
+        /// The account
+        user: Option<String>,
+        /// Everybody who is enrolled
+        #[arg(long)]
+        all: bool,
+    },
+
+    /// Set a device right whose clock is minutes off, by two codes in a row
+    Resync {
+        /// The account
+        user: String,
+        /// Name of the device
+        #[arg(long, value_name = "NAME", default_value = Enroll::DEFAULT_DEVICE, value_parser = device)]
+        device: DeviceName,
+    },
+
     /// Remove all devices of a user
     ///
     /// The next login follows the policy for people who are not enrolled.

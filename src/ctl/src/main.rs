@@ -6,7 +6,9 @@ mod context;
 mod enroll;
 mod failure;
 mod qr;
+mod repair;
 mod reset;
+mod resync;
 mod status;
 mod terminal;
 mod unlock;
@@ -37,6 +39,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::new(cli.config.as_deref(), cli.json)?;
     match cli.command {
         Command::Enroll(arguments) => enroll::run(&context, &arguments),
+        Command::Repair { user, .. } => match user {
+            Some(user) => repair::user(&context, &user),
+            None => repair::all(&context),
+        },
+        Command::Resync { user, device } => resync::run(&context, &user, &device),
         Command::Reset { user, force } => reset::run(&context, &user, force),
         Command::Status {
             address: Some(address),

@@ -55,6 +55,15 @@ pub enum Damage {
     Record(StateError),
 }
 
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slot(error) => error.fmt(f),
+            Self::Record(error) => error.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,22 +80,21 @@ impl fmt::Display for StoreError {
                 f,
                 "{} is missing, so used codes are not known: {}",
                 path.display(),
-                EnrollAgain(path)
+                Repair(path)
             ),
             Self::Secret(path, reason) => {
                 write!(f, "{}: {reason}: {}", path.display(), EnrollAgain(path))
             }
-            Self::State(path, damage) => match damage {
-                Damage::Slot(error @ SlotError::Io { .. }) => {
-                    write!(f, "{}: {error}", path.display())
-                }
-                Damage::Slot(error) => {
-                    write!(f, "{}: {error}: {}", path.display(), EnrollAgain(path))
-                }
-                Damage::Record(error) => {
-                    write!(f, "{}: {error}: {}", path.display(), EnrollAgain(path))
-                }
-            },
+            Self::State(path, damage @ Damage::Slot(SlotError::Io { .. })) => {
+                write!(f, "{}: {damage}", path.display())
+            }
+            Self::State(path, damage @ Damage::Slot(SlotError::Version { .. })) => {
+                let path = path.display();
+                write!(f, "{path}: {damage}: install the newer one again")
+            }
+            Self::State(path, damage) => {
+                write!(f, "{}: {damage}: {}", path.display(), Repair(path))
+            }
             Self::TooManyDevices => write!(
                 f,
                 "there are {} devices already, and no more are kept of one account",
@@ -120,16 +128,29 @@ impl StoreError {
     }
 }
 
-/// What to do where an account's records are past mending. Their files have the account's name.
+/// What to do where an account's secret is past mending. Its file has the account's name.
 struct EnrollAgain<'a>(&'a Path);
 
 impl fmt::Display for EnrollAgain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let account = self
-            .0
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or("USER");
-        write!(f, "run totpctl reset {account} --force and enroll again")
+        write!(
+            f,
+            "run totpctl reset {} --force and enroll again",
+            account(self.0)
+        )
     }
+}
+
+/// What to do where an account's state is past mending.
+struct Repair<'a>(&'a Path);
+
+impl fmt::Display for Repair<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "run totpctl repair {}", account(self.0))
+    }
+}
+
+fn account(path: &Path) -> &str {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.unwrap_or("USER")
 }

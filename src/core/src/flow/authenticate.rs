@@ -337,7 +337,7 @@ fn reason(subject: Subject<'_>, reason: WrongReason, account: &Option<String>) -
         (Subject::Enrolled(_), WrongReason::Malformed) => "malformed",
         (Subject::Enrolled(_), WrongReason::Mismatch) => "mismatch",
         (Subject::Enrolled(_), WrongReason::NoDevice) => {
-            "the state knows no device of this account: run totpctl reset and enroll again"
+            "the state knows no device of this account: run totpctl repair"
         }
         (Subject::Enrolled(_), WrongReason::Replayed) => "replayed",
     }

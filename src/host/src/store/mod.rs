@@ -7,6 +7,7 @@
 
 mod enrolling;
 mod login;
+mod repairing;
 mod unlocking;
 
 use std::fs::File;
@@ -20,6 +21,7 @@ use totp_core::record::enrollment::EnrollmentError;
 use totp_core::record::{Enrollment, State, account_of, file_name};
 
 pub use self::enrolling::check_new;
+pub use self::repairing::{Found, Resync};
 use crate::error::{Damage, StoreError};
 use crate::file::{CheckedFile, FileError, Others};
 use crate::folder::Folder;

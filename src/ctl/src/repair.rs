@@ -1,0 +1,63 @@
+//! `totpctl repair`: gives people a state that works.
+
+use serde_json::{Value, json};
+use totp_host::store::Found;
+
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Of one user.
+pub(crate) fn user(context: &Context, user: &str) -> Result<(), Failure> {
+    let name = context.account(user)?.name;
+    let (text, document) = repaired(context, &name)?;
+    context.print(&text, &document);
+    Ok(())
+}
+
+/// Of everybody who is enrolled. Goes on after one whose records can't be put right.
+pub(crate) fn all(context: &Context) -> Result<(), Failure> {
+    let (mut lines, mut users, mut failed) = (Vec::new(), Vec::new(), 0_usize);
+    for name in context.store().enrolled_names()? {
+        let (line, document) = repaired(context, &name).unwrap_or_else(|failure| {
+            failed = failed.saturating_add(1);
+            let error = failure.message().to_owned();
+            let document = json!({ "user": name, "error": error });
+            (format!("{name}: {error}"), document)
+        });
+        lines.push(line);
+        users.push(document);
+    }
+    if lines.is_empty() {
+        lines.push("Nobody is enrolled.".to_owned());
+    }
+    context.print(
+        &lines.join("\n"),
+        &json!({ "users": users, "failed": failed }),
+    );
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(Failure::reported())
+}
+
+fn repaired(context: &Context, name: &str) -> Result<(String, Value), Failure> {
+    let account = context.account(name)?;
+    let found = context.store().repair(&account)?.ok_or_else(|| {
+        Failure::refused(format_args!(
+            "{name} is not enrolled: totpctl enroll {name}"
+        ))
+    })?;
+    context.log("repaired", Some(name), None);
+    let (was, kind) = match &found {
+        Found::Damaged(damage) => (format!("was damaged ({damage})"), "damaged"),
+        Found::Missing => ("was missing".to_owned(), "missing"),
+        Found::Whole => ("was whole".to_owned(), "whole"),
+    };
+    let text =
+        format!("{name}: the state {was}. All codes of before are used up: wait for a new one.");
+    let mut document = json!({ "user": name, "found": kind });
+    if let (Found::Damaged(damage), Some(fields)) = (found, document.as_object_mut()) {
+        fields.insert("damage".to_owned(), json!(damage));
+    }
+    Ok((text, document))
+}

@@ -1,0 +1,65 @@
+//! `totpctl resync`: sets a device right whose clock is off, by two codes in a row.
+
+use serde_json::json;
+use totp_core::answer::Answer;
+use totp_core::device::DeviceName;
+use totp_core::doors::{Conversation, Echo};
+use totp_core::message;
+use totp_core::time::Time;
+use totp_host::store::Resync;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<(), Failure> {
+    let account = context.account(user)?;
+    let name = &account.name;
+    let store = context.store();
+    let not_enrolled = || {
+        Failure::refused(format_args!(
+            "{name} is not enrolled: totpctl enroll {name}"
+        ))
+    };
+    let (enrollment, _) = store.records(&account)?.ok_or_else(not_enrolled)?;
+    if enrollment.device(device).is_none() {
+        return Err(Failure::refused(format_args!(
+            "{name} has no device named {device}: totpctl status {name} shows which there are"
+        )));
+    }
+    let mut terminal = Terminal::new(context.json);
+    let mut asked = |prompt: &str| -> Result<(Answer, Time), Failure> {
+        let answer = terminal.ask(prompt, Echo::On);
+        let answer =
+            answer.map_err(|_| Failure::refused("no code was typed: nothing has changed"))?;
+        Ok((answer, context.system().now()))
+    };
+    let (first, first_at) = asked(message::CONFIRM_PROMPT)?;
+    let (second, second_at) = asked(message::NEXT_PROMPT)?;
+    let codes = [(&first, first_at), (&second, second_at)];
+    let drift = match store
+        .resync(&account, device, codes)?
+        .ok_or_else(not_enrolled)?
+    {
+        Resync::Done(drift) => drift,
+        Resync::FirstUnknown => {
+            let range = context.config.verify.resync_range;
+            return Err(Failure::refused(format_args!(
+                "the first code was used before, or is none of device {device} within {range} codes of this \
+                 machine's time: check both clocks, or enroll again"
+            )));
+        }
+        Resync::NotInARow => {
+            return Err(Failure::refused(format_args!(
+                "the second code is not the one that follows the first: type two in a row, within a minute"
+            )));
+        }
+    };
+    context.log("resynced", Some(name), Some(device.as_str()));
+    let text = format!(
+        "Device {device} of {name} is in step, {drift:+} codes from this machine's time. Both codes are used up."
+    );
+    let document = json!({ "user": name, "device": device.as_str(), "drift": drift });
+    context.print(&text, &document);
+    Ok(())
+}

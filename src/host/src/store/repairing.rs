@@ -1,0 +1,152 @@
+//! The state of an account, put right.
+
+use totp_core::address::Address;
+use totp_core::answer::Answer;
+use totp_core::device::DeviceName;
+use totp_core::doors::Account;
+use totp_core::judge::{Attempt, Verdict, judge};
+use totp_core::record::state::DeviceState;
+use totp_core::record::{Enrollment, State};
+use totp_core::throttle::{Codes, Source};
+use totp_core::time::Time;
+
+use super::{FileStore, enrollment, open_state, state_name};
+use crate::decoy;
+use crate::error::StoreError;
+use crate::slot;
+
+/// What a repair found.
+#[derive(Debug)]
+pub enum Found {
+    /// A state that can't be used, and why.
+    Damaged(String),
+    /// None at all.
+    Missing,
+    /// A whole one.
+    Whole,
+}
+
+/// How a resync ended.
+#[derive(Debug)]
+pub enum Resync {
+    /// The device is in step, so many steps ahead of the system's time, or behind where negative.
+    Done(i16),
+    /// The first code is none of the device near this time, or was used before.
+    FirstUnknown,
+    /// The second code does not follow the first.
+    NotInARow,
+}
+
+impl FileStore<'_> {
+    /// Gives an enrolled account a state that works: every code up to now is used up. What a whole state
+    /// remembers beside that is kept. `None` where the account is not enrolled.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing has changed then.
+    pub fn repair(&self, account: &Account) -> Result<Option<Found>, StoreError> {
+        let secrets = self.secrets()?;
+        let Some(enrolled) = enrollment(&secrets, account)? else {
+            return Ok(None);
+        };
+        let (name, now) = (state_name(&account.name)?, self.system.now());
+        let states = self.states()?;
+        let found = match open_state(&states, &name, true) {
+            Err(StoreError::NoState(_)) => {
+                let state = self.with_floors(&enrolled, State::new(now), now);
+                let file = slot::new_file(&state.encode());
+                let file = file.map_err(|error| StoreError::slot(states.path_of(&name), error))?;
+                states.create(&name, &file)?;
+                Found::Missing
+            }
+            file => {
+                let file = self.lock(&states, &name, file?)?;
+                match file.read() {
+                    Ok((record, state)) => {
+                        let state = state.without_future(now);
+                        file.save(&record, &self.with_floors(&enrolled, state, now))?;
+                        Found::Whole
+                    }
+                    Err(StoreError::State(_, damage)) => {
+                        let state = self.with_floors(&enrolled, State::new(now), now);
+                        let new = slot::new_file(&state.encode());
+                        let new =
+                            new.map_err(|error| StoreError::slot(states.path_of(&name), error))?;
+                        // Under the lock of the old one: who waits for that opens this one.
+                        states.replace(&name, &new)?;
+                        Found::Damaged(damage.to_string())
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        let _ = decoy::make_all(&secrets, &states, now);
+        Ok(Some(found))
+    }
+
+    /// A state in which the devices of an enrollment, and no others, have used up every code that may have been
+    /// accepted by now.
+    fn with_floors(&self, enrolled: &Enrollment, mut state: State, now: Time) -> State {
+        let window = i32::from(self.config.verify.window.get());
+        let devices = enrolled.devices.iter().map(|device| {
+            let known = state.device(device.id).cloned();
+            let mut known = known.unwrap_or_else(|| DeviceState::new(device.id, None));
+            let latest = device.totp.period.step_at(now).moved(window);
+            known.floor = known.floor.max(Some(latest));
+            known
+        });
+        state.devices = devices.collect();
+        state
+    }
+
+    /// Sets a device right by two codes in a row, each with the time at which it was given. Nothing is counted: root
+    /// asks. `None` where the account is not enrolled.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing has changed then.
+    pub fn resync(
+        &self,
+        account: &Account,
+        device: &DeviceName,
+        codes: [(&Answer, Time); 2],
+    ) -> Result<Option<Resync>, StoreError> {
+        let secrets = self.secrets()?;
+        if enrollment(&secrets, account)?.is_none() {
+            return Ok(None);
+        }
+        let name = state_name(&account.name)?;
+        let states = self.states()?;
+        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
+        let enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
+        let (record, mut state) = file.read()?;
+        let source = Source {
+            is_exempt: true,
+            ..Address::Local.into()
+        };
+        state.tally.unmark(&source.address);
+        let mut is_first = true;
+        for (answer, now) in codes {
+            let attempt = Attempt {
+                answer,
+                source: &source,
+                codes: Codes::Two,
+                now,
+            };
+            let (verify, limits) = (&self.config.verify, &self.config.limits);
+            let (verdict, decided) = judge(&enrolled, state, &attempt, verify, limits);
+            state = decided;
+            let has_mark = state.tally.mark_of(&source.address, now).is_some();
+            match verdict {
+                Verdict::Accepted(accepted) if accepted.devices().contains(device) => {
+                    file.save(&record, &state)?;
+                    let id = enrolled.device(device).map(|device| device.id);
+                    let known = id.and_then(|id| state.device(id));
+                    return Ok(Some(Resync::Done(known.map_or(0, |known| known.drift))));
+                }
+                _ if is_first && has_mark => is_first = false,
+                _ if is_first => return Ok(Some(Resync::FirstUnknown)),
+                _ => {}
+            }
+        }
+        Ok(Some(Resync::NotInARow))
+    }
+}
