@@ -16,6 +16,12 @@ pub const CONFIRM_PROMPT: &str = "Code from your app: ";
 /// The prompt for the code after that one.
 pub const NEXT_PROMPT: &str = "The next code from your app: ";
 
+/// The prompt for a code of any of a user's devices, which proves that the user agrees.
+#[must_use]
+pub fn any_code_prompt(user: &str) -> String {
+    format!("A code of any device of {user}: ")
+}
+
 /// What is said where a fault of ours denies a login. The log says which.
 pub const OUT_OF_ORDER: &str =
     "The verification code can't be checked at the moment. Please tell your administrator.";

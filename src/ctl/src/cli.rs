@@ -30,6 +30,10 @@ pub(crate) enum Command {
     /// Give a user a new device: show its key, then activate it by a code
     Enroll(Enroll),
 
+    /// List, rename or remove the devices of a user
+    #[command(subcommand)]
+    Device(Device),
+
     /// Give users a state that works, where theirs is damaged, missing or from a backup
     ///
     /// All codes of before are used up then: the next new one gets in.
@@ -83,6 +87,39 @@ pub(crate) enum Command {
         /// All of them
         #[arg(long)]
         all: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Device {
+    /// Show the devices of a user
+    List {
+        /// The account
+        user: String,
+    },
+
+    /// Give a device another name; its codes stay the same
+    Rename {
+        /// The account
+        user: String,
+        /// Its name
+        #[arg(value_name = "OLD", value_parser = device)]
+        from: DeviceName,
+        /// The name that it gets
+        #[arg(value_name = "NEW", value_parser = device)]
+        to: DeviceName,
+    },
+
+    /// Take a device away, by a code of any device of the user
+    Remove {
+        /// The account
+        user: String,
+        /// The device's name
+        #[arg(value_name = "NAME", value_parser = device)]
+        device: DeviceName,
+        /// Ask for no code: the device is lost or stolen
+        #[arg(long)]
+        force: bool,
     },
 }
 

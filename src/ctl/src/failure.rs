@@ -111,9 +111,10 @@ impl From<LoadError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::DeviceExists(_) | StoreError::Name | StoreError::TooManyDevices => {
-                Self::refused(error)
-            }
+            StoreError::DeviceExists(_)
+            | StoreError::Name
+            | StoreError::NoDevice(_)
+            | StoreError::TooManyDevices => Self::refused(error),
             StoreError::File(ref file) if file.is_denied() => {
                 Self::unreachable(format_args!("{error}: run totpctl as root"))
             }

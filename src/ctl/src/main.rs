@@ -3,6 +3,7 @@
 
 mod cli;
 mod context;
+mod device;
 mod enroll;
 mod failure;
 mod qr;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Device};
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -39,6 +40,15 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::new(cli.config.as_deref(), cli.json)?;
     match cli.command {
         Command::Enroll(arguments) => enroll::run(&context, &arguments),
+        Command::Device(Device::List { user }) => device::list(&context, &user),
+        Command::Device(Device::Rename { user, from, to }) => {
+            device::rename(&context, &user, &from, &to)
+        }
+        Command::Device(Device::Remove {
+            user,
+            device,
+            force,
+        }) => device::remove(&context, &user, &device, force),
         Command::Repair { user, .. } => match user {
             Some(user) => repair::user(&context, &user),
             None => repair::all(&context),

@@ -203,7 +203,7 @@ fn enrolled(context: &Context, name: &str, enrollment: &Enrollment, state: &Stat
     }
 }
 
-fn describe_device(device: &Device, state: &State) -> (String, Value) {
+pub(crate) fn describe_device(device: &Device, state: &State) -> (String, Value) {
     let known = state.device(device.id);
     let last_used = known.and_then(|known| known.last_used);
     let drift = known.map_or(0, |known| known.drift);

@@ -27,6 +27,8 @@ pub enum StoreError {
     Lock(PathBuf, LockError),
     /// The account's name makes no file name.
     Name,
+    /// There is no device of that name.
+    NoDevice(DeviceName),
     /// There is a secret and no state: what was used before is not known.
     NoState(PathBuf),
     /// The secret file can't be understood.
@@ -69,13 +71,17 @@ impl fmt::Display for StoreError {
         match self {
             Self::DeviceExists(name) => write!(
                 f,
-                "there is a device named {name} already: give the new one another name with --device"
+                "there is a device named {name} already: choose another name (--device of enroll)"
             ),
             Self::Ended => f.write_str("the enrollment ended while a code was asked for"),
             Self::Entropy(reason) => f.write_str(reason),
             Self::File(error) => error.fmt(f),
             Self::Lock(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Name => f.write_str("the account's name is too long for a file name"),
+            Self::NoDevice(name) => write!(
+                f,
+                "there is no device named {name}: totpctl device list shows which there are"
+            ),
             Self::NoState(path) => write!(
                 f,
                 "{} is missing, so used codes are not known: {}",

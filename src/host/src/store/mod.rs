@@ -5,6 +5,7 @@
 //! by which a kill at any point leaves the old or the new: new ids into the state, then the secret file,
 //! then dead ids out of the state.
 
+mod devices;
 mod enrolling;
 mod login;
 mod repairing;
@@ -20,6 +21,7 @@ use totp_core::event::{Event, Severity};
 use totp_core::record::enrollment::EnrollmentError;
 use totp_core::record::{Enrollment, State, account_of, file_name};
 
+pub use self::devices::{Proof, Removal};
 pub use self::enrolling::check_new;
 pub use self::repairing::{Found, Resync};
 use crate::error::{Damage, StoreError};
