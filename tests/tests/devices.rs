@@ -1,12 +1,14 @@
 //! Several devices of one person, and what becomes of one that is renamed or removed.
 
 use std::cell::Cell;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use end_to_end::clock;
 use end_to_end::libpam::{Code, Message, Reply};
 use end_to_end::phone::Phone;
-use end_to_end::product::{ACCOUNT, NO_LIMITS, Scratch};
+use end_to_end::product::{self, ACCOUNT, NO_LIMITS, Scratch};
 
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 
@@ -150,4 +152,167 @@ fn without_the_last_device_nobody_is_enrolled() {
     assert_eq!(case.scratch.status(ACCOUNT)["users"][0]["enrolled"], false);
     assert!(!case.lets_in(&case.tablet));
     assert!(!case.scratch.state(ACCOUNT).exists() && !case.scratch.secret(ACCOUNT).exists());
+}
+
+/// A totpctl that has shown a new key and waits for a code of it.
+struct Rotation {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    phone: Phone,
+}
+
+impl Rotation {
+    fn of(case: &Case, device: &str) -> Self {
+        let mut child = Command::new(product::totpctl())
+            .arg("--config")
+            .arg(case.scratch.config())
+            .args(["rotate", ACCOUNT, "--device", device, "--qr", "none"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("totpctl starts");
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        while !line.contains("otpauth://") {
+            line.clear();
+            let length = output.read_line(&mut line).expect("text");
+            assert!(length > 0, "no key was shown");
+        }
+        let secret = line.split("secret=").nth(1).expect("a secret");
+        let secret = secret.split('&').next().expect("a secret").trim();
+        Self {
+            child,
+            output,
+            phone: Phone::new(secret),
+        }
+    }
+
+    /// Types answers, and returns the exit status and the rest of what was said.
+    fn end(mut self, answers: &str) -> (i32, String) {
+        let mut input = self.child.stdin.take().expect("a pipe");
+        input.write_all(answers.as_bytes()).expect("it reads");
+        drop(input);
+        let mut said = String::new();
+        self.output.read_to_string(&mut said).expect("text");
+        let status = self.child.wait().expect("it ends");
+        (status.code().expect("a status"), said)
+    }
+}
+
+#[test]
+fn the_old_key_works_until_a_code_of_the_new_one_is_typed_and_is_dead_then() {
+    let case = Case::new();
+    let rotation = Rotation::of(&case, "phone");
+    let new = rotation.phone.clone();
+    assert!(case.lets_in(&case.phone), "the old one, meanwhile");
+    assert!(!case.lets_in(&new), "not yet");
+    let code = new.code_at(now());
+    let (status, said) = rotation.end(&format!("{code}\n"));
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("Delete the old entry in your app"), "{said}");
+    assert!(!case.lets_in(&case.phone));
+    assert_eq!(
+        case.scratch.login(ACCOUNT, code.as_str()).code,
+        Code::AUTH_ERR,
+        "used up"
+    );
+    assert!(case.lets_in(&new) && case.lets_in(&case.tablet));
+}
+
+#[test]
+fn a_rotation_that_is_not_confirmed_changes_nothing() {
+    let case = Case::new();
+    for answers in ["", "000000\n000000\n000000\n"] {
+        let rotation = Rotation::of(&case, "phone");
+        let new = rotation.phone.clone();
+        let (status, _) = rotation.end(answers);
+        assert_eq!(status, 1);
+        assert!(case.lets_in(&case.phone) && !case.lets_in(&new));
+    }
+}
+
+#[test]
+fn of_two_rotations_at_once_one_wins_and_the_other_is_told() {
+    let case = Case::new();
+    let (one, two) = (Rotation::of(&case, "phone"), Rotation::of(&case, "phone"));
+    let (winner, loser) = (one.phone.clone(), two.phone.clone());
+    let code = winner.code_at(now());
+    assert_eq!(one.end(&format!("{code}\n")).0, 0);
+    let code = loser.code_at(now());
+    assert_eq!(two.end(&format!("{code}\n")).0, 1);
+    assert!(case.lets_in(&winner) && !case.lets_in(&loser) && !case.lets_in(&case.phone));
+}
+
+#[test]
+fn a_rotation_while_the_old_code_is_asked_for_lets_nobody_in() {
+    let case = Case::new();
+    let code = case.phone.code_at(now());
+    let person = |message: &Message| {
+        if !message.style.is_prompt() {
+            return Reply::Null;
+        }
+        let rotation = Rotation::of(&case, "phone");
+        let new = rotation.phone.code_at(now());
+        assert_eq!(rotation.end(&format!("{new}\n")).0, 0);
+        code.as_str().into()
+    };
+    let mut login = case.scratch.start(ACCOUNT, person);
+    assert_eq!(login.authenticate(0), Code::AUTH_ERR);
+}
+
+#[test]
+fn disabling_takes_an_unused_code_and_ends_it_all() {
+    let case = Case::new();
+    let wrong = case.phone.wrong_code_at(now());
+    for answer in ["", &wrong] {
+        assert_eq!(
+            case.totpctl(&["disable", ACCOUNT], &format!("{answer}\n")),
+            1
+        );
+    }
+    let code = case.tablet.code_at(now());
+    let person = |message: &Message| {
+        if !message.style.is_prompt() {
+            return Reply::Null;
+        }
+        assert_eq!(case.totpctl(&["disable", ACCOUNT], &format!("{code}\n")), 0);
+        case.phone.code_at(now()).as_str().into()
+    };
+    let mut login = case.scratch.start(ACCOUNT, person);
+    assert_eq!(
+        login.authenticate(0),
+        Code::AUTH_ERR,
+        "at its prompt meanwhile"
+    );
+    assert_eq!(case.scratch.status(ACCOUNT)["users"][0]["enrolled"], false);
+    assert_eq!(
+        case.totpctl(&["disable", ACCOUNT, "--force"], ""),
+        1,
+        "nobody is left"
+    );
+}
+
+#[test]
+fn a_shown_key_is_the_one_that_was_enrolled_and_takes_a_word() {
+    let case = Case::new();
+    assert_eq!(
+        case.totpctl(&["show", ACCOUNT, "--device", "tablet"], ""),
+        2
+    );
+    let arguments = [
+        "show",
+        ACCOUNT,
+        "--device",
+        "tablet",
+        "--show-secret",
+        "--qr",
+        "none",
+    ];
+    let shown = case.scratch.totpctl(&arguments, "");
+    assert!(shown.status.success(), "{shown:?}");
+    let said = String::from_utf8_lossy(&shown.stdout);
+    assert!(
+        said.contains(OTHER) && !said.contains(Phone::SECRET),
+        "{said}"
+    );
 }

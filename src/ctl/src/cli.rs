@@ -34,6 +34,44 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Device(Device),
 
+    /// Take all devices of a user away, by a code of any of them
+    ///
+    /// The next login follows the policy for people who are not enrolled.
+    Disable {
+        /// The account
+        user: String,
+        /// Ask for no code
+        #[arg(long)]
+        force: bool,
+    },
+
+    /// Give a device a new key; the old one works until a code of the new one is typed
+    Rotate {
+        /// The account
+        user: String,
+        /// Name of the device
+        #[arg(long, value_name = "NAME", default_value = Enroll::DEFAULT_DEVICE, value_parser = device)]
+        device: DeviceName,
+        /// How to draw the QR code on the screen
+        #[arg(long, value_enum, default_value_t = Drawing::Auto)]
+        qr: Drawing,
+    },
+
+    /// Show the key and the QR code of a device again, which is logged
+    Show {
+        /// The account
+        user: String,
+        /// Name of the device
+        #[arg(long, value_name = "NAME", default_value = Enroll::DEFAULT_DEVICE, value_parser = device)]
+        device: DeviceName,
+        /// Really do it: whoever sees the key makes the codes
+        #[arg(long, required = true)]
+        show_secret: bool,
+        /// How to draw the QR code on the screen
+        #[arg(long, value_enum, default_value_t = Drawing::Auto)]
+        qr: Drawing,
+    },
+
     /// Give users a state that works, where theirs is damaged, missing or from a backup
     ///
     /// All codes of before are used up then: the next new one gets in.

@@ -1,13 +1,16 @@
 //! `totpctl device`: the devices of a user.
 
 use serde_json::{Value, json};
-use totp_core::device::DeviceName;
+use totp_core::answer::Answer;
+use totp_core::device::{Device, DeviceName};
 use totp_core::doors::{Account, Conversation, Echo};
 use totp_core::message;
 use totp_core::record::{Enrollment, State};
 use totp_host::store::{Proof, Removal};
 
+use crate::cli::Drawing;
 use crate::context::Context;
+use crate::enroll::{Key, confirmed, new_id, new_secret};
 use crate::failure::Failure;
 use crate::status::describe_device;
 use crate::terminal::Terminal;
@@ -53,9 +56,7 @@ pub(crate) fn remove(
     let (enrollment, _) = records(context, &account)?;
     let name = account.name.as_str();
     if enrollment.device(device).is_none() {
-        return Err(Failure::refused(format_args!(
-            "{name} has no device named {device}: totpctl device list {name} shows which there are"
-        )));
+        return Err(no_device(name, device));
     }
     let mut terminal = Terminal::new(context.json);
     if enrollment.devices.len() == 1 {
@@ -64,21 +65,11 @@ pub(crate) fn remove(
              says for such people."
         ));
     }
-    let answer = match force {
-        true => None,
-        false => {
-            let prompt = message::any_code_prompt(name);
-            let answer = terminal.ask(&prompt, Echo::On);
-            Some(answer.map_err(|_| Failure::refused("no code was typed: nothing was removed"))?)
-        }
-    };
+    let answer = asked_for_code(name, force, &mut terminal)?;
     let proof = answer.as_ref().map_or(Proof::Force, Proof::Code);
     let removal = context.store().remove_device(&account, device, proof)?;
     if removal == Removal::WrongCode {
-        return Err(Failure::refused(format_args!(
-            "that is no unused code of {name}'s: nothing was removed. Where there is no device that works, say \
-             --force"
-        )));
+        return Err(wrong_code(name));
     }
     let event = if force { "removed-by-force" } else { "removed" };
     context.log(event, Some(name), Some(device.as_str()));
@@ -93,6 +84,120 @@ pub(crate) fn remove(
     let document = json!({ "user": name, "device": device.as_str(), "last": is_last });
     context.print(&text, &document);
     Ok(())
+}
+
+/// The code that proves that the user agrees; `None` where root needs none.
+fn asked_for_code(
+    user: &str,
+    force: bool,
+    terminal: &mut Terminal,
+) -> Result<Option<Answer>, Failure> {
+    if force {
+        return Ok(None);
+    }
+    let answer = terminal.ask(&message::any_code_prompt(user), Echo::On);
+    let answer = answer.map_err(|_| Failure::refused("no code was typed: nothing was removed"))?;
+    Ok(Some(answer))
+}
+
+fn wrong_code(user: &str) -> Failure {
+    Failure::refused(format_args!(
+        "that is no unused code of {user}'s: nothing was removed. Where there is no device that works, say --force"
+    ))
+}
+
+pub(crate) fn disable(context: &Context, user: &str, force: bool) -> Result<(), Failure> {
+    let account = context.account(user)?;
+    records(context, &account)?;
+    let name = account.name.as_str();
+    let mut terminal = Terminal::new(context.json);
+    let answer = asked_for_code(name, force, &mut terminal)?;
+    let proof = answer.as_ref().map_or(Proof::Force, Proof::Code);
+    if !context.store().disable(&account, proof)? {
+        return Err(wrong_code(name));
+    }
+    let event = if force {
+        "disabled-by-force"
+    } else {
+        "disabled"
+    };
+    context.log(event, Some(name), None);
+    let text = format!("{name} is not enrolled any more. Delete the entries in the apps.");
+    context.print(&text, &json!({ "user": name, "disabled": true }));
+    Ok(())
+}
+
+pub(crate) fn rotate(
+    context: &Context,
+    user: &str,
+    name: &DeviceName,
+    drawing: Drawing,
+) -> Result<(), Failure> {
+    let account = context.account(user)?;
+    let old = device_of(context, &account, name)?;
+    let new = Device {
+        id: new_id()?,
+        secret: new_secret()?,
+        enrolled: context.system().now(),
+        ..old.clone()
+    };
+    let mut terminal = Terminal::new(context.json);
+    let key = Key::new(context, &account, &new)?;
+    key.show(drawing, &terminal)?;
+    let used = confirmed(context, &new, &mut terminal)?;
+    context
+        .store()
+        .rotate_device(&account, old.id, &new, Some(used))?;
+    let user = account.name.as_str();
+    context.log("rotated", Some(user), Some(name.as_str()));
+    let text = format!(
+        "Device {name} of {user} has a new key. Delete the old entry in your app: its codes are dead.\n\
+         The code just typed is used up: wait for the next code to log in."
+    );
+    let document = json!({
+        "user": user,
+        "device": name.as_str(),
+        "secret": new.secret.to_base32().as_str(),
+        "uri": key.uri.as_str(),
+    });
+    context.print(&text, &document);
+    Ok(())
+}
+
+pub(crate) fn show(
+    context: &Context,
+    user: &str,
+    name: &DeviceName,
+    drawing: Drawing,
+) -> Result<(), Failure> {
+    let account = context.account(user)?;
+    let device = device_of(context, &account, name)?;
+    let key = Key::new(context, &account, &device)?;
+    // First the log: whoever sees the key has been named.
+    let user = account.name.as_str();
+    context.log("shown", Some(user), Some(name.as_str()));
+    key.show(drawing, &Terminal::new(context.json))?;
+    let document = json!({
+        "user": user,
+        "device": name.as_str(),
+        "secret": device.secret.to_base32().as_str(),
+        "uri": key.uri.as_str(),
+    });
+    let text = format!("Whoever has this key makes the codes of {user}.");
+    context.print(&text, &document);
+    Ok(())
+}
+
+fn device_of(context: &Context, account: &Account, name: &DeviceName) -> Result<Device, Failure> {
+    let (enrollment, _) = records(context, account)?;
+    let device = enrollment.device(name).cloned();
+    device.ok_or_else(|| no_device(&account.name, name))
+}
+
+fn no_device(user: &str, device: &DeviceName) -> Failure {
+    Failure::refused(format_args!(
+        "{user} has no device named {device}: totpctl device list {user} shows which there are"
+    ))
 }
 
 fn records(context: &Context, account: &Account) -> Result<(Enrollment, State), Failure> {

@@ -73,7 +73,11 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
 }
 
 /// The step of the code that confirms a device.
-fn confirmed(context: &Context, device: &Device, terminal: &mut Terminal) -> Result<Step, Failure> {
+pub(crate) fn confirmed(
+    context: &Context,
+    device: &Device,
+    terminal: &mut Terminal,
+) -> Result<Step, Failure> {
     match confirm(device, &context.config.verify, terminal, context.system()) {
         Confirmation::Confirmed(step) => Ok(step),
         Confirmation::Aborted => Err(Failure::refused("no code was typed: nothing was enrolled")),
@@ -91,7 +95,6 @@ fn done(account: &Account, device: &DeviceName, confirmed: bool) -> String {
 }
 
 fn new_device(context: &Context, arguments: &Enroll) -> Result<Device, Failure> {
-    let random = |length| SystemEntropy.random(length).map_err(Failure::unreachable);
     let asked = Totp {
         algorithm: arguments.algorithm.unwrap_or_default(),
         digits: arguments.digits.unwrap_or_default(),
@@ -99,7 +102,7 @@ fn new_device(context: &Context, arguments: &Enroll) -> Result<Device, Failure> 
     };
     let KeyUri { secret, totp } = match &arguments.secret_file {
         None => KeyUri {
-            secret: Secret::from_bytes(random(Secret::NEW_BYTES)?).map_err(Failure::unreachable)?,
+            secret: new_secret()?,
             totp: asked,
         },
         Some(path) => read_key(path, arguments, asked)?,
@@ -108,11 +111,9 @@ fn new_device(context: &Context, arguments: &Enroll) -> Result<Device, Failure> 
         let warning = "totpctl: warning: this secret is shorter than the 128 bits of RFC 4226";
         let _ = writeln!(io::stderr(), "{warning}");
     }
-    let id = random(8)?
-        .iter()
-        .fold(0, |id: u64, byte| id << 8 | u64::from(*byte));
+    let id = new_id()?;
     Ok(Device {
-        id: DeviceId(id),
+        id,
         name: arguments.device.clone(),
         totp,
         secret,
@@ -161,6 +162,21 @@ fn read_key(path: &Path, arguments: &Enroll, asked: Totp) -> Result<KeyUri, Fail
     Ok(key)
 }
 
+/// 64 random bits that tell a device from every other.
+pub(crate) fn new_id() -> Result<DeviceId, Failure> {
+    let random = SystemEntropy.random(8).map_err(Failure::unreachable)?;
+    let id = random
+        .iter()
+        .fold(0, |id: u64, byte| id << 8 | u64::from(*byte));
+    Ok(DeviceId(id))
+}
+
+/// A secret that nobody knows yet.
+pub(crate) fn new_secret() -> Result<Secret, Failure> {
+    let random = SystemEntropy.random(Secret::NEW_BYTES);
+    Secret::from_bytes(random.map_err(Failure::unreachable)?).map_err(Failure::unreachable)
+}
+
 fn bad_secret(path: &Path, reason: impl std::fmt::Display) -> Failure {
     let source = match path.to_str() {
         Some("-") => "standard input".into(),
@@ -170,14 +186,18 @@ fn bad_secret(path: &Path, reason: impl std::fmt::Display) -> Failure {
 }
 
 /// What the app of a person has to be told.
-struct Key {
+pub(crate) struct Key {
     grouped: Zeroizing<String>,
-    uri: Zeroizing<String>,
+    pub(crate) uri: Zeroizing<String>,
     totp: Totp,
 }
 
 impl Key {
-    fn new(context: &Context, account: &Account, device: &Device) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        context: &Context,
+        account: &Account,
+        device: &Device,
+    ) -> Result<Self, Failure> {
         let host = host_name().unwrap_or_else(|| "localhost".to_owned());
         let issuer = match &context.config.issuer {
             Some(issuer) => issuer.clone(),
@@ -203,7 +223,7 @@ impl Key {
     }
 
     /// Prints the key, the URI and, last so that it stays on the screen, the QR code.
-    fn show(&self, drawing: Drawing, terminal: &Terminal) -> Result<(), Failure> {
+    pub(crate) fn show(&self, drawing: Drawing, terminal: &Terminal) -> Result<(), Failure> {
         let failed = |error| {
             Failure::unreachable(format_args!(
                 "the key can't be shown, so nothing was enrolled: {error}"

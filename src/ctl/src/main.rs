@@ -49,6 +49,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
             device,
             force,
         }) => device::remove(&context, &user, &device, force),
+        Command::Disable { user, force } => device::disable(&context, &user, force),
+        Command::Rotate { user, device, qr } => device::rotate(&context, &user, &device, qr),
+        Command::Show {
+            user, device, qr, ..
+        } => device::show(&context, &user, &device, qr),
         Command::Repair { user, .. } => match user {
             Some(user) => repair::user(&context, &user),
             None => repair::all(&context),

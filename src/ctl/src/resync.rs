@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<
     let (enrollment, _) = store.records(&account)?.ok_or_else(not_enrolled)?;
     if enrollment.device(device).is_none() {
         return Err(Failure::refused(format_args!(
-            "{name} has no device named {device}: totpctl status {name} shows which there are"
+            "{name} has no device named {device}: totpctl device list {name} shows which there are"
         )));
     }
     let mut terminal = Terminal::new(context.json);

@@ -1,15 +1,18 @@
-//! The devices of an account, renamed and removed.
+//! The devices of an account, renamed, rotated and removed.
 
 use totp_core::address::Address;
 use totp_core::answer::Answer;
-use totp_core::device::DeviceName;
+use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::doors::Account;
 use totp_core::judge::{Attempt, Verdict, judge};
-use totp_core::record::State;
+use totp_core::otp::Step;
+use totp_core::record::Enrollment;
+use totp_core::record::state::DeviceState;
 use totp_core::throttle::{Codes, Source};
 
-use super::{FileStore, enrollment, open_state, state_name};
+use super::{FileStore, StateFile, enrollment, open_state, state_name};
 use crate::error::StoreError;
+use crate::lock::Locked;
 
 /// What entitles somebody to take a device away.
 #[derive(Clone, Copy)]
@@ -59,6 +62,56 @@ impl FileStore<'_> {
         Ok(())
     }
 
+    /// Puts a device in the place of one by the same name: the old one's codes are dead when this returns, those of the
+    /// new one are good from then on. `used` is a step that is used up from the start.
+    ///
+    /// # Errors
+    /// [`StoreError::Ended`] where the account is not enrolled, [`StoreError::NoDevice`] where the old one is not
+    /// there any more, be it that one of its name is; nothing has changed then.
+    pub fn rotate_device(
+        &self,
+        account: &Account,
+        old: DeviceId,
+        new: &Device,
+        used: Option<Step>,
+    ) -> Result<(), StoreError> {
+        let (secrets, states) = (self.secrets()?, self.states()?);
+        let name = state_name(&account.name)?;
+        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
+        let mut enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
+        let mut devices = enrolled.devices.iter_mut();
+        let device = devices.find(|device| device.id == old);
+        let device = device.ok_or_else(|| StoreError::NoDevice(new.name.clone()))?;
+        *device = new.clone();
+        let (record, mut state) = file.read()?;
+        state
+            .devices
+            .retain(|known| known.id == old || enrolled.devices.iter().any(|d| d.id == known.id));
+        state.devices.push(DeviceState::new(new.id, used));
+        file.save(&record, &state)?;
+        secrets.replace(&name, enrolled.to_toml().as_bytes())?;
+        self.forget_device(&file, old);
+        let _ = secrets.tidy();
+        Ok(())
+    }
+
+    /// Takes all devices away. When this returns, the account is not enrolled; `false` where the proof was none.
+    ///
+    /// # Errors
+    /// [`StoreError::Ended`] where the account is not enrolled; nothing has changed then.
+    pub fn disable(&self, account: &Account, proof: Proof<'_>) -> Result<bool, StoreError> {
+        let (secrets, states) = (self.secrets()?, self.states()?);
+        let name = state_name(&account.name)?;
+        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
+        let enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
+        if !self.is_proven(&file, &enrolled, proof)? {
+            return Ok(false);
+        }
+        secrets.remove(&name)?;
+        states.remove(&name)?;
+        Ok(true)
+    }
+
     /// Takes a device away. When this returns, none of its codes is accepted any more, by no login that is at its
     /// prompt either.
     ///
@@ -76,22 +129,8 @@ impl FileStore<'_> {
         let mut enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
         let no_device = || StoreError::NoDevice(device.clone());
         let id = enrolled.device(device).ok_or_else(no_device)?.id;
-        if let Proof::Code(answer) = proof {
-            let (record, state) = file.read()?;
-            let attempt = Attempt {
-                answer,
-                source: &Source {
-                    is_exempt: true,
-                    ..Address::Local.into()
-                },
-                codes: Codes::One,
-                now: self.system.now(),
-            };
-            let (verify, limits) = (&self.config.verify, &self.config.limits);
-            match judge(&enrolled, state, &attempt, verify, limits) {
-                (Verdict::Accepted(_), decided) => file.save(&record, &decided)?,
-                _ => return Ok(Removal::WrongCode),
-            }
+        if !self.is_proven(&file, &enrolled, proof)? {
+            return Ok(Removal::WrongCode);
         }
         enrolled.devices.retain(|device| device.id != id);
         if enrolled.devices.is_empty() {
@@ -100,27 +139,44 @@ impl FileStore<'_> {
             return Ok(Removal::RemovedLast);
         }
         secrets.replace(&name, enrolled.to_toml().as_bytes())?;
-        // It is gone. What its id leaves behind is removed by the next change at the latest.
-        if let Ok((
-            record,
-            State {
-                saved,
-                mut devices,
-                tally,
-            },
-        )) = file.read()
-        {
-            devices.retain(|device| device.id != id);
-            let _ = file.save(
-                &record,
-                &State {
-                    saved,
-                    devices,
-                    tally,
-                },
-            );
-        }
+        self.forget_device(&file, id);
         let _ = secrets.tidy();
         Ok(Removal::Removed)
+    }
+
+    /// Whether the proof is one. A code is used up by it.
+    fn is_proven(
+        &self,
+        file: &StateFile<Locked>,
+        enrolled: &Enrollment,
+        proof: Proof<'_>,
+    ) -> Result<bool, StoreError> {
+        let Proof::Code(answer) = proof else {
+            return Ok(true);
+        };
+        let (record, state) = file.read()?;
+        let attempt = Attempt {
+            answer,
+            source: &Source {
+                is_exempt: true,
+                ..Address::Local.into()
+            },
+            codes: Codes::One,
+            now: self.system.now(),
+        };
+        let (verify, limits) = (&self.config.verify, &self.config.limits);
+        match judge(enrolled, state, &attempt, verify, limits) {
+            (Verdict::Accepted(_), decided) => file.save(&record, &decided).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Removes from the state what a dead device left. Where that fails the next change does it: the id is one that
+    /// no secret has.
+    fn forget_device(&self, file: &StateFile<Locked>, id: DeviceId) {
+        if let Ok((record, mut state)) = file.read() {
+            state.devices.retain(|device| device.id != id);
+            let _ = file.save(&record, &state);
+        }
     }
 }
