@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use crate::backup_code::BackupCode;
 use crate::otp::Code;
 
 /// The bytes that came back from a prompt. Wiped on drop; has no `Debug`.
@@ -13,6 +14,8 @@ pub enum Typed {
     Empty,
     /// 6 to 8 ASCII digits, once blanks and dashes are left out.
     Code(Code),
+    /// 16 symbols of a backup code, in any case, once blanks and dashes are left out.
+    Backup(BackupCode),
     /// Anything else.
     Other,
 }
@@ -42,7 +45,10 @@ impl Answer {
         if digits.is_empty() {
             return Typed::Empty;
         }
-        Code::from_digits(&digits).map_or(Typed::Other, Typed::Code)
+        if let Some(code) = Code::from_digits(&digits) {
+            return Typed::Code(code);
+        }
+        BackupCode::typed(&digits).map_or(Typed::Other, Typed::Backup)
     }
 }
 
@@ -54,6 +60,7 @@ mod tests {
         match Answer::new(Zeroizing::new(text.to_vec())).typed() {
             Typed::Empty => "empty".to_owned(),
             Typed::Code(code) => code.to_digits().to_string(),
+            Typed::Backup(code) => code.shown().to_string(),
             Typed::Other => "other".to_owned(),
         }
     }
@@ -77,6 +84,8 @@ mod tests {
             ("0x1234", "other"),
             ("123\u{a0}456", "other"),
             ("123456x", "other"),
+            ("ljnf-uws2 LJNF-uws2", "LJNF-UWS2-LJNF-UWS2"),
+            ("ljnfuws2ljnfuws8", "other"),
         ] {
             assert_eq!(read(text.as_bytes()), expected, "{text:?}");
         }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::address::Address;
+use crate::backup_code::Count;
 use crate::bounded::bounded;
 use crate::document::{Document, Mistake, Section};
 use crate::network::Network;
@@ -55,6 +56,8 @@ pub struct Config {
     pub exempt: Vec<Network>,
     /// Who must have a second factor.
     pub policy: Policy,
+    /// How many backup codes a set has.
+    pub backup_codes: Count,
 }
 
 /// How codes are verified.
@@ -81,6 +84,7 @@ impl Default for Config {
             limits: Limits::default(),
             exempt: Vec::new(),
             policy: Policy::default(),
+            backup_codes: Count::default(),
         }
     }
 }
@@ -110,6 +114,7 @@ impl Config {
         };
         (config.limits, config.exempt) = limits(root.section("limits")?)?;
         config.policy = policy(root.section("policy")?)?;
+        config.backup_codes = backup_codes(root.section("backup_codes")?)?;
         if config.secret_dir == config.state_dir {
             return Err(root.unlike("state_dir", "expected another folder than secret_dir"));
         }
@@ -175,6 +180,12 @@ fn some_span(section: &mut Section<'_>, key: &'static str) -> Result<Option<Span
         Some(Span::ZERO) => Err(section.unlike(key, expected)),
         span => Ok(span),
     }
+}
+
+fn backup_codes(mut section: Section<'_>) -> Result<Count, Box<Mistake>> {
+    let count = Count::read(&mut section, "count")?;
+    section.finish()?;
+    Ok(count.unwrap_or_default())
 }
 
 fn span(section: &mut Section<'_>, key: &'static str) -> Result<Option<Span>, Box<Mistake>> {
@@ -288,6 +299,7 @@ mod tests {
                 2,
                 "a whole number and one of s, m, h, d",
             ),
+            ("[backup_codes]\ncount = 17", 2, "from 1 to 16"),
             ("[verify]\nwindow = 11", 2, "from 0 to 10"),
             ("[verify]\nmax_drift = 101", 2, "from 0 to 100"),
             ("[verify]\ntries = 0", 2, "from 1 to 10"),

@@ -314,6 +314,11 @@ impl<'d> Section<'d> {
         )
     }
 
+    /// Whether the table is in the document.
+    pub(crate) fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// The strings of `key`, an array, as `read` understands each; none where the key is not set.
     pub(crate) fn strings<T>(
         &mut self,

@@ -11,6 +11,7 @@
 //!   leaves a mark and counts as a wrong answer until the second has come; each mark is good for one try.
 
 use crate::answer::{Answer, Typed};
+use crate::backup_code::BackupCode;
 use crate::config::Verify;
 use crate::device::{Device, DeviceName};
 use crate::otp::{Code, Step};
@@ -51,6 +52,7 @@ pub enum Verdict {
 pub struct Accepted {
     devices: Vec<DeviceName>,
     first_at: Option<Time>,
+    backup_left: Option<u8>,
 }
 
 impl Accepted {
@@ -58,6 +60,12 @@ impl Accepted {
     #[must_use]
     pub fn devices(&self) -> &[DeviceName] {
         &self.devices
+    }
+
+    /// How many backup codes are left, where it was one.
+    #[must_use]
+    pub fn backup_left(&self) -> Option<u8> {
+        self.backup_left
     }
 
     /// When the first code was given, where it was the second of two in a row.
@@ -121,6 +129,9 @@ pub fn judge(
     let code = match answer.typed() {
         Typed::Empty => return (Verdict::Empty, state),
         Typed::Code(code) => Some(code),
+        Typed::Backup(code) => {
+            return judge_backup(enrollment, state, &code, codes, attempt, limits);
+        }
         Typed::Other => None,
     };
     let uncharged = state.tally.clone();
@@ -192,8 +203,59 @@ pub fn judge(
             .iter()
             .map(|(device, _)| device.name.clone())
             .collect();
-        (Verdict::Accepted(Accepted { devices, first_at }), state)
+        let accepted = Accepted {
+            devices,
+            first_at,
+            backup_left: None,
+        };
+        (Verdict::Accepted(accepted), state)
     }
+}
+
+/// Judges a backup code. One is enough where two codes in a row are needed of a device, and ends that for the user.
+fn judge_backup(
+    enrollment: &Enrollment,
+    mut state: State,
+    code: &BackupCode,
+    codes: Codes,
+    attempt: &Attempt<'_>,
+    limits: &Limits,
+) -> (Verdict, State) {
+    let Attempt { source, now, .. } = *attempt;
+    let set = enrollment.backup_codes.as_ref();
+    let found = set.and_then(|set| set.position(code).map(|position| (set, position)));
+    let known = found.and_then(|(set, position)| {
+        let used = state
+            .backup_codes
+            .iter_mut()
+            .find(|used| used.id == set.id)?;
+        Some((set, position, used))
+    });
+    let reason = match known {
+        Some((set, position, used)) if !used.is_used(position) => {
+            used.burn(position);
+            let left = used.left_of(set.hashes.len());
+            state.tally.accept(source, limits, now);
+            state.tally.forget_total(source);
+            let accepted = Accepted {
+                devices: Vec::new(),
+                first_at: None,
+                backup_left: Some(left),
+            };
+            return (Verdict::Accepted(accepted), state);
+        }
+        Some(_) => WrongReason::Replayed,
+        None => WrongReason::Mismatch,
+    };
+    state.tally.charge(source, limits, now);
+    state.tally.unmark(&source.address);
+    let wrong = Wrong {
+        reason,
+        codes,
+        standing: state.standing(source, limits, now),
+        out_of_reach: None,
+    };
+    (Verdict::Wrong(wrong), state)
 }
 
 /// The enrolled devices that the state knows, with what it knows of them.

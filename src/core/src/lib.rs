@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod answer;
+pub mod backup_code;
 mod bounded;
 pub mod config;
 pub mod device;

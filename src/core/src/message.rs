@@ -13,6 +13,16 @@ pub const MAX_PROMPT_BYTES: usize = 300;
 /// The prompt that confirms a new device.
 pub const CONFIRM_PROMPT: &str = "Code from your app: ";
 
+/// What is said after a backup code.
+#[must_use]
+pub fn backup_codes_left(left: u8) -> String {
+    match left {
+        0 => "That was the last backup code: have new ones made.".to_owned(),
+        1..=3 => format!("Backup codes left: {left}. Have new ones made before they run out."),
+        _ => format!("Backup codes left: {left}"),
+    }
+}
+
 /// The prompt for the code after that one.
 pub const NEXT_PROMPT: &str = "The next code from your app: ";
 

@@ -45,7 +45,11 @@ impl Target {
             .map(|device| DeviceState::new(device.id, None));
         state.devices = states.collect();
         Self {
-            enrollment: Enrollment { uid: 1000, devices },
+            enrollment: Enrollment {
+                uid: 1000,
+                devices,
+                backup_codes: None,
+            },
             state,
             now: NOON,
         }

@@ -50,6 +50,7 @@ impl Person {
             enrollment: Enrollment {
                 uid: 1000,
                 devices: Vec::new(),
+                backup_codes: None,
             },
             state: State::new(Time::from_unix(NOON)),
             config: Config::parse(settings).unwrap(),

@@ -34,6 +34,18 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Device(Device),
 
+    /// Show how many backup codes a user has left, or make new ones
+    BackupCodes {
+        /// The account
+        user: String,
+        /// Make new ones and show them this once; those of before are void
+        #[arg(long)]
+        regenerate: bool,
+        /// Show them as a block to print, and nothing else
+        #[arg(long, requires = "regenerate")]
+        print: bool,
+    },
+
     /// Take all devices of a user away, by a code of any of them
     ///
     /// The next login follows the policy for people who are not enrolled.

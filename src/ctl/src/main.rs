@@ -1,6 +1,7 @@
 //! `totpctl`: enrolls people in pam_totp, shows where they stand and gets them back in.
 #![forbid(unsafe_code)]
 
+mod backup_codes;
 mod cli;
 mod context;
 mod device;
@@ -40,6 +41,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::new(cli.config.as_deref(), cli.json)?;
     match cli.command {
         Command::Enroll(arguments) => enroll::run(&context, &arguments),
+        Command::BackupCodes {
+            user,
+            regenerate: true,
+            print,
+        } => backup_codes::regenerate(&context, &user, print),
+        Command::BackupCodes { user, .. } => backup_codes::count(&context, &user),
         Command::Device(Device::List { user }) => device::list(&context, &user),
         Command::Device(Device::Rename { user, from, to }) => {
             device::rename(&context, &user, &from, &to)

@@ -53,8 +53,9 @@ fn repaired(context: &Context, name: &str) -> Result<(String, Value), Failure> {
         Found::Missing => ("was missing".to_owned(), "missing"),
         Found::Whole => ("was whole".to_owned(), "whole"),
     };
-    let text =
-        format!("{name}: the state {was}. All codes of before are used up: wait for a new one.");
+    let text = format!(
+        "{name}: the state {was}. All codes of before are used up, backup codes too: wait for a new one."
+    );
     let mut document = json!({ "user": name, "found": kind });
     if let (Found::Damaged(damage), Some(fields)) = (found, document.as_object_mut()) {
         fields.insert("damage".to_owned(), json!(damage));

@@ -98,6 +98,7 @@ pub(crate) fn enrollment() -> Enrollment {
     Enrollment {
         uid: 0,
         devices: vec![Device::decoy()],
+        backup_codes: None,
     }
 }
 

@@ -213,7 +213,20 @@ impl<S: Store> Login<'_, S> {
         Attempted::Over
     }
 
-    fn report_accepted(&self, accepted: &Accepted) {
+    fn report_accepted(&mut self, accepted: &Accepted) {
+        if let Some(left) = accepted.backup_left() {
+            self.tell(&message::backup_codes_left(left));
+            let severity = if left <= 3 {
+                Severity::Warning
+            } else {
+                Severity::Notice
+            };
+            let event = Event {
+                device: Some("backup-code".to_owned()),
+                ..self.event(severity, "accepted")
+            };
+            return self.log(event.because(format_args!("{left} backup codes left")));
+        }
         let names: Vec<&str> = accepted
             .devices()
             .iter()

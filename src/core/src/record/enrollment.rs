@@ -13,6 +13,11 @@
 //! digits = 6
 //! period = 30
 //! enrolled = 1795339800
+//!
+//! [backup_codes]
+//! id = "16 hexadecimal digits"
+//! salt = "32 of them"
+//! hashes = ["64 of them", "…"]
 //! # sha256: 64 hexadecimal digits, of every byte before this line
 //! ```
 //!
@@ -24,6 +29,7 @@ use std::ops::RangeInclusive;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::backup_code::{BackupCodes, Count, SetId};
 use crate::device::{Device, DeviceId, DeviceName};
 use crate::document::{Document, Mistake, Reason, Section};
 use crate::otp::{Algorithm, Digits, Period, Totp};
@@ -37,6 +43,8 @@ pub struct Enrollment {
     pub uid: u32,
     /// At most [`Enrollment::MAX_DEVICES`], of different names and ids.
     pub devices: Vec<Device>,
+    /// The backup codes, where some were made.
+    pub backup_codes: Option<BackupCodes>,
 }
 
 impl Enrollment {
@@ -88,7 +96,7 @@ impl Enrollment {
         let bytes = self
             .devices
             .len()
-            .saturating_add(1)
+            .saturating_add(4)
             .saturating_mul(BYTES_OF_A_DEVICE);
         let mut text = Zeroizing::new(String::with_capacity(bytes));
         let _ = write!(
@@ -112,6 +120,16 @@ impl Enrollment {
                 device.enrolled.unix(),
             );
         }
+        if let Some(set) = &self.backup_codes {
+            let hashes: Vec<_> = set.hashes.iter().map(|hash| hex(hash)).collect();
+            let _ = write!(
+                text,
+                "\n[backup_codes]\nid = \"{:016x}\"\nsalt = \"{}\"\nhashes = [\"{}\"]\n",
+                set.id.0,
+                hex(&set.salt),
+                hashes.join("\", \"")
+            );
+        }
         let last_line = checksum_line(&text);
         text.push_str(&last_line);
         text
@@ -119,12 +137,23 @@ impl Enrollment {
 }
 
 fn checksum_line(body: &str) -> String {
-    let mut line = "# sha256: ".to_owned();
-    for byte in Sha256::digest(body) {
-        let _ = write!(line, "{byte:02x}");
+    format!("# sha256: {}\n", hex(&Sha256::digest(body)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The bytes of so many hexadecimal digits in lower case.
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
     }
-    line.push('\n');
-    line
+    (hex(&bytes) == text).then_some(bytes)
 }
 
 /// Why a secret file can't be used. Names a place in the file, never its text.
@@ -210,10 +239,33 @@ fn read(text: &str) -> Result<(u32, Enrollment), Box<Mistake>> {
     for section in root.sections("device")? {
         devices.push(read_device(section)?);
     }
+    let backup_codes = read_backup_codes(root.section("backup_codes")?)?;
     let version = version.ok_or_else(|| root.missing("version"))?;
     let uid = uid.ok_or_else(|| root.missing("uid"))?;
     root.finish()?;
-    Ok((version, Enrollment { uid, devices }))
+    let enrollment = Enrollment {
+        uid,
+        devices,
+        backup_codes,
+    };
+    Ok((version, enrollment))
+}
+
+fn read_backup_codes(mut section: Section<'_>) -> Result<Option<BackupCodes>, Box<Mistake>> {
+    const EXPECTED: &str = "expected hexadecimal digits in lower case";
+    if !section.is_there() {
+        return Ok(None);
+    }
+    let id = section.string("id", EXPECTED, unhex)?;
+    let id = SetId(u64::from_be_bytes(id.ok_or_else(|| section.missing("id"))?));
+    let salt = section.string("salt", EXPECTED, unhex)?;
+    let salt = salt.ok_or_else(|| section.missing("salt"))?;
+    let hashes = section.strings("hashes", EXPECTED, unhex)?;
+    if hashes.len() > usize::from(Count::MAX) {
+        return Err(section.unlike("hashes", "expected at most 16"));
+    }
+    section.finish()?;
+    Ok(Some(BackupCodes { id, salt, hashes }))
 }
 
 fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
@@ -275,6 +327,11 @@ mod tests {
                 device(1, "phone", 6, Algorithm::Sha1),
                 device(u64::MAX, "token", 8, Algorithm::Sha512),
             ],
+            backup_codes: Some(BackupCodes {
+                id: SetId(0xfedc),
+                salt: [0xab; 16],
+                hashes: vec![[1; 32], [2; 32]],
+            }),
         }
     }
 
@@ -284,6 +341,7 @@ mod tests {
         let again = Enrollment::parse(&text).unwrap();
         assert_eq!(again.to_toml().as_str(), text.as_str());
         assert_eq!(again.devices.len(), 2);
+        assert_eq!(again.backup_codes, sample().backup_codes);
         assert_eq!(again.devices[1].totp.digits.get(), 8);
     }
 

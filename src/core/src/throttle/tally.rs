@@ -122,6 +122,11 @@ impl Tally {
         self.fit(limits);
     }
 
+    /// Forgets how often unfamiliar places were wrong in all, and the marks that they left.
+    pub fn forget_total(&mut self, source: &Source) {
+        self.change_pool(&source.elsewhere, |pool| (pool.total, pool.marks) = (0, 0));
+    }
+
     /// Leaves a mark for the first of two codes. Strangers get no more of them than are worth nothing.
     pub fn mark(&mut self, mark: Mark, source: &Source, limits: &Limits, now: Time) {
         self.unmark(&mark.address);

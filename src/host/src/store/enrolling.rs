@@ -36,6 +36,7 @@ impl FileStore<'_> {
         let mut enrollment = enrollment(&secrets, account)?.unwrap_or(Enrollment {
             uid: account.uid,
             devices: Vec::new(),
+            backup_codes: None,
         });
         check_new(&enrollment, device)?;
         let (record, mut state) = file.read()?;

@@ -5,6 +5,7 @@
 //! by which a kill at any point leaves the old or the new: new ids into the state, then the secret file,
 //! then dead ids out of the state.
 
+mod backup_codes;
 mod devices;
 mod enrolling;
 mod login;

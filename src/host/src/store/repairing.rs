@@ -95,6 +95,8 @@ impl FileStore<'_> {
             known
         });
         state.devices = devices.collect();
+        // Which of them were used is not to be known any more.
+        state.backup_codes.clear();
         state
     }
 

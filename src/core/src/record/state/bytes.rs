@@ -28,6 +28,9 @@
 //!   step                    u64
 //!   given                   u32   age
 //!   lasts                   u8    seconds
+//! count of sets             u8    of backup codes
+//!   id                      u64
+//!   used                    u16   one bit a code
 //! ```
 
 use std::fmt;
@@ -35,6 +38,7 @@ use std::net::Ipv4Addr;
 
 use super::{DeviceState, Lean, Side, State};
 use crate::address::{Address, TtyName};
+use crate::backup_code::{SetId, UsedCodes};
 use crate::device::DeviceId;
 use crate::otp::Step;
 use crate::throttle::{Mark, Place, Pool, Tally};
@@ -80,6 +84,11 @@ impl State {
             record.time(mark.at);
             record.put([mark.lasts]);
         }
+        record.count(self.backup_codes.len());
+        for set in &self.backup_codes {
+            record.put(set.id.0.to_le_bytes());
+            record.put(set.used.to_le_bytes());
+        }
         record.bytes
     }
 
@@ -100,6 +109,7 @@ impl State {
             pools: record.list(Tally::MAX_POOLS, Reader::pool)?,
             marks: record.list(Mark::MAX, Reader::mark)?,
         };
+        let backup_codes = record.list(Self::MAX_SETS, Reader::used_codes)?;
         if !record.rest.is_empty() {
             return Err(record.error());
         }
@@ -107,6 +117,7 @@ impl State {
             saved: record.saved,
             devices,
             tally,
+            backup_codes,
         })
     }
 }
@@ -301,6 +312,13 @@ impl Reader<'_> {
         })
     }
 
+    fn used_codes(&mut self) -> Result<UsedCodes, StateError> {
+        Ok(UsedCodes {
+            id: SetId(u64::from_le_bytes(self.take()?)),
+            used: u16::from_le_bytes(self.take()?),
+        })
+    }
+
     fn address(&mut self) -> Result<Address, StateError> {
         Ok(match self.byte(|kind| kind <= 10)? {
             0 => Address::V4(Ipv4Addr::from(self.take::<4>()?)),
@@ -431,6 +449,10 @@ mod tests {
                             pools,
                             marks,
                         },
+                        backup_codes: vec![UsedCodes {
+                            id: SetId(7),
+                            used: 0x8001,
+                        }],
                     }
                 })
             })
@@ -477,7 +499,8 @@ mod tests {
     #[test]
     fn the_largest_record_fits_its_slot() {
         const DEVICE: usize = 27;
-        const LARGEST: usize = 8 + 1 + State::MAX_DEVICES * DEVICE + 3 + Tally::MAX_BYTES;
+        const LARGEST: usize =
+            8 + 1 + State::MAX_DEVICES * DEVICE + 3 + Tally::MAX_BYTES + 1 + 2 * 10;
         const { assert!(LARGEST <= State::MAX_BYTES) };
     }
 }

@@ -3,6 +3,7 @@
 mod bytes;
 
 pub use self::bytes::StateError;
+use crate::backup_code::UsedCodes;
 use crate::device::DeviceId;
 use crate::otp::Step;
 use crate::record::Enrollment;
@@ -18,6 +19,8 @@ pub struct State {
     pub devices: Vec<DeviceState>,
     /// Wrong answers, by address.
     pub tally: Tally,
+    /// One entry a set of backup codes; a set without one is refused.
+    pub backup_codes: Vec<UsedCodes>,
 }
 
 /// What is remembered of one device.
@@ -86,6 +89,8 @@ impl DeviceState {
 impl State {
     /// The longest record.
     pub const MAX_BYTES: usize = 4040;
+    /// Sets of backup codes kept at most: one, and another while a change is under way.
+    pub const MAX_SETS: usize = 2;
     /// Devices kept at most: those of an enrollment, and as many again while a change is under way.
     pub const MAX_DEVICES: usize = 2 * Enrollment::MAX_DEVICES;
 
@@ -96,6 +101,7 @@ impl State {
             saved: now,
             devices: Vec::new(),
             tally: Tally::default(),
+            backup_codes: Vec::new(),
         }
     }
 
@@ -114,7 +120,8 @@ impl State {
     /// Whether nothing but the time of saving differs.
     #[must_use]
     pub fn remembers_the_same(&self, other: &Self) -> bool {
-        self.devices == other.devices && self.tally == other.tally
+        (&self.devices, &self.tally, &self.backup_codes)
+            == (&other.devices, &other.tally, &other.backup_codes)
     }
 
     /// This state with every time that lies after `now` replaced by `now`: the clock went back.

@@ -1,0 +1,201 @@
+//! Backup codes: what gets somebody in whose devices are gone.
+//!
+//! A code is 80 random bits as 16 letters and digits of base32 (RFC 4648), made by us and shown once. What is kept is
+//! HMAC-SHA-256 of it under a salt of the set: with 80 bits in a code, nobody finds one by trying, however fast.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::{ConditionallySelectable, ConstantTimeEq};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::bounded::bounded;
+
+bounded! {
+    /// Codes of a set.
+    Count(u8), 1 to 16, default 10
+}
+
+/// One code, in capitals and without dashes. Wiped on drop, has no `Debug`.
+#[derive(Clone)]
+pub struct BackupCode([u8; BackupCode::LENGTH]);
+
+impl Drop for BackupCode {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl BackupCode {
+    /// Symbols of a code.
+    pub const LENGTH: usize = 16;
+    /// Random bytes that a code is made of.
+    pub const RANDOM_BYTES: usize = 10;
+
+    /// The code of ten random bytes; `None` where it would look like digits, once in 10^11 times.
+    #[must_use]
+    pub fn new(random: &[u8]) -> Option<Self> {
+        let alphabet = base32::Alphabet::Rfc4648 { padding: false };
+        let text = Zeroizing::new(base32::encode(alphabet, random));
+        Self::typed(text.as_bytes())
+    }
+
+    /// A code that somebody typed, blanks and dashes left out, in any case.
+    #[must_use]
+    pub fn typed(symbols: &[u8]) -> Option<Self> {
+        let mut code = Self(*symbols.first_chunk()?);
+        code.0.make_ascii_uppercase();
+        let is_symbol = |symbol: &u8| matches!(symbol, b'A'..=b'Z' | b'2'..=b'7');
+        let is_code = symbols.len() == Self::LENGTH
+            && code.0.iter().all(is_symbol)
+            && code.0.iter().any(u8::is_ascii_alphabetic);
+        is_code.then_some(code)
+    }
+
+    /// The code as people read and type it: `ABCD-EFGH-IJKL-MNOP`.
+    #[must_use]
+    pub fn shown(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(Self::LENGTH + 3));
+        for (index, symbol) in self.0.iter().enumerate() {
+            if index != 0 && index % 4 == 0 {
+                text.push('-');
+            }
+            text.push(char::from(*symbol));
+        }
+        text
+    }
+}
+
+/// 64 random bits that tell a set of codes from every other; what was used of it is kept under them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SetId(pub u64);
+
+/// What is kept of the codes that were made together.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BackupCodes {
+    /// Made anew with each set.
+    pub id: SetId,
+    /// The key of the hashes.
+    pub salt: [u8; 16],
+    /// One for each code, at most [`Count::MAX`].
+    pub hashes: Vec<[u8; 32]>,
+}
+
+impl BackupCodes {
+    /// What is kept of codes.
+    #[must_use]
+    pub fn of(id: SetId, salt: [u8; 16], codes: &[BackupCode]) -> Self {
+        let hashes = codes.iter().map(|code| hash(&salt, code)).collect();
+        Self { id, salt, hashes }
+    }
+
+    /// Which of the codes this is. All are compared, in constant time.
+    #[must_use]
+    pub fn position(&self, code: &BackupCode) -> Option<u8> {
+        let hash = hash(&self.salt, code);
+        let (mut at, mut found) = (0_u8, subtle::Choice::from(0));
+        for (index, known) in (0_u8..).zip(&self.hashes) {
+            let fits = hash.ct_eq(known);
+            at.conditional_assign(&index, fits);
+            found |= fits;
+        }
+        bool::from(found).then_some(at)
+    }
+}
+
+fn hash(salt: &[u8], code: &BackupCode) -> [u8; 32] {
+    // HMAC takes keys of any length, so there always is a hash; without one, that of no code.
+    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(salt) else {
+        return [0; 32];
+    };
+    mac.update(&code.0);
+    mac.finalize().into_bytes().into()
+}
+
+/// What is remembered of a set.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UsedCodes {
+    /// Which set.
+    pub id: SetId,
+    /// One bit a code, the first in the lowest.
+    pub used: u16,
+}
+
+impl UsedCodes {
+    /// Whether a code is used up.
+    #[must_use]
+    pub fn is_used(&self, position: u8) -> bool {
+        self.bit(position) & self.used != 0
+    }
+
+    /// Uses a code up.
+    pub fn burn(&mut self, position: u8) {
+        self.used |= self.bit(position);
+    }
+
+    /// How many of so many codes are left.
+    #[must_use]
+    pub fn left_of(&self, count: usize) -> u8 {
+        let used = self.used.count_ones();
+        let count = u32::try_from(count).unwrap_or(0);
+        u8::try_from(count.saturating_sub(used)).unwrap_or(u8::MAX)
+    }
+
+    fn bit(&self, position: u8) -> u16 {
+        1_u16.checked_shl(u32::from(position)).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(byte: u8) -> BackupCode {
+        BackupCode::new(&[byte; BackupCode::RANDOM_BYTES]).unwrap()
+    }
+
+    #[test]
+    fn a_code_is_read_in_any_case_and_only_as_it_was_made() {
+        let made = code(0x5a);
+        let shown = made.shown();
+        assert_eq!(shown.as_str(), "LJNF-UWS2-LJNF-UWS2");
+        for text in ["LJNFUWS2LJNFUWS2", "ljnfuws2ljnfuws2", "LjNfUwS2lJnFuWs2"] {
+            assert_eq!(BackupCode::typed(text.as_bytes()).unwrap().shown(), shown);
+        }
+        for text in [
+            "",
+            "LJNFUWS2LJNFUWS",
+            "LJNFUWS2LJNFUWS22",
+            "LJNFUWS2LJNFUWS1",
+            "LJNFUWS2LJNFUW-2",
+            "2222222222222222",
+        ] {
+            assert!(BackupCode::typed(text.as_bytes()).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_set_knows_its_codes_and_no_others() {
+        let codes: Vec<_> = (1..=10).map(code).collect();
+        let set = BackupCodes::of(SetId(1), [7; 16], &codes);
+        for (index, code) in (0..).zip(&codes) {
+            assert_eq!(set.position(code), Some(index));
+        }
+        assert_eq!(set.position(&code(11)), None);
+        let other = BackupCodes::of(SetId(1), [8; 16], &codes);
+        assert_ne!(set.hashes, other.hashes, "the salt counts");
+    }
+
+    #[test]
+    fn each_code_is_used_up_by_itself() {
+        let mut used = UsedCodes {
+            id: SetId(1),
+            used: 0,
+        };
+        used.burn(0);
+        used.burn(15);
+        used.burn(15);
+        let is_used: Vec<_> = (0..16).filter(|index| used.is_used(*index)).collect();
+        assert_eq!(is_used, [0, 15]);
+        assert_eq!(used.left_of(16), 14);
+    }
+}
