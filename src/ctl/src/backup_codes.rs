@@ -3,6 +3,7 @@
 use serde_json::json;
 use totp_core::backup_code::{BackupCode, BackupCodes, SetId};
 use totp_core::doors::Entropy;
+use totp_core::record::{Enrollment, State};
 use totp_host::system::{SystemEntropy, host_name};
 use zeroize::Zeroizing;
 
@@ -17,10 +18,7 @@ pub(crate) fn count(context: &Context, user: &str) -> Result<(), Failure> {
     let records = context.store().records(&account)?;
     let (enrollment, state) = records.ok_or_else(|| not_enrolled(name))?;
     let set = enrollment.backup_codes.as_ref();
-    let known = set.and_then(|set| {
-        let used = state.backup_codes.iter().find(|used| used.id == set.id)?;
-        Some(used.left_of(set.hashes.len()))
-    });
+    let known = left(&enrollment, &state);
     let text = match (set, known) {
         (None, _) => format!(
             "{name} has no backup codes: totpctl backup-codes {name} --regenerate makes some"
@@ -34,6 +32,13 @@ pub(crate) fn count(context: &Context, user: &str) -> Result<(), Failure> {
     let document = json!({ "user": name, "made": set.is_some(), "left": known.unwrap_or(0) });
     context.print(&text, &document);
     Ok(())
+}
+
+/// How many are left; `None` where none were made, or the state does not know them.
+pub(crate) fn left(enrollment: &Enrollment, state: &State) -> Option<u8> {
+    let set = enrollment.backup_codes.as_ref()?;
+    let used = state.backup_codes.iter().find(|used| used.id == set.id)?;
+    Some(used.left_of(set.hashes.len()))
 }
 
 /// Makes new ones; those of before are void.

@@ -8,6 +8,7 @@ use totp_core::device::Device;
 use totp_core::record::{Enrollment, State};
 use totp_core::throttle::{Codes, Source, Standing};
 
+use crate::backup_codes;
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -172,6 +173,11 @@ fn enrolled(context: &Context, name: &str, enrollment: &Enrollment, state: &Stat
         let _ = write!(text, "\n  {line}");
         devices.push(document);
     }
+    let backup_codes = backup_codes::left(enrollment, state);
+    if enrollment.backup_codes.is_some() {
+        let left = backup_codes.map_or("void".to_owned(), |left| format!("{left} left"));
+        let _ = write!(text, "\n  backup codes: {left}");
+    }
     let mut places = Vec::new();
     for place in &state.tally.places {
         let (line, mut document) = place_report(context, state, &place.address);
@@ -196,6 +202,7 @@ fn enrolled(context: &Context, name: &str, enrollment: &Enrollment, state: &Stat
             "enrolled": true,
             "uid": enrollment.uid,
             "devices": devices,
+            "backup_codes": backup_codes,
             "addresses": places,
             "unfamiliar": elsewhere,
         }),
