@@ -5,6 +5,7 @@
 //! clock but `CLOCK_REALTIME`, gets the kernel's answer.
 
 use std::cell::Cell;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use libc::{CLOCK_REALTIME, SYS_clock_gettime, c_int, clockid_t, time_t, timespec};
 
@@ -18,6 +19,15 @@ pub const EPOCH: i64 = 2_000_000_040;
 /// From now on this thread reads `seconds` since 1970 on its wall clock.
 pub fn set(seconds: i64) {
     SET.set(Some(seconds));
+}
+
+/// Seconds since 1970 by the system's clock, whatever this thread reads.
+pub fn system() -> i64 {
+    let set = SET.replace(None);
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    SET.set(set);
+    let seconds = since_1970.expect("a clock after 1970").as_secs();
+    seconds.try_into().expect("a clock before the end of time")
 }
 
 /// Gives this thread the real time back.

@@ -1,7 +1,6 @@
 //! A person whose phone is in use now.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use crate::clock;
 use crate::phone::Phone;
 
 /// A phone that shows no code twice. It gets through without waiting for the next step because a code is
@@ -22,7 +21,7 @@ impl Enrolled {
 
     /// A code that the server has not seen.
     pub fn code(&mut self) -> String {
-        let now = now() / self.phone.period;
+        let now = clock::system() / self.phone.period;
         self.last_step = now.max(self.last_step + 1);
         assert!(
             self.last_step <= now + 1,
@@ -33,12 +32,6 @@ impl Enrolled {
 
     /// A code that this phone will not show for a while.
     pub fn wrong_code(&self) -> String {
-        self.phone.wrong_code_at(now())
+        self.phone.wrong_code_at(clock::system())
     }
-}
-
-fn now() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seconds = since_1970.expect("a clock after 1970").as_secs();
-    seconds.try_into().expect("a clock before the end of time")
 }

@@ -3,20 +3,13 @@
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use end_to_end::clock;
+use end_to_end::clock::{self, system as now};
 use end_to_end::libpam::{Code, Message, Reply};
 use end_to_end::phone::Phone;
 use end_to_end::product::{self, ACCOUNT, NO_LIMITS, Scratch};
 
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
-
-/// totpctl goes by the system's clock, so these tests do.
-fn now() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    since_1970.expect("a clock after 1970").as_secs() as i64
-}
 
 struct Case {
     scratch: Scratch,

@@ -1,19 +1,12 @@
 //! `totpctl repair` and `totpctl resync`: what gets people back in whose records or clocks are off.
 
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use end_to_end::clock;
+use end_to_end::clock::{self, system as now};
 use end_to_end::libpam::Code;
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, HOME, NO_LIMITS, Scratch, attempts_left};
 use serde_json::Value;
-
-/// totpctl goes by the system's clock, so these tests begin there.
-fn now() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    since_1970.expect("a clock after 1970").as_secs() as i64
-}
 
 struct Case {
     scratch: Scratch,

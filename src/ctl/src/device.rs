@@ -154,12 +154,7 @@ pub(crate) fn rotate(
         "Device {name} of {user} has a new key. Delete the old entry in your app: its codes are dead.\n\
          The code just typed is used up: wait for the next code to log in."
     );
-    let document = json!({
-        "user": user,
-        "device": name.as_str(),
-        "secret": new.secret.to_base32().as_str(),
-        "uri": key.uri.as_str(),
-    });
+    let document = key_document(user, &new, &key);
     context.print(&text, &document);
     Ok(())
 }
@@ -177,15 +172,20 @@ pub(crate) fn show(
     let user = account.name.as_str();
     context.log("shown", Some(user), Some(name.as_str()));
     key.show(drawing, &Terminal::new(context.json))?;
-    let document = json!({
-        "user": user,
-        "device": name.as_str(),
-        "secret": device.secret.to_base32().as_str(),
-        "uri": key.uri.as_str(),
-    });
+    let document = key_document(user, &device, &key);
     let text = format!("Whoever has this key makes the codes of {user}.");
     context.print(&text, &document);
     Ok(())
+}
+
+/// The key of a device for programs.
+fn key_document(user: &str, device: &Device, key: &Key) -> Value {
+    json!({
+        "user": user,
+        "device": device.name.as_str(),
+        "secret": device.secret.to_base32().as_str(),
+        "uri": key.uri.as_str(),
+    })
 }
 
 fn device_of(context: &Context, account: &Account, name: &DeviceName) -> Result<Device, Failure> {

@@ -78,7 +78,7 @@ impl Shared {
                     folder.create(name, &fresh(folder, name, pages)?)?;
                 }
                 // What has lost its form has lost its counts. Of two who replace it the second would take away what
-                // the first has counted, so only one does, and the others do without for now.
+                // the first has counted, so only one does, and the others do without it this once.
                 Found::Damaged(file) => {
                     let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
                     let lock = lock.map_err(|_| changed())?;
