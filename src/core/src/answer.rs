@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::backup_code::BackupCode;
+use crate::backup_code::{BackupCode, BackupKey, Symbols};
 use crate::otp::Code;
 
 /// The bytes that came back from a prompt. Wiped on drop; has no `Debug`.
@@ -16,6 +16,8 @@ pub enum Typed {
     Code(Code),
     /// 16 symbols of a backup code, in any case, once blanks and dashes are left out.
     Backup(BackupCode),
+    /// 32 symbols of a backup key, the same way.
+    Key(BackupKey),
     /// Anything else.
     Other,
 }
@@ -48,7 +50,9 @@ impl Answer {
         if let Some(code) = Code::from_digits(&digits) {
             return Typed::Code(code);
         }
-        BackupCode::typed(&digits).map_or(Typed::Other, Typed::Backup)
+        let code = Symbols::typed(&digits).map(Typed::Backup);
+        let key = || Symbols::typed(&digits).map(Typed::Key);
+        code.or_else(key).unwrap_or(Typed::Other)
     }
 }
 
@@ -61,6 +65,7 @@ mod tests {
             Typed::Empty => "empty".to_owned(),
             Typed::Code(code) => code.to_digits().to_string(),
             Typed::Backup(code) => code.shown().to_string(),
+            Typed::Key(key) => format!("key {}", key.shown().as_str()),
             Typed::Other => "other".to_owned(),
         }
     }
@@ -86,6 +91,12 @@ mod tests {
             ("123456x", "other"),
             ("ljnf-uws2 LJNF-uws2", "LJNF-UWS2-LJNF-UWS2"),
             ("ljnfuws2ljnfuws8", "other"),
+            (
+                "ljnf uws2-ljnf-uws2 LJNFUWS2LJNFUWS7",
+                "key LJNF-UWS2-LJNF-UWS2-LJNF-UWS2-LJNF-UWS7",
+            ),
+            ("ljnfuws2ljnfuws2ljnfuws2ljnfuws", "other"),
+            ("ljnfuws2ljnfuws2ljnfuws2ljnfuws22", "other"),
         ] {
             assert_eq!(read(text.as_bytes()), expected, "{text:?}");
         }

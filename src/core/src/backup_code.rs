@@ -1,7 +1,7 @@
-//! Backup codes: what gets somebody in whose devices are gone.
+//! Backup codes and the backup key: what serves somebody whose devices are gone.
 //!
-//! A code is 80 random bits as 16 letters and digits of base32 (RFC 4648), made by us and shown once. What is kept is
-//! HMAC-SHA-256 of it under a salt of the set: with 80 bits in a code, nobody finds one by trying, however fast.
+//! A code is 80 random bits as 16 letters and digits of base32 (RFC 4648), a key 160 bits as 32 of them, made by us and
+//! shown once. What is kept is HMAC-SHA-256 of it under a salt of the set: nobody finds 80 bits by trying, however fast.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -15,23 +15,27 @@ bounded! {
     Count(u8), 1 to 16, default 10
 }
 
-/// One code, in capitals and without dashes. Wiped on drop, has no `Debug`.
-#[derive(Clone)]
-pub struct BackupCode([u8; BackupCode::LENGTH]);
+/// Gets somebody in once.
+pub type BackupCode = Symbols<16>;
 
-impl Drop for BackupCode {
+/// Removes all devices and codes of somebody.
+pub type BackupKey = Symbols<32>;
+
+/// So many symbols, in capitals and without dashes. Wiped on drop, has no `Debug`.
+#[derive(Clone)]
+pub struct Symbols<const N: usize>([u8; N]);
+
+impl<const N: usize> Drop for Symbols<N> {
     fn drop(&mut self) {
         self.0.zeroize();
     }
 }
 
-impl BackupCode {
-    /// Symbols of a code.
-    pub const LENGTH: usize = 16;
-    /// Random bytes that a code is made of.
-    pub const RANDOM_BYTES: usize = 10;
+impl<const N: usize> Symbols<N> {
+    /// Random bytes that they are made of.
+    pub const RANDOM_BYTES: usize = N / 8 * 5;
 
-    /// The code of ten random bytes; `None` where it would look like digits, once in 10^11 times.
+    /// Those of so many random bytes; `None` where they would look like digits, for a code once in 10^11 times.
     #[must_use]
     pub fn new(random: &[u8]) -> Option<Self> {
         let alphabet = base32::Alphabet::Rfc4648 { padding: false };
@@ -39,22 +43,22 @@ impl BackupCode {
         Self::typed(text.as_bytes())
     }
 
-    /// A code that somebody typed, blanks and dashes left out, in any case.
+    /// What somebody typed, blanks and dashes left out, in any case.
     #[must_use]
     pub fn typed(symbols: &[u8]) -> Option<Self> {
         let mut code = Self(*symbols.first_chunk()?);
         code.0.make_ascii_uppercase();
         let is_symbol = |symbol: &u8| matches!(symbol, b'A'..=b'Z' | b'2'..=b'7');
-        let is_code = symbols.len() == Self::LENGTH
+        let is_code = symbols.len() == N
             && code.0.iter().all(is_symbol)
             && code.0.iter().any(u8::is_ascii_alphabetic);
         is_code.then_some(code)
     }
 
-    /// The code as people read and type it: `ABCD-EFGH-IJKL-MNOP`.
+    /// As people read and type it: `ABCD-EFGH-IJKL-MNOP`.
     #[must_use]
     pub fn shown(&self) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(String::with_capacity(Self::LENGTH + 3));
+        let mut text = Zeroizing::new(String::with_capacity(N.saturating_mul(2)));
         for (index, symbol) in self.0.iter().enumerate() {
             if index != 0 && index % 4 == 0 {
                 text.push('-');
@@ -69,9 +73,9 @@ impl BackupCode {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SetId(pub u64);
 
-/// What is kept of the codes that were made together.
+/// What is kept of the codes that were made together; a backup key is a set of one.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct BackupCodes {
+pub struct BackupSet {
     /// Made anew with each set.
     pub id: SetId,
     /// The key of the hashes.
@@ -80,17 +84,17 @@ pub struct BackupCodes {
     pub hashes: Vec<[u8; 32]>,
 }
 
-impl BackupCodes {
+impl BackupSet {
     /// What is kept of codes.
     #[must_use]
-    pub fn of(id: SetId, salt: [u8; 16], codes: &[BackupCode]) -> Self {
+    pub fn of<const N: usize>(id: SetId, salt: [u8; 16], codes: &[Symbols<N>]) -> Self {
         let hashes = codes.iter().map(|code| hash(&salt, code)).collect();
         Self { id, salt, hashes }
     }
 
     /// Which of the codes this is. All are compared, in constant time.
     #[must_use]
-    pub fn position(&self, code: &BackupCode) -> Option<u8> {
+    pub fn position<const N: usize>(&self, code: &Symbols<N>) -> Option<u8> {
         let hash = hash(&self.salt, code);
         let (mut at, mut found) = (0_u8, subtle::Choice::from(0));
         for (index, known) in (0_u8..).zip(&self.hashes) {
@@ -102,7 +106,7 @@ impl BackupCodes {
     }
 }
 
-fn hash(salt: &[u8], code: &BackupCode) -> [u8; 32] {
+fn hash<const N: usize>(salt: &[u8], code: &Symbols<N>) -> [u8; 32] {
     // HMAC takes keys of any length, so there always is a hash; without one, that of no code.
     let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(salt) else {
         return [0; 32];
@@ -176,12 +180,12 @@ mod tests {
     #[test]
     fn a_set_knows_its_codes_and_no_others() {
         let codes: Vec<_> = (1..=10).map(code).collect();
-        let set = BackupCodes::of(SetId(1), [7; 16], &codes);
+        let set = BackupSet::of(SetId(1), [7; 16], &codes);
         for (index, code) in (0..).zip(&codes) {
             assert_eq!(set.position(code), Some(index));
         }
         assert_eq!(set.position(&code(11)), None);
-        let other = BackupCodes::of(SetId(1), [8; 16], &codes);
+        let other = BackupSet::of(SetId(1), [8; 16], &codes);
         assert_ne!(set.hashes, other.hashes, "the salt counts");
     }
 

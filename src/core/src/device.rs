@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::otp::Totp;
 use crate::secret::Secret;
+use crate::ssh_key::Fingerprint;
 use crate::time::Time;
 
 /// A device as it was enrolled.
@@ -19,6 +20,8 @@ pub struct Device {
     pub secret: Secret,
     /// When it was enrolled.
     pub enrolled: Time,
+    /// The one ssh key that it serves beside; `None` where it serves any login.
+    pub ssh_key: Option<Fingerprint>,
 }
 
 /// 64 random bits that tell one enrollment of a device from every other, even of the same name.
@@ -38,6 +41,12 @@ impl Device {
         self.totp == other.totp && self.secret.is(&other.secret)
     }
 
+    /// Whether it counts for a login that has shown these ssh keys.
+    #[must_use]
+    pub fn serves(&self, ssh_keys: &[Fingerprint]) -> bool {
+        self.ssh_key.is_none_or(|key| ssh_keys.contains(&key))
+    }
+
     /// What people are compared with who are not enrolled. The state that goes with it accepts nothing.
     #[must_use]
     pub fn decoy() -> Self {
@@ -47,6 +56,7 @@ impl Device {
             totp: Totp::default(),
             secret: Secret::decoy(),
             enrolled: Time::from_unix(0),
+            ssh_key: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::address::Address;
 use crate::answer::Answer;
 use crate::event::Event;
 use crate::judge::Verdict;
+use crate::ssh_key::Fingerprint;
 use crate::throttle::Standing;
 use crate::time::Time;
 
@@ -48,11 +49,11 @@ pub trait Store {
     /// Whenever that can't be told for certain.
     fn is_enrolled(&self, account: &Account) -> Result<bool, Self::Error>;
 
-    /// Whether an answer from `address` would be judged now.
+    /// Whether an answer of `caller` would be judged now.
     ///
     /// # Errors
     /// Where what is kept of the subject can't be read or is damaged.
-    fn standing(&self, subject: Subject<'_>, address: &Address) -> Result<Standing, Self::Error>;
+    fn standing(&self, subject: Subject<'_>, caller: &Caller) -> Result<Standing, Self::Error>;
 
     /// Judges an answer. When this returns, the outcome is durable.
     ///
@@ -61,9 +62,18 @@ pub trait Store {
     fn submit(
         &self,
         subject: Subject<'_>,
-        address: &Address,
+        caller: &Caller,
         answer: &Answer,
     ) -> Result<Verdict, Self::Error>;
+}
+
+/// Whoever knocks: what is known of them beside the name that they give.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Where from.
+    pub address: Address,
+    /// The ssh keys that they have shown in this login.
+    pub ssh_keys: Vec<Fingerprint>,
 }
 
 /// Whose answers are counted.

@@ -18,6 +18,71 @@ pub enum Severity {
     Debug,
 }
 
+/// A change of somebody's factors. Each is logged, and is what the owner of an account wants to hear of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// New backup codes, which void those of before.
+    BackupCodesMade,
+    /// A new backup key, which voids the one before.
+    BackupKeyMade,
+    /// The backup key is void.
+    BackupKeyRemoved,
+    /// The backup key removed all there was.
+    BackupKeyUsed,
+    /// A device serves beside one ssh key only.
+    Bound,
+    /// All devices and codes are gone, by a code.
+    Disabled,
+    /// The same without one.
+    DisabledByForce,
+    /// A new device.
+    Enrolled,
+    /// A device is gone, by a code.
+    Removed,
+    /// The same without one.
+    RemovedByForce,
+    /// A device has another name.
+    Renamed,
+    /// The codes of before are used up, and backup codes void.
+    Repaired,
+    /// All that was kept of an account is gone.
+    Reset,
+    /// A device was set right by two codes.
+    Resynced,
+    /// A device has a new key.
+    Rotated,
+    /// Somebody has looked at a device's key.
+    Shown,
+    /// A device serves any login again.
+    Unbound,
+}
+
+impl Change {
+    /// The word for it in the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BackupCodesMade => "backup-codes-made",
+            Self::BackupKeyMade => "backup-key-made",
+            Self::BackupKeyRemoved => "backup-key-removed",
+            Self::BackupKeyUsed => "backup-key-used",
+            Self::Bound => "bound",
+            Self::Disabled => "disabled",
+            Self::DisabledByForce => "disabled-by-force",
+            Self::Enrolled => "enrolled",
+            Self::Removed => "removed",
+            Self::RemovedByForce => "removed-by-force",
+            Self::Renamed => "renamed",
+            Self::Repaired => "repaired",
+            Self::Reset => "reset",
+            Self::Resynced => "resynced",
+            Self::Rotated => "rotated",
+            Self::Shown => "shown",
+            Self::Unbound => "unbound",
+        }
+    }
+}
+
 /// One line of the log. Secrets, codes and answers have no field to be in.
 #[derive(Clone, Debug)]
 pub struct Event {

@@ -11,12 +11,13 @@
 //!   leaves a mark and counts as a wrong answer until the second has come; each mark is good for one try.
 
 use crate::answer::{Answer, Typed};
-use crate::backup_code::BackupCode;
+use crate::backup_code::{BackupCode, BackupKey, BackupSet, Symbols, UsedCodes};
 use crate::config::Verify;
 use crate::device::{Device, DeviceName};
 use crate::otp::{Code, Step};
 use crate::record::state::{DeviceState, Lean, Side};
 use crate::record::{Enrollment, State};
+use crate::ssh_key::Fingerprint;
 use crate::throttle::{Codes, Limits, Mark, Refusal, Source, Standing};
 use crate::time::{Span, Time};
 
@@ -27,6 +28,8 @@ pub struct Attempt<'a> {
     pub answer: &'a Answer,
     /// Where it came from.
     pub source: &'a Source,
+    /// The keys that the login has shown: a device that is bound to another one does not count.
+    pub ssh_keys: &'a [Fingerprint],
     /// What is judged at least: limits that are not this user's may ask for two codes.
     pub codes: Codes,
     /// When it is judged.
@@ -39,6 +42,8 @@ pub struct Attempt<'a> {
 pub enum Verdict {
     /// The person has the second factor.
     Accepted(Accepted),
+    /// The person has the backup key: all devices and codes go, and the key with them.
+    BackupKey(Accepted),
     /// Nothing was typed: not judged, not charged.
     Empty,
     /// The address is locked: not judged, not charged.
@@ -96,6 +101,8 @@ pub enum WrongReason {
     First,
     /// No code.
     Malformed,
+    /// A code of a device that is bound to an ssh key which the login has not shown.
+    Bound,
     /// A code, but of no device at this time.
     Mismatch,
     /// The state knows none of the devices enrolled.
@@ -132,6 +139,7 @@ pub fn judge(
         Typed::Backup(code) => {
             return judge_backup(enrollment, state, &code, codes, attempt, limits);
         }
+        Typed::Key(key) => return judge_key(enrollment, state, &key, codes, attempt, limits),
         Typed::Other => None,
     };
     let uncharged = state.tally.clone();
@@ -145,6 +153,19 @@ pub fn judge(
     };
     for (device, memory) in known_devices(enrollment, &mut state) {
         let Some(code) = &code else { break };
+        if !device.serves(attempt.ssh_keys) {
+            let centre = device_step(device, memory, now);
+            let window = u16::from(verify.window.get());
+            let found = device
+                .totp
+                .matching_step(&device.secret, code, centre, window);
+            reason = match found {
+                Some(_) => WrongReason::Bound,
+                None if reason == WrongReason::NoDevice => WrongReason::Mismatch,
+                None => reason,
+            };
+            continue;
+        }
         let mark = mark.filter(|mark| mark.device == device.id);
         match try_device(device, memory, code, mark, codes, now, verify) {
             Fit::Fresh(step) => accepted.push((device, step)),
@@ -222,16 +243,7 @@ fn judge_backup(
     limits: &Limits,
 ) -> (Verdict, State) {
     let Attempt { source, now, .. } = *attempt;
-    let set = enrollment.backup_codes.as_ref();
-    let found = set.and_then(|set| set.position(code).map(|position| (set, position)));
-    let known = found.and_then(|(set, position)| {
-        let used = state
-            .backup_codes
-            .iter_mut()
-            .find(|used| used.id == set.id)?;
-        Some((set, position, used))
-    });
-    let reason = match known {
+    let reason = match find_in(enrollment.backup_codes.as_ref(), &mut state, code) {
         Some((set, position, used)) if !used.is_used(position) => {
             used.burn(position);
             let left = used.left_of(set.hashes.len());
@@ -247,15 +259,59 @@ fn judge_backup(
         Some(_) => WrongReason::Replayed,
         None => WrongReason::Mismatch,
     };
+    (charged(reason, codes, &mut state, attempt, limits), state)
+}
+
+/// Judges a backup key. It ends the enrollment, so nothing has to be remembered of it.
+fn judge_key(
+    enrollment: &Enrollment,
+    mut state: State,
+    key: &BackupKey,
+    codes: Codes,
+    attempt: &Attempt<'_>,
+    limits: &Limits,
+) -> (Verdict, State) {
+    if find_in(enrollment.backup_key.as_ref(), &mut state, key).is_some() {
+        let accepted = Accepted {
+            devices: Vec::new(),
+            first_at: None,
+            backup_left: None,
+        };
+        return (Verdict::BackupKey(accepted), state);
+    }
+    let reason = WrongReason::Mismatch;
+    (charged(reason, codes, &mut state, attempt, limits), state)
+}
+
+/// The place of a code in its set, and what is remembered of the set; `None` too where the state does not know it.
+fn find_in<'e, 's, const N: usize>(
+    set: Option<&'e BackupSet>,
+    state: &'s mut State,
+    code: &Symbols<N>,
+) -> Option<(&'e BackupSet, u8, &'s mut UsedCodes)> {
+    let set = set?;
+    let position = set.position(code)?;
+    let used = state.sets.iter_mut().find(|used| used.id == set.id)?;
+    Some((set, position, used))
+}
+
+/// Charges what is no code of any set.
+fn charged(
+    reason: WrongReason,
+    codes: Codes,
+    state: &mut State,
+    attempt: &Attempt<'_>,
+    limits: &Limits,
+) -> Verdict {
+    let Attempt { source, now, .. } = *attempt;
     state.tally.charge(source, limits, now);
     state.tally.unmark(&source.address);
-    let wrong = Wrong {
+    Verdict::Wrong(Wrong {
         reason,
         codes,
         standing: state.standing(source, limits, now),
         out_of_reach: None,
-    };
-    (Verdict::Wrong(wrong), state)
+    })
 }
 
 /// The enrolled devices that the state knows, with what it knows of them.

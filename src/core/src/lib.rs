@@ -24,5 +24,6 @@ pub mod otp;
 pub mod policy;
 pub mod record;
 pub mod secret;
+pub mod ssh_key;
 pub mod throttle;
 pub mod time;

@@ -23,6 +23,13 @@ pub fn backup_codes_left(left: u8) -> String {
     }
 }
 
+/// What is said after the backup key, where the login goes on without a second factor.
+pub const BACKUP_KEY_USED: &str =
+    "All your devices and codes are removed. Please enroll a new device soon.";
+
+/// What is said after the backup key, where nobody gets in without a second factor.
+pub const BACKUP_KEY_USED_UP: &str = "All your devices and codes are removed. Please ask your administrator to enroll you, then log in again.";
+
 /// The prompt for the code after that one.
 pub const NEXT_PROMPT: &str = "The next code from your app: ";
 

@@ -37,6 +37,7 @@ impl Target {
             totp: Totp::default(),
             secret: Secret::from_bytes(vec![id; Secret::NEW_BYTES].into()).unwrap(),
             enrolled: Time::from_unix(NOON),
+            ssh_key: None,
         };
         let devices: Vec<_> = (1..=devices).map(device).collect();
         let mut state = State::new(Time::from_unix(NOON));
@@ -46,9 +47,8 @@ impl Target {
         state.devices = states.collect();
         Self {
             enrollment: Enrollment {
-                uid: 1000,
                 devices,
-                backup_codes: None,
+                ..Enrollment::new(1000)
             },
             state,
             now: NOON,
@@ -60,6 +60,7 @@ impl Target {
         let attempt = Attempt {
             answer: &answer,
             source: &address.clone().into(),
+            ssh_keys: &[],
             codes: Codes::One,
             now: Time::from_unix(self.now),
         };

@@ -10,6 +10,7 @@
 use proptest::prelude::*;
 use totp_core::address::Address;
 use totp_core::answer::Answer;
+use totp_core::backup_code::{BackupCode, BackupKey, BackupSet, SetId, UsedCodes};
 use totp_core::config::{Config, Verify};
 use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::judge::{Attempt, Verdict, WrongReason, judge};
@@ -17,6 +18,7 @@ use totp_core::otp::{Step, Totp};
 use totp_core::record::state::{DeviceState, Lean};
 use totp_core::record::{Enrollment, State};
 use totp_core::secret::Secret;
+use totp_core::ssh_key::Fingerprint;
 use totp_core::throttle::{Codes, Limit, Limits, Refusal, Standing};
 use totp_core::time::{Span, Time};
 use zeroize::Zeroizing;
@@ -26,12 +28,14 @@ struct Person {
     enrollment: Enrollment,
     state: State,
     config: Config,
+    ssh_keys: Vec<Fingerprint>,
 }
 
 /// What came of an answer, in a word.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Outcome {
     Accepted,
+    BackupKey,
     Empty,
     Refused,
     Wrong(WrongReason),
@@ -40,6 +44,7 @@ enum Outcome {
 const MISMATCH: Outcome = Outcome::Wrong(WrongReason::Mismatch);
 const REPLAYED: Outcome = Outcome::Wrong(WrongReason::Replayed);
 const FIRST: Outcome = Outcome::Wrong(WrongReason::First);
+const BOUND: Outcome = Outcome::Wrong(WrongReason::Bound);
 const MALFORMED: Outcome = Outcome::Wrong(WrongReason::Malformed);
 
 /// The middle of a step, far from the epoch.
@@ -52,6 +57,7 @@ fn device(id: u64, name: &str, key: u8) -> Device {
         totp: Totp::default(),
         secret: Secret::from_bytes(vec![key; Secret::NEW_BYTES].into()).unwrap(),
         enrolled: Time::from_unix(NOON),
+        ssh_key: None,
     }
 }
 
@@ -70,13 +76,10 @@ impl Person {
 
     fn limited() -> Self {
         let mut person = Self {
-            enrollment: Enrollment {
-                uid: 1000,
-                devices: Vec::new(),
-                backup_codes: None,
-            },
+            enrollment: Enrollment::new(1000),
             state: State::new(Time::from_unix(NOON)),
             config: Config::default(),
+            ssh_keys: Vec::new(),
         };
         person.enroll(device(1, "phone", 1));
         person
@@ -107,6 +110,7 @@ impl Person {
         let attempt = Attempt {
             answer: &answer,
             source: &address.clone().into(),
+            ssh_keys: &self.ssh_keys,
             codes: Codes::One,
             now: Time::from_unix(now),
         };
@@ -126,6 +130,7 @@ impl Person {
     fn answer(&mut self, text: &str, now: i64) -> Outcome {
         match self.answer_from(&home(), text, now) {
             Verdict::Accepted(_) => Outcome::Accepted,
+            Verdict::BackupKey(_) => Outcome::BackupKey,
             Verdict::Empty => Outcome::Empty,
             Verdict::Refused(_) => Outcome::Refused,
             Verdict::Wrong(wrong) => Outcome::Wrong(wrong.reason),
@@ -546,6 +551,60 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn ssh_key(symbol: char) -> Fingerprint {
+    Fingerprint::parse(&format!("SHA256:{}A", String::from(symbol).repeat(42))).unwrap()
+}
+
+#[test]
+fn a_bound_device_counts_only_beside_its_ssh_key() {
+    let mut person = Person::new();
+    person.enrollment.devices[0].ssh_key = Some(ssh_key('k'));
+    for others in [vec![], vec![ssh_key('x')]] {
+        person.ssh_keys = others;
+        assert_eq!(person.login(NOON, 0), BOUND);
+        assert_eq!(person.phone().floor, None, "its code is not used up");
+        assert_eq!(person.answer("000000", NOON), MISMATCH);
+    }
+    person.ssh_keys = vec![ssh_key('x'), ssh_key('k')];
+    assert_eq!(person.login(NOON, 0), Outcome::Accepted);
+    // The same secret on another device serves without a key, and what was used of one is used of both.
+    person.ssh_keys.clear();
+    person.enroll(device(2, "tablet", 1));
+    assert_eq!(person.login(NOON + 30, 0), Outcome::Accepted);
+    person.ssh_keys.push(ssh_key('k'));
+    assert_eq!(person.login(NOON + 30, 0), REPLAYED);
+}
+
+#[test]
+fn two_codes_in_a_row_of_a_bound_device_are_none_without_its_key() {
+    let mut person = Person::new();
+    person.enrollment.devices[0].ssh_key = Some(ssh_key('k'));
+    for step in 10..14 {
+        assert_eq!(person.login(NOON, 30 * step), MISMATCH);
+    }
+    person.ssh_keys.push(ssh_key('k'));
+    assert_eq!(person.login(NOON, 300), FIRST);
+    assert_eq!(person.login(NOON, 330), Outcome::Accepted);
+}
+
+#[test]
+fn the_backup_key_is_judged_like_a_code_and_a_backup_code_is_none() {
+    let mut person = Person::limited();
+    let key = BackupKey::new(&[7; BackupKey::RANDOM_BYTES]).unwrap();
+    let code = BackupCode::new(&[7; BackupCode::RANDOM_BYTES]).unwrap();
+    let other = BackupKey::new(&[8; BackupKey::RANDOM_BYTES]).unwrap();
+    let set = BackupSet::of(SetId(1), [9; 16], std::slice::from_ref(&key));
+    person.enrollment.backup_key = Some(set);
+    // A state that does not know it refuses it.
+    assert_eq!(person.answer(&key.shown(), NOON), MISMATCH);
+    let (id, used) = (SetId(1), 0);
+    person.state.sets.push(UsedCodes { id, used });
+    assert_eq!(person.answer(&code.shown(), NOON), MISMATCH);
+    assert_eq!(person.answer(&key.shown(), NOON), Outcome::BackupKey);
+    assert_eq!(person.answer(&other.shown(), NOON), MISMATCH);
+    assert_eq!(person.answer(&key.shown(), NOON), Outcome::Refused);
+}
+
 proptest! {
     #[test]
     fn whatever_happens_no_step_is_accepted_twice_and_no_guess_is_free(
@@ -585,7 +644,7 @@ proptest! {
                     prop_assert_eq!(last, Some(Time::from_unix(now)), "a guess was free");
                 }
                 Verdict::Wrong(_) => prop_assert_eq!(floor, old_floor),
-                Verdict::Empty => prop_assert!(false, "nothing was empty"),
+                Verdict::BackupKey(_) | Verdict::Empty => prop_assert!(false, "neither was typed"),
             }
         }
     }
@@ -608,7 +667,7 @@ proptest! {
         };
         let answer = Answer::new(text.into_bytes().into());
         let (source, codes) = (home().into(), Codes::One);
-        let attempt = Attempt { answer: &answer, source: &source, codes, now: Time::from_unix(now) };
+        let attempt = Attempt { answer: &answer, source: &source, ssh_keys: &[], codes, now: Time::from_unix(now) };
         let limits = Limits { interval: Span::from_seconds(u32::MAX), ..Limits::default() };
         let _ = judge(&person.enrollment, person.state, &attempt, &Verify::default(), &limits);
     }

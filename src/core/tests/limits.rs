@@ -47,11 +47,7 @@ use Outcome::{Accepted, Refused, Second, Wrong, WrongOfTwo};
 impl Person {
     fn new(settings: &str) -> Self {
         let mut person = Self {
-            enrollment: Enrollment {
-                uid: 1000,
-                devices: Vec::new(),
-                backup_codes: None,
-            },
+            enrollment: Enrollment::new(1000),
             state: State::new(Time::from_unix(NOON)),
             config: Config::parse(settings).unwrap(),
             now: NOON,
@@ -67,6 +63,7 @@ impl Person {
             totp: Totp::default(),
             secret: Secret::from_bytes(vec![id; Secret::NEW_BYTES].into()).unwrap(),
             enrolled: Time::from_unix(NOON),
+            ssh_key: None,
         });
         let device = DeviceState::new(DeviceId(u64::from(id)), None);
         self.state.devices.push(device);
@@ -87,7 +84,7 @@ impl Person {
                 Codes::One => Wrong,
                 Codes::Two => WrongOfTwo,
             },
-            Verdict::Empty => panic!("nothing was empty"),
+            Verdict::BackupKey(_) | Verdict::Empty => panic!("neither was typed"),
         }
     }
 
@@ -96,6 +93,7 @@ impl Person {
         let attempt = Attempt {
             answer: &answer,
             source: &self.config.source(address),
+            ssh_keys: &[],
             codes: Codes::One,
             now: Time::from_unix(self.now),
         };

@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use totp_core::address::Address;
 use totp_core::device::DeviceName;
 use totp_core::otp::{Algorithm, Digits, Period};
+use totp_core::ssh_key::Fingerprint;
 
 /// Enroll people in pam_totp, see where they stand and get them back in.
 ///
@@ -30,9 +31,27 @@ pub(crate) enum Command {
     /// Give a user a new device: show its key, then activate it by a code
     Enroll(Enroll),
 
-    /// List, rename or remove the devices of a user
+    /// List, rename, remove, bind or unbind the devices of a user
     #[command(subcommand)]
     Device(Device),
+
+    /// Show whether a user has a backup key, make a new one or void it
+    ///
+    /// Typed in place of a code, it removes all devices and codes of the user, and itself.
+    #[command(group = ArgGroup::new("what").args(["regenerate", "remove"]))]
+    BackupKey {
+        /// The account
+        user: String,
+        /// Make a new one and show it this once; the one before is void
+        #[arg(long)]
+        regenerate: bool,
+        /// Void it
+        #[arg(long)]
+        remove: bool,
+        /// Show it as a block to print, and nothing else
+        #[arg(long, requires = "regenerate")]
+        print: bool,
+    },
 
     /// Show how many backup codes a user has left, or make new ones
     BackupCodes {
@@ -64,9 +83,8 @@ pub(crate) enum Command {
         /// Name of the device
         #[arg(long, value_name = "NAME", default_value = Enroll::DEFAULT_DEVICE, value_parser = device)]
         device: DeviceName,
-        /// How to draw the QR code on the screen
-        #[arg(long, value_enum, default_value_t = Drawing::Auto)]
-        qr: Drawing,
+        #[command(flatten)]
+        key: NewKey,
     },
 
     /// Show the key and the QR code of a device again, which is logged
@@ -79,9 +97,8 @@ pub(crate) enum Command {
         /// Really do it: whoever sees the key makes the codes
         #[arg(long, required = true)]
         show_secret: bool,
-        /// How to draw the QR code on the screen
-        #[arg(long, value_enum, default_value_t = Drawing::Auto)]
-        qr: Drawing,
+        #[command(flatten)]
+        qr: QrOptions,
     },
 
     /// Give users a state that works, where theirs is damaged, missing or from a backup
@@ -171,6 +188,32 @@ pub(crate) enum Device {
         #[arg(long)]
         force: bool,
     },
+
+    /// Let a device count only for ssh logins with one key
+    ///
+    /// Where there is no ssh key (sudo, su, console) it does not count at all.
+    Bind {
+        /// The account
+        user: String,
+        /// The device's name
+        #[arg(value_name = "NAME", value_parser = device)]
+        device: DeviceName,
+        /// Fingerprint of the key, as ssh-keygen -l prints it; of a certificate, that of the key in it
+        #[arg(long, value_name = "SHA256:…", value_parser = fingerprint)]
+        ssh_key: Fingerprint,
+        /// Do it even if no other device counts where there is no ssh key
+        #[arg(long)]
+        force: bool,
+    },
+
+    /// Let a device count for any login again
+    Unbind {
+        /// The account
+        user: String,
+        /// The device's name
+        #[arg(value_name = "NAME", value_parser = device)]
+        device: DeviceName,
+    },
 }
 
 #[derive(Args)]
@@ -182,27 +225,39 @@ pub(crate) struct Enroll {
     #[arg(long, value_name = "NAME", default_value = Enroll::DEFAULT_DEVICE, value_parser = device)]
     pub(crate) device: DeviceName,
 
+    /// Activate the device without asking for a code
+    #[arg(long)]
+    pub(crate) no_confirm: bool,
+
+    #[command(flatten)]
+    pub(crate) key: NewKey,
+}
+
+#[derive(Args)]
+pub(crate) struct NewKey {
     /// Take the secret from the first line of FILE ("-": stdin) instead of making a new one: base32 or
     /// an otpauth URI
     #[arg(long, value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,
 
-    /// Activate the device without asking for a code
-    #[arg(long)]
-    pub(crate) no_confirm: bool,
-
-    /// Hash of the codes: SHA1 (the default, and all that most apps know), SHA256 or SHA512
+    /// Hash of the codes: SHA1 (for a new device, and all that most apps know), SHA256 or SHA512
     #[arg(long, value_name = "HASH", value_parser = algorithm)]
     pub(crate) algorithm: Option<Algorithm>,
 
-    /// Digits of a code: 6 (the default) to 8
+    /// Digits of a code: 6 (for a new device) to 8
     #[arg(long, value_name = "N", value_parser = digits)]
     pub(crate) digits: Option<Digits>,
 
-    /// Seconds that a code lasts: 15 to 120, by default 30
+    /// Seconds that a code lasts: 15 to 120, for a new device 30
     #[arg(long, value_name = "SECONDS", value_parser = period)]
     pub(crate) period: Option<Period>,
 
+    #[command(flatten)]
+    pub(crate) qr: QrOptions,
+}
+
+#[derive(Args)]
+pub(crate) struct QrOptions {
     /// How to draw the QR code on the screen
     #[arg(long, value_enum, default_value_t = Drawing::Auto)]
     pub(crate) qr: Drawing,
@@ -231,6 +286,10 @@ pub(crate) enum Drawing {
 
 fn device(text: &str) -> Result<DeviceName, &'static str> {
     DeviceName::parse(text).ok_or(DeviceName::EXPECTED)
+}
+
+fn fingerprint(text: &str) -> Result<Fingerprint, &'static str> {
+    Fingerprint::parse(text).ok_or(Fingerprint::EXPECTED)
 }
 
 fn address(text: &str) -> Result<Address, &'static str> {

@@ -5,12 +5,14 @@ use std::path::Path;
 
 use totp_core::address::Address;
 use totp_core::config::Config;
+use totp_core::device::{Device, DeviceName};
 use totp_core::doors::{Account, System};
-use totp_core::event::{Event, Severity};
+use totp_core::event::{Change, Event, Severity};
+use totp_core::record::{Enrollment, State};
 use totp_host::store::FileStore;
 use totp_host::system::Machine;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, not_enrolled};
 
 pub(crate) struct Context {
     pub(crate) config: Config,
@@ -41,12 +43,38 @@ impl Context {
         account.ok_or_else(|| Failure::refused(format_args!("there is no account named {user:?}")))
     }
 
-    /// Logs that somebody changed something of a user's, or of everybody's.
-    pub(crate) fn log(&self, name: &'static str, user: Option<&str>, device: Option<&str>) {
+    /// The records of an account that is enrolled.
+    pub(crate) fn records(&self, account: &Account) -> Result<(Enrollment, State), Failure> {
+        let name = &account.name;
+        let records = self.store().records(account)?;
+        records.ok_or_else(|| not_enrolled(name))
+    }
+
+    /// A device of an account.
+    pub(crate) fn device(&self, account: &Account, name: &DeviceName) -> Result<Device, Failure> {
+        let (enrollment, _) = self.records(account)?;
+        let user = &account.name;
+        enrollment.device(name).cloned().ok_or_else(|| {
+            Failure::refused(format_args!(
+                "{user} has no device named {name}: totpctl device list {user} shows which there are"
+            ))
+        })
+    }
+
+    /// Tells the log of each change of somebody's factors. Whoever else is to hear of them is told here.
+    pub(crate) fn changed(&self, change: Change, account: &Account, device: Option<&DeviceName>) {
+        self.system.log(&Event {
+            user: Some(account.name.clone()),
+            device: device.map(DeviceName::to_string),
+            ..self.event(change.name())
+        });
+    }
+
+    /// Logs that somebody's wrong answers are forgotten, or everybody's.
+    pub(crate) fn log_unlocked(&self, user: Option<&str>) {
         self.system.log(&Event {
             user: user.map(str::to_owned),
-            device: device.map(str::to_owned),
-            ..self.event(name)
+            ..self.event("unlocked")
         });
     }
 

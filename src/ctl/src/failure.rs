@@ -88,6 +88,13 @@ impl Failure {
     }
 }
 
+/// What is said of an account without a device.
+pub(crate) fn not_enrolled(user: &str) -> Failure {
+    Failure::refused(format_args!(
+        "{user} is not enrolled: totpctl enroll {user}"
+    ))
+}
+
 /// Reports a command line that clap did not understand, or prints the help that was asked for.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
@@ -114,6 +121,7 @@ impl From<StoreError> for Failure {
             StoreError::DeviceExists(_)
             | StoreError::Name
             | StoreError::NoDevice(_)
+            | StoreError::OnlyUnbound(_)
             | StoreError::TooManyDevices => Self::refused(error),
             StoreError::File(ref file) if file.is_denied() => {
                 Self::unreachable(format_args!("{error}: run totpctl as root"))

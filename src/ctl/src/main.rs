@@ -1,16 +1,21 @@
 //! `totpctl`: enrolls people in pam_totp, shows where they stand and gets them back in.
 #![forbid(unsafe_code)]
 
-mod backup_codes;
+mod backup;
 mod cli;
 mod context;
 mod device;
+mod disable;
 mod enroll;
 mod failure;
+mod key;
+mod proof;
 mod qr;
 mod repair;
 mod reset;
 mod resync;
+mod rotate;
+mod show;
 mod status;
 mod terminal;
 mod unlock;
@@ -45,8 +50,18 @@ fn run(cli: Cli) -> Result<(), Failure> {
             user,
             regenerate: true,
             print,
-        } => backup_codes::regenerate(&context, &user, print),
-        Command::BackupCodes { user, .. } => backup_codes::count(&context, &user),
+        } => backup::make_codes(&context, &user, print),
+        Command::BackupCodes { user, .. } => backup::count_codes(&context, &user),
+        Command::BackupKey {
+            user,
+            regenerate: true,
+            print,
+            ..
+        } => backup::make_key(&context, &user, print),
+        Command::BackupKey {
+            user, remove: true, ..
+        } => backup::remove_key(&context, &user),
+        Command::BackupKey { user, .. } => backup::show_key(&context, &user),
         Command::Device(Device::List { user }) => device::list(&context, &user),
         Command::Device(Device::Rename { user, from, to }) => {
             device::rename(&context, &user, &from, &to)
@@ -56,11 +71,20 @@ fn run(cli: Cli) -> Result<(), Failure> {
             device,
             force,
         }) => device::remove(&context, &user, &device, force),
-        Command::Disable { user, force } => device::disable(&context, &user, force),
-        Command::Rotate { user, device, qr } => device::rotate(&context, &user, &device, qr),
+        Command::Device(Device::Bind {
+            user,
+            device,
+            ssh_key,
+            force,
+        }) => device::bind(&context, &user, &device, ssh_key, force),
+        Command::Device(Device::Unbind { user, device }) => {
+            device::unbind(&context, &user, &device)
+        }
+        Command::Disable { user, force } => disable::run(&context, &user, force),
+        Command::Rotate { user, device, key } => rotate::run(&context, &user, &device, &key),
         Command::Show {
             user, device, qr, ..
-        } => device::show(&context, &user, &device, qr),
+        } => show::run(&context, &user, &device, &qr),
         Command::Repair { user, .. } => match user {
             Some(user) => repair::user(&context, &user),
             None => repair::all(&context),

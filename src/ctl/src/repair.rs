@@ -1,10 +1,11 @@
 //! `totpctl repair`: gives people a state that works.
 
 use serde_json::{Value, json};
+use totp_core::event::Change;
 use totp_host::store::Found;
 
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, not_enrolled};
 
 /// Of one user.
 pub(crate) fn user(context: &Context, user: &str) -> Result<(), Failure> {
@@ -42,12 +43,9 @@ pub(crate) fn all(context: &Context) -> Result<(), Failure> {
 
 fn repaired(context: &Context, name: &str) -> Result<(String, Value), Failure> {
     let account = context.account(name)?;
-    let found = context.store().repair(&account)?.ok_or_else(|| {
-        Failure::refused(format_args!(
-            "{name} is not enrolled: totpctl enroll {name}"
-        ))
-    })?;
-    context.log("repaired", Some(name), None);
+    let found = context.store().repair(&account)?;
+    let found = found.ok_or_else(|| not_enrolled(name))?;
+    context.changed(Change::Repaired, &account, None);
     let (was, kind) = match &found {
         Found::Damaged(damage) => (format!("was damaged ({damage})"), "damaged"),
         Found::Missing => ("was missing".to_owned(), "missing"),

@@ -4,29 +4,19 @@ use serde_json::json;
 use totp_core::answer::Answer;
 use totp_core::device::DeviceName;
 use totp_core::doors::{Conversation, Echo};
+use totp_core::event::Change;
 use totp_core::message;
 use totp_core::time::Time;
 use totp_host::store::Resync;
 
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, not_enrolled};
 use crate::terminal::Terminal;
 
 pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<(), Failure> {
     let account = context.account(user)?;
     let name = &account.name;
-    let store = context.store();
-    let not_enrolled = || {
-        Failure::refused(format_args!(
-            "{name} is not enrolled: totpctl enroll {name}"
-        ))
-    };
-    let (enrollment, _) = store.records(&account)?.ok_or_else(not_enrolled)?;
-    if enrollment.device(device).is_none() {
-        return Err(Failure::refused(format_args!(
-            "{name} has no device named {device}: totpctl device list {name} shows which there are"
-        )));
-    }
+    context.device(&account, device)?;
     let mut terminal = Terminal::new(context.json);
     let mut asked = |prompt: &str| -> Result<(Answer, Time), Failure> {
         let answer = terminal.ask(prompt, Echo::On);
@@ -37,10 +27,8 @@ pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<
     let (first, first_at) = asked(message::CONFIRM_PROMPT)?;
     let (second, second_at) = asked(message::NEXT_PROMPT)?;
     let codes = [(&first, first_at), (&second, second_at)];
-    let drift = match store
-        .resync(&account, device, codes)?
-        .ok_or_else(not_enrolled)?
-    {
+    let resync = context.store().resync(&account, device, codes)?;
+    let drift = match resync.ok_or_else(|| not_enrolled(name))? {
         Resync::Done(drift) => drift,
         Resync::FirstUnknown => {
             let range = context.config.verify.resync_range;
@@ -55,7 +43,7 @@ pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<
             )));
         }
     };
-    context.log("resynced", Some(name), Some(device.as_str()));
+    context.changed(Change::Resynced, &account, Some(device));
     let text = format!(
         "Device {device} of {name} is in step, {drift:+} codes from this machine's time. Both codes are used up."
     );

@@ -8,7 +8,7 @@ use totp_core::device::Device;
 use totp_core::record::{Enrollment, State};
 use totp_core::throttle::{Codes, Source, Standing};
 
-use crate::backup_codes;
+use crate::backup;
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -173,10 +173,14 @@ fn enrolled(context: &Context, name: &str, enrollment: &Enrollment, state: &Stat
         let _ = write!(text, "\n  {line}");
         devices.push(document);
     }
-    let backup_codes = backup_codes::left(enrollment, state);
+    let backup_codes = backup::codes_left(enrollment, state);
     if enrollment.backup_codes.is_some() {
         let left = backup_codes.map_or("void".to_owned(), |left| format!("{left} left"));
         let _ = write!(text, "\n  backup codes: {left}");
+    }
+    let backup_key = backup::has_key(enrollment, state);
+    if backup_key {
+        text.push_str("\n  backup key: there is one");
     }
     let mut places = Vec::new();
     for place in &state.tally.places {
@@ -203,6 +207,7 @@ fn enrolled(context: &Context, name: &str, enrollment: &Enrollment, state: &Stat
             "uid": enrollment.uid,
             "devices": devices,
             "backup_codes": backup_codes,
+            "backup_key": backup_key,
             "addresses": places,
             "unfamiliar": elsewhere,
         }),
@@ -220,10 +225,13 @@ pub(crate) fn describe_device(device: &Device, state: &State) -> (String, Value)
         (_, None) => "never used".to_owned(),
         (_, Some(time)) => format!("last used {time}"),
     };
-    let line = format!(
+    let mut line = format!(
         "{}: {} digits, {} s, {}, {used}, drift {drift:+} steps",
         device.name, totp.digits, totp.period, totp.algorithm
     );
+    if let Some(key) = device.ssh_key {
+        let _ = write!(line, ",\n    only with the ssh key {key}");
+    }
     let document = json!({
         "name": device.name.as_str(),
         "type": "totp",
@@ -234,6 +242,7 @@ pub(crate) fn describe_device(device: &Device, state: &State) -> (String, Value)
         "active": known.is_some(),
         "last_used": last_used.map(|time| time.to_string()),
         "drift": drift,
+        "ssh_key": device.ssh_key.map(|key| key.to_string()),
     });
     (line, document)
 }

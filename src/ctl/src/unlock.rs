@@ -16,7 +16,7 @@ pub(crate) fn user(context: &Context, user: &str) -> Result<(), Failure> {
             "{name} is not enrolled: totpctl enroll {name}"
         )));
     }
-    context.log("unlocked", Some(name), None);
+    context.log_unlocked(Some(name));
     let text = format!("{name} can log in from everywhere again.");
     context.print(&text, &json!({ "user": name, "unlocked": true }));
     Ok(())
@@ -48,7 +48,7 @@ pub(crate) fn all(context: &Context) -> Result<(), Failure> {
     let mut failed = Failed::default();
     let store = context.store();
     store.unlock_all(&mut |user, error| failed.note(user, &error))?;
-    context.log("unlocked", None, None);
+    context.log_unlocked(None);
     let text = "Everybody can log in from everywhere again.";
     failed.finish(context, text, json!({ "unlocked": true }))
 }

@@ -96,9 +96,8 @@ pub(crate) fn seat_of(
 /// What strangers are compared with.
 pub(crate) fn enrollment() -> Enrollment {
     Enrollment {
-        uid: 0,
         devices: vec![Device::decoy()],
-        backup_codes: None,
+        ..Enrollment::new(0)
     }
 }
 

@@ -31,6 +31,8 @@ pub enum StoreError {
     NoDevice(DeviceName),
     /// There is a secret and no state: what was used before is not known.
     NoState(PathBuf),
+    /// No other device serves logins without an ssh key.
+    OnlyUnbound(DeviceName),
     /// The secret file can't be understood.
     Secret(PathBuf, EnrollmentError),
     /// The state can't be read, understood or saved.
@@ -87,6 +89,11 @@ impl fmt::Display for StoreError {
                 "{} is missing, so used codes are not known: {}",
                 path.display(),
                 Repair(path)
+            ),
+            Self::OnlyUnbound(name) => write!(
+                f,
+                "no other device serves where there is no ssh key, so sudo, su and the console would let nobody in: \
+                 enroll another one, or say --force if {name} is to serve ssh logins only"
             ),
             Self::Secret(path, reason) => {
                 write!(f, "{}: {reason}: {}", path.display(), EnrollAgain(path))

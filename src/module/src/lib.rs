@@ -15,10 +15,11 @@ use pam::constants::{PAM_SILENT, PamFlag, PamResultCode};
 use pam::items::{RHost, RUser, Service, Tty};
 use pam::module::{PamHandle, PamHooks};
 use totp_core::address::{Address, Origin};
-use totp_core::doors::Conversation as _;
+use totp_core::doors::{Caller, Conversation as _};
 use totp_core::event::{Event, Severity};
 use totp_core::flow::{Outcome, Request, authenticate};
 use totp_core::message;
+use totp_core::ssh_key::Fingerprint;
 use totp_host::meter::Meter;
 use totp_host::store::FileStore;
 use totp_host::system::Machine;
@@ -91,7 +92,12 @@ fn run(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamResultCode {
     let request = Request {
         user: user.as_deref(),
         service: &item::<Service<'_>>(pamh).unwrap_or_default(),
-        address: address(pamh),
+        caller: Caller {
+            address: address(pamh),
+            ssh_keys: ffi::getenv(pamh, c"SSH_AUTH_INFO_0")
+                .map(|info| Fingerprint::of_login(&info))
+                .unwrap_or_default(),
+        },
         options,
     };
     let log = |event: &Event| ffi::log(pamh, event);

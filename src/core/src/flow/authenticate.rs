@@ -1,10 +1,9 @@
 //! One login, from the first question to the outcome.
 
-use crate::address::Address;
 use crate::answer::Answer;
 use crate::config::Config;
-use crate::doors::{Account, Conversation, Echo, NoAnswer, Store, Subject, System};
-use crate::event::{Event, Severity};
+use crate::doors::{Account, Caller, Conversation, Echo, NoAnswer, Store, Subject, System};
+use crate::event::{Change, Event, Severity};
 use crate::judge::{Accepted, Verdict, Wrong, WrongReason};
 use crate::message;
 use crate::policy::Unenrolled;
@@ -16,8 +15,8 @@ pub struct Request<'a> {
     pub user: Option<&'a str>,
     /// PAM_SERVICE.
     pub service: &'a str,
-    /// Where from.
-    pub address: Address,
+    /// From where, and with what.
+    pub caller: Caller,
     /// What the stack's line says.
     pub options: Options,
 }
@@ -135,8 +134,8 @@ impl<S: Store> Login<'_, S> {
 
     /// One prompt and what comes of it.
     fn attempt(&mut self, subject: Subject<'_>) -> Result<Attempted, String> {
-        let address = &self.request.address;
-        let (left, codes) = match self.store.standing(subject, address).map_err(fault)? {
+        let caller = &self.request.caller;
+        let (left, codes) = match self.store.standing(subject, caller).map_err(fault)? {
             Standing::Open { left, codes } => (left, codes),
             Standing::Refused(refusal) => return Ok(self.refuse(subject, refusal)),
         };
@@ -149,15 +148,12 @@ impl<S: Store> Login<'_, S> {
             return Ok(Attempted::Over);
         };
         Ok(
-            match self
-                .store
-                .submit(subject, address, &answer)
-                .map_err(fault)?
-            {
+            match self.store.submit(subject, caller, &answer).map_err(fault)? {
                 Verdict::Accepted(accepted) => {
                     self.report_accepted(&accepted);
                     Attempted::Accepted(accepted)
                 }
+                Verdict::BackupKey(accepted) => self.go_on_unenrolled(accepted),
                 Verdict::Empty => {
                     self.log(
                         self.event(Severity::Notice, "aborted")
@@ -242,6 +238,22 @@ impl<S: Store> Login<'_, S> {
         self.log(event);
     }
 
+    /// Somebody has typed the backup key, and is not enrolled any more.
+    fn go_on_unenrolled(&mut self, accepted: Accepted) -> Attempted {
+        let event = self.event(Severity::Warning, Change::BackupKeyUsed.name());
+        if self.lets_unenrolled_through() {
+            self.tell(message::BACKUP_KEY_USED);
+            self.log(event.because("all devices and codes are removed: whoever it was is in"));
+            return Attempted::Accepted(accepted);
+        }
+        self.tell_of_lock(message::BACKUP_KEY_USED_UP);
+        self.log(event.because(format_args!(
+            "all devices and codes are removed, and the policy lets nobody in without: run totpctl enroll {}",
+            self.user.as_deref().unwrap_or("USER")
+        )));
+        Attempted::Over
+    }
+
     fn report_wrong(&mut self, subject: Subject<'_>, wrong: &Wrong) {
         let sentence = message::wrong(wrong.codes, wrong.standing, self.system.now());
         match wrong.standing {
@@ -321,7 +333,7 @@ impl<S: Store> Login<'_, S> {
         Event {
             user: self.user.clone(),
             service: Some(self.request.service.to_owned()),
-            address: Some(self.request.address.clone()),
+            address: Some(self.request.caller.address.clone()),
             ..Event::new(severity, name)
         }
     }
@@ -346,6 +358,9 @@ fn reason(subject: Subject<'_>, reason: WrongReason, account: &Option<String>) -
     match (subject, reason) {
         (Subject::Stranger(_), _) if account.is_none() => "unknown user",
         (Subject::Stranger(_), _) => "not enrolled",
+        (Subject::Enrolled(_), WrongReason::Bound) => {
+            "a code of a device that is bound to another ssh key"
+        }
         (Subject::Enrolled(_), WrongReason::First) => "first of two codes",
         (Subject::Enrolled(_), WrongReason::Malformed) => "malformed",
         (Subject::Enrolled(_), WrongReason::Mismatch) => "mismatch",

@@ -13,11 +13,14 @@
 //! digits = 6
 //! period = 30
 //! enrolled = 1795339800
+//! ssh_key = "SHA256:…"          # where the device is bound to one
 //!
 //! [backup_codes]
 //! id = "16 hexadecimal digits"
 //! salt = "32 of them"
 //! hashes = ["64 of them", "…"]
+//!
+//! [backup_key]                   # the same, with one hash
 //! # sha256: 64 hexadecimal digits, of every byte before this line
 //! ```
 //!
@@ -29,11 +32,12 @@ use std::ops::RangeInclusive;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::backup_code::{BackupCodes, Count, SetId};
+use crate::backup_code::{BackupSet, Count, SetId};
 use crate::device::{Device, DeviceId, DeviceName};
 use crate::document::{Document, Mistake, Reason, Section};
 use crate::otp::{Algorithm, Digits, Period, Totp};
 use crate::secret::Secret;
+use crate::ssh_key::Fingerprint;
 use crate::time::Time;
 
 /// A person's devices.
@@ -44,7 +48,9 @@ pub struct Enrollment {
     /// At most [`Enrollment::MAX_DEVICES`], of different names and ids.
     pub devices: Vec<Device>,
     /// The backup codes, where some were made.
-    pub backup_codes: Option<BackupCodes>,
+    pub backup_codes: Option<BackupSet>,
+    /// The backup key, where there is one: a set of one.
+    pub backup_key: Option<BackupSet>,
 }
 
 impl Enrollment {
@@ -53,10 +59,30 @@ impl Enrollment {
     /// The format that is written; any other is refused.
     const VERSION: u32 = 1;
 
+    /// Nobody has enrolled yet.
+    #[must_use]
+    pub fn new(uid: u32) -> Self {
+        Self {
+            uid,
+            devices: Vec::new(),
+            backup_codes: None,
+            backup_key: None,
+        }
+    }
+
     /// The device of that name.
     #[must_use]
     pub fn device(&self, name: &DeviceName) -> Option<&Device> {
         self.devices.iter().find(|device| device.name == *name)
+    }
+
+    /// The same devices, each of them good for any login: for proofs of possession where there is no login.
+    #[must_use]
+    pub fn unbound(mut self) -> Self {
+        self.devices
+            .iter_mut()
+            .for_each(|device| device.ssh_key = None);
+        self
     }
 
     /// Reads a secret file.
@@ -119,12 +145,19 @@ impl Enrollment {
                 device.totp.period,
                 device.enrolled.unix(),
             );
+            if let Some(key) = &device.ssh_key {
+                let _ = writeln!(text, "ssh_key = \"{key}\"");
+            }
         }
-        if let Some(set) = &self.backup_codes {
+        for (name, set) in [
+            (BACKUP_CODES, &self.backup_codes),
+            (BACKUP_KEY, &self.backup_key),
+        ] {
+            let Some(set) = set else { continue };
             let hashes: Vec<_> = set.hashes.iter().map(|hash| hex(hash)).collect();
             let _ = write!(
                 text,
-                "\n[backup_codes]\nid = \"{:016x}\"\nsalt = \"{}\"\nhashes = [\"{}\"]\n",
+                "\n[{name}]\nid = \"{:016x}\"\nsalt = \"{}\"\nhashes = [\"{}\"]\n",
                 set.id.0,
                 hex(&set.salt),
                 hashes.join("\", \"")
@@ -135,6 +168,9 @@ impl Enrollment {
         text
     }
 }
+
+const BACKUP_CODES: &str = "backup_codes";
+const BACKUP_KEY: &str = "backup_key";
 
 fn checksum_line(body: &str) -> String {
     format!("# sha256: {}\n", hex(&Sha256::digest(body)))
@@ -239,7 +275,8 @@ fn read(text: &str) -> Result<(u32, Enrollment), Box<Mistake>> {
     for section in root.sections("device")? {
         devices.push(read_device(section)?);
     }
-    let backup_codes = read_backup_codes(root.section("backup_codes")?)?;
+    let backup_codes = read_set(root.section(BACKUP_CODES)?, usize::from(Count::MAX))?;
+    let backup_key = read_set(root.section(BACKUP_KEY)?, 1)?;
     let version = version.ok_or_else(|| root.missing("version"))?;
     let uid = uid.ok_or_else(|| root.missing("uid"))?;
     root.finish()?;
@@ -247,11 +284,12 @@ fn read(text: &str) -> Result<(u32, Enrollment), Box<Mistake>> {
         uid,
         devices,
         backup_codes,
+        backup_key,
     };
     Ok((version, enrollment))
 }
 
-fn read_backup_codes(mut section: Section<'_>) -> Result<Option<BackupCodes>, Box<Mistake>> {
+fn read_set(mut section: Section<'_>, most: usize) -> Result<Option<BackupSet>, Box<Mistake>> {
     const EXPECTED: &str = "expected hexadecimal digits in lower case";
     if !section.is_there() {
         return Ok(None);
@@ -261,11 +299,11 @@ fn read_backup_codes(mut section: Section<'_>) -> Result<Option<BackupCodes>, Bo
     let salt = section.string("salt", EXPECTED, unhex)?;
     let salt = salt.ok_or_else(|| section.missing("salt"))?;
     let hashes = section.strings("hashes", EXPECTED, unhex)?;
-    if hashes.len() > usize::from(Count::MAX) {
-        return Err(section.unlike("hashes", "expected at most 16"));
+    if hashes.len() > most {
+        return Err(section.unlike("hashes", "expected fewer of them"));
     }
     section.finish()?;
-    Ok(Some(BackupCodes { id, salt, hashes }))
+    Ok(Some(BackupSet { id, salt, hashes }))
 }
 
 fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
@@ -289,6 +327,7 @@ fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
     let any_time = &(i64::MIN..=i64::MAX);
     let enrolled = section.number("enrolled", any_time, "expected a time in seconds")?;
     let enrolled = enrolled.ok_or_else(|| section.missing("enrolled"))?;
+    let ssh_key = section.string("ssh_key", Fingerprint::EXPECTED, Fingerprint::parse)?;
     section.finish()?;
     Ok(Device {
         id,
@@ -300,6 +339,7 @@ fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
         },
         secret,
         enrolled: Time::from_unix(enrolled),
+        ssh_key,
     })
 }
 
@@ -308,6 +348,7 @@ mod tests {
     use super::*;
 
     const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    const KEY: &str = "SHA256:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
     fn sample() -> Enrollment {
         let device = |id, name: &str, digits, algorithm| Device {
@@ -320,17 +361,24 @@ mod tests {
             },
             secret: Secret::from_base32(SECRET).unwrap(),
             enrolled: Time::from_unix(1_795_339_800),
+            ssh_key: None,
+        };
+        let bound = Device {
+            ssh_key: Fingerprint::parse(KEY),
+            ..device(u64::MAX, "token", 8, Algorithm::Sha512)
         };
         Enrollment {
             uid: 1000,
-            devices: vec![
-                device(1, "phone", 6, Algorithm::Sha1),
-                device(u64::MAX, "token", 8, Algorithm::Sha512),
-            ],
-            backup_codes: Some(BackupCodes {
+            devices: vec![device(1, "phone", 6, Algorithm::Sha1), bound],
+            backup_codes: Some(BackupSet {
                 id: SetId(0xfedc),
                 salt: [0xab; 16],
                 hashes: vec![[1; 32], [2; 32]],
+            }),
+            backup_key: Some(BackupSet {
+                id: SetId(0xba98),
+                salt: [0xcd; 16],
+                hashes: vec![[3; 32]],
             }),
         }
     }
@@ -342,6 +390,8 @@ mod tests {
         assert_eq!(again.to_toml().as_str(), text.as_str());
         assert_eq!(again.devices.len(), 2);
         assert_eq!(again.backup_codes, sample().backup_codes);
+        assert_eq!(again.backup_key, sample().backup_key);
+        assert_eq!(again.devices[1].ssh_key, Fingerprint::parse(KEY));
         assert_eq!(again.devices[1].totp.digits.get(), 8);
     }
 

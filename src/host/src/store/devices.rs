@@ -8,9 +8,10 @@ use totp_core::judge::{Attempt, Verdict, judge};
 use totp_core::otp::Step;
 use totp_core::record::Enrollment;
 use totp_core::record::state::DeviceState;
+use totp_core::ssh_key::Fingerprint;
 use totp_core::throttle::{Codes, Source};
 
-use super::{FileStore, StateFile, enrollment, open_state, state_name};
+use super::{FileStore, StateFile, end, enrollment, open_state, state_name};
 use crate::error::StoreError;
 use crate::lock::Locked;
 
@@ -46,17 +47,56 @@ impl FileStore<'_> {
         from: &DeviceName,
         to: &DeviceName,
     ) -> Result<(), StoreError> {
+        self.edit(account, |enrolled| {
+            if enrolled.device(from).is_some() && enrolled.device(to).is_some() {
+                return Err(StoreError::DeviceExists(to.clone()));
+            }
+            let mut devices = enrolled.devices.iter_mut();
+            let device = devices.find(|device| device.name == *from);
+            device
+                .ok_or_else(|| StoreError::NoDevice(from.clone()))?
+                .name = to.clone();
+            Ok(())
+        })
+    }
+
+    /// Binds a device to an ssh key, or to none: from when this returns it counts only for logins that have shown that
+    /// key.
+    ///
+    /// # Errors
+    /// As for [`FileStore::rename_device`]; [`StoreError::OnlyUnbound`] where no other device would serve without a
+    /// key, unless that is meant by `force`.
+    pub fn bind_device(
+        &self,
+        account: &Account,
+        device: &DeviceName,
+        ssh_key: Option<Fingerprint>,
+        force: bool,
+    ) -> Result<(), StoreError> {
+        self.edit(account, |enrolled| {
+            let no_device = || StoreError::NoDevice(device.clone());
+            let mut devices = enrolled.devices.iter_mut();
+            let bound = devices.find(|known| known.name == *device);
+            bound.ok_or_else(no_device)?.ssh_key = ssh_key;
+            let serves_anywhere = |device: &Device| device.ssh_key.is_none();
+            if !force && ssh_key.is_some() && !enrolled.devices.iter().any(serves_anywhere) {
+                return Err(StoreError::OnlyUnbound(device.clone()));
+            }
+            Ok(())
+        })
+    }
+
+    /// Changes what no state goes with.
+    fn edit(
+        &self,
+        account: &Account,
+        change: impl FnOnce(&mut Enrollment) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let (secrets, states) = (self.secrets()?, self.states()?);
         let name = state_name(&account.name)?;
         let _lock = self.lock(&states, &name, open_state(&states, &name, true)?)?;
         let mut enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
-        if enrolled.device(from).is_some() && enrolled.device(to).is_some() {
-            return Err(StoreError::DeviceExists(to.clone()));
-        }
-        let mut devices = enrolled.devices.iter_mut();
-        let device = devices.find(|device| device.name == *from);
-        let device = device.ok_or_else(|| StoreError::NoDevice(from.clone()))?;
-        device.name = to.clone();
+        change(&mut enrolled)?;
         secrets.replace(&name, enrolled.to_toml().as_bytes())?;
         let _ = secrets.tidy();
         Ok(())
@@ -104,11 +144,10 @@ impl FileStore<'_> {
         let name = state_name(&account.name)?;
         let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
         let enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
-        if !self.is_proven(&file, &enrolled, proof)? {
+        if !self.is_proven(&file, enrolled, proof)? {
             return Ok(false);
         }
-        secrets.remove(&name)?;
-        states.remove(&name)?;
+        end(&secrets, &states, &name)?;
         Ok(true)
     }
 
@@ -129,13 +168,12 @@ impl FileStore<'_> {
         let mut enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
         let no_device = || StoreError::NoDevice(device.clone());
         let id = enrolled.device(device).ok_or_else(no_device)?.id;
-        if !self.is_proven(&file, &enrolled, proof)? {
+        if !self.is_proven(&file, enrolled.clone(), proof)? {
             return Ok(Removal::WrongCode);
         }
         enrolled.devices.retain(|device| device.id != id);
         if enrolled.devices.is_empty() {
-            secrets.remove(&name)?;
-            states.remove(&name)?;
+            end(&secrets, &states, &name)?;
             return Ok(Removal::RemovedLast);
         }
         secrets.replace(&name, enrolled.to_toml().as_bytes())?;
@@ -148,7 +186,7 @@ impl FileStore<'_> {
     fn is_proven(
         &self,
         file: &StateFile<Locked>,
-        enrolled: &Enrollment,
+        enrolled: Enrollment,
         proof: Proof<'_>,
     ) -> Result<bool, StoreError> {
         let Proof::Code(answer) = proof else {
@@ -161,11 +199,12 @@ impl FileStore<'_> {
                 is_exempt: true,
                 ..Address::Local.into()
             },
+            ssh_keys: &[],
             codes: Codes::One,
             now: self.system.now(),
         };
         let (verify, limits) = (&self.config.verify, &self.config.limits);
-        match judge(enrolled, state, &attempt, verify, limits) {
+        match judge(&enrolled.unbound(), state, &attempt, verify, limits) {
             (Verdict::Accepted(_), decided) => file.save(&record, &decided).map(|()| true),
             _ => Ok(false),
         }

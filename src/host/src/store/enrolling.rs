@@ -33,11 +33,8 @@ impl FileStore<'_> {
             states.create(&name, &nobody)?;
         }
         let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
-        let mut enrollment = enrollment(&secrets, account)?.unwrap_or(Enrollment {
-            uid: account.uid,
-            devices: Vec::new(),
-            backup_codes: None,
-        });
+        let enrolled = enrollment(&secrets, account)?;
+        let mut enrollment = enrolled.unwrap_or_else(|| Enrollment::new(account.uid));
         check_new(&enrollment, device)?;
         let (record, mut state) = file.read()?;
         state

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use totp_core::address::Address;
 use totp_core::answer::{Answer, Typed};
-use totp_core::doors::{Account, Store, Subject};
+use totp_core::doors::{Account, Caller, Store, Subject};
 use totp_core::event::{Event, Severity};
 use totp_core::judge::{Attempt, Verdict, judge};
 use totp_core::record::{Enrollment, State};
 use totp_core::throttle::{Codes, Source, Standing};
 use totp_core::time::Time;
 
-use super::{FileStore, StateFile, enrollment, open_state, state_name};
+use super::{FileStore, StateFile, end, enrollment, open_state, state_name};
 use crate::addresses::{Addresses, Charge, PATIENCE, Reservation, table_error};
 use crate::decoy;
 use crate::error::StoreError;
@@ -111,7 +111,7 @@ impl FileStore<'_> {
         enrollment: &Enrollment,
         state: State,
         source: &Source,
-        (address, answer): (&Address, &Answer),
+        (caller, answer): (&Caller, &Answer),
         is_patient: bool,
     ) -> Option<(Verdict, State, Option<Reservation>)> {
         let (limits, now) = (&self.config.limits, self.system.now());
@@ -120,7 +120,7 @@ impl FileStore<'_> {
             && !state.tally.is_familiar(source, limits, now);
         let (codes, reservation) = match is_counted {
             false => (Codes::One, None),
-            true => match self.charge_address_if_possible(address, now, is_patient) {
+            true => match self.charge_address_if_possible(&caller.address, now, is_patient) {
                 Charge::Busy => return None,
                 Charge::Refused(refusal) => return Some((Verdict::Refused(refusal), state, None)),
                 Charge::Reserved(reservation) => (Codes::One, Some(reservation)),
@@ -130,6 +130,7 @@ impl FileStore<'_> {
         let attempt = Attempt {
             answer,
             source,
+            ssh_keys: &caller.ssh_keys,
             codes,
             now,
         };
@@ -141,15 +142,15 @@ impl FileStore<'_> {
     fn submit_once(
         &self,
         subject: Subject<'_>,
-        (address, answer): (&Address, &Answer),
+        (caller, answer): (&Caller, &Answer),
         is_patient: bool,
     ) -> Result<Option<Verdict>, StoreError> {
-        let states = self.states()?;
+        let (states, address) = (self.states()?, &caller.address);
         let Some(Seat { name, source, file }) = self.seat(&states, subject, address, true)? else {
             // Nobody ever enrolled: nothing is counted but the address.
             let (nobody, state) = (decoy::enrollment(), State::new(self.system.now()));
             let source = self.config.source(address);
-            let judged = self.judge(&nobody, state, &source, (address, answer), is_patient);
+            let judged = self.judge(&nobody, state, &source, (caller, answer), is_patient);
             return Ok(judged.map(|(verdict, _, charge)| self.settle(verdict, charge, address)));
         };
         // Who is refused all the same, by then or while waiting, does not get the lock.
@@ -187,11 +188,13 @@ impl FileStore<'_> {
         };
         let (record, state) = file.read()?;
         let before = state.clone();
-        let judged = self.judge(&enrollment, state, &source, (address, answer), is_patient);
+        let judged = self.judge(&enrollment, state, &source, (caller, answer), is_patient);
         let Some((verdict, decided, charge)) = judged else {
             return Ok(None);
         };
-        if !decided.remembers_the_same(&before) {
+        if let Verdict::BackupKey(_) = verdict {
+            end(&secrets, &states, &name)?;
+        } else if !decided.remembers_the_same(&before) {
             file.save(&record, &decided)?;
         }
         Ok(Some(self.settle(verdict, charge, address)))
@@ -221,7 +224,7 @@ impl FileStore<'_> {
                     let _ = table.take_back(address, at);
                 }
             }
-            Verdict::Empty | Verdict::Refused(_) => reservation.release(),
+            Verdict::BackupKey(_) | Verdict::Empty | Verdict::Refused(_) => reservation.release(),
         }
         verdict
     }
@@ -242,8 +245,8 @@ impl Store for FileStore<'_> {
         }
     }
 
-    fn standing(&self, subject: Subject<'_>, address: &Address) -> Result<Standing, StoreError> {
-        let states = self.states()?;
+    fn standing(&self, subject: Subject<'_>, caller: &Caller) -> Result<Standing, StoreError> {
+        let (states, address) = (self.states()?, &caller.address);
         let Some(Seat { name, source, file }) = self.seat(&states, subject, address, false)? else {
             let nobody = State::new(self.system.now());
             return Ok(self.standing_of(&nobody, &self.config.source(address), address));
@@ -263,7 +266,7 @@ impl Store for FileStore<'_> {
     fn submit(
         &self,
         subject: Subject<'_>,
-        address: &Address,
+        caller: &Caller,
         answer: &Answer,
     ) -> Result<Verdict, StoreError> {
         const PAUSE: Duration = Duration::from_millis(1);
@@ -274,7 +277,7 @@ impl Store for FileStore<'_> {
         let since = Instant::now();
         loop {
             let is_patient = since.elapsed() < PATIENCE;
-            match self.submit_once(subject, (address, answer), is_patient)? {
+            match self.submit_once(subject, (caller, answer), is_patient)? {
                 Some(verdict) => return Ok(verdict),
                 // Nothing is locked meanwhile.
                 None => std::thread::sleep(PAUSE),

@@ -22,6 +22,7 @@ use totp_core::event::{Event, Severity};
 use totp_core::record::enrollment::EnrollmentError;
 use totp_core::record::{Enrollment, State, account_of, file_name};
 
+pub use self::backup_codes::Backup;
 pub use self::devices::{Proof, Removal};
 pub use self::enrolling::check_new;
 pub use self::repairing::{Found, Resync};
@@ -150,6 +151,12 @@ impl StateFile<Locked> {
         slot::save(&self.file, current, &state.encode())
             .map_err(|error| StoreError::State(self.path.clone(), Damage::Slot(error)))
     }
+}
+
+/// Takes the records of an account away, which is not enrolled when this returns.
+fn end(secrets: &Folder, states: &Folder, name: &str) -> Result<(), StoreError> {
+    secrets.remove(name)?;
+    Ok(states.remove(name)?)
 }
 
 fn enrollment(secrets: &Folder, account: &Account) -> Result<Option<Enrollment>, StoreError> {

@@ -96,7 +96,7 @@ impl FileStore<'_> {
         });
         state.devices = devices.collect();
         // Which of them were used is not to be known any more.
-        state.backup_codes.clear();
+        state.sets.clear();
         state
     }
 
@@ -119,6 +119,7 @@ impl FileStore<'_> {
         let states = self.states()?;
         let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
         let enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
+        let enrolled = enrolled.unbound();
         let (record, mut state) = file.read()?;
         let source = Source {
             is_exempt: true,
@@ -130,6 +131,7 @@ impl FileStore<'_> {
             let attempt = Attempt {
                 answer,
                 source: &source,
+                ssh_keys: &[],
                 codes: Codes::Two,
                 now,
             };

@@ -84,8 +84,8 @@ impl State {
             record.time(mark.at);
             record.put([mark.lasts]);
         }
-        record.count(self.backup_codes.len());
-        for set in &self.backup_codes {
+        record.count(self.sets.len());
+        for set in &self.sets {
             record.put(set.id.0.to_le_bytes());
             record.put(set.used.to_le_bytes());
         }
@@ -109,7 +109,7 @@ impl State {
             pools: record.list(Tally::MAX_POOLS, Reader::pool)?,
             marks: record.list(Mark::MAX, Reader::mark)?,
         };
-        let backup_codes = record.list(Self::MAX_SETS, Reader::used_codes)?;
+        let sets = record.list(Self::MAX_SETS, Reader::used_codes)?;
         if !record.rest.is_empty() {
             return Err(record.error());
         }
@@ -117,7 +117,7 @@ impl State {
             saved: record.saved,
             devices,
             tally,
-            backup_codes,
+            sets,
         })
     }
 }
@@ -449,7 +449,7 @@ mod tests {
                             pools,
                             marks,
                         },
-                        backup_codes: vec![UsedCodes {
+                        sets: vec![UsedCodes {
                             id: SetId(7),
                             used: 0x8001,
                         }],
@@ -500,7 +500,7 @@ mod tests {
     fn the_largest_record_fits_its_slot() {
         const DEVICE: usize = 27;
         const LARGEST: usize =
-            8 + 1 + State::MAX_DEVICES * DEVICE + 3 + Tally::MAX_BYTES + 1 + 2 * 10;
+            8 + 1 + State::MAX_DEVICES * DEVICE + 3 + Tally::MAX_BYTES + 1 + State::MAX_SETS * 10;
         const { assert!(LARGEST <= State::MAX_BYTES) };
     }
 }

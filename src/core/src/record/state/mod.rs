@@ -3,7 +3,7 @@
 mod bytes;
 
 pub use self::bytes::StateError;
-use crate::backup_code::UsedCodes;
+use crate::backup_code::{SetId, UsedCodes};
 use crate::device::DeviceId;
 use crate::otp::Step;
 use crate::record::Enrollment;
@@ -19,8 +19,8 @@ pub struct State {
     pub devices: Vec<DeviceState>,
     /// Wrong answers, by address.
     pub tally: Tally,
-    /// One entry a set of backup codes; a set without one is refused.
-    pub backup_codes: Vec<UsedCodes>,
+    /// One entry a set of backup codes, and one for a backup key; a set without one is refused.
+    pub sets: Vec<UsedCodes>,
 }
 
 /// What is remembered of one device.
@@ -89,8 +89,8 @@ impl DeviceState {
 impl State {
     /// The longest record.
     pub const MAX_BYTES: usize = 4040;
-    /// Sets of backup codes kept at most: one, and another while a change is under way.
-    pub const MAX_SETS: usize = 2;
+    /// Sets kept at most: that of the codes and that of the key, and as many again while a change is under way.
+    pub const MAX_SETS: usize = 4;
     /// Devices kept at most: those of an enrollment, and as many again while a change is under way.
     pub const MAX_DEVICES: usize = 2 * Enrollment::MAX_DEVICES;
 
@@ -101,7 +101,7 @@ impl State {
             saved: now,
             devices: Vec::new(),
             tally: Tally::default(),
-            backup_codes: Vec::new(),
+            sets: Vec::new(),
         }
     }
 
@@ -109,6 +109,12 @@ impl State {
     #[must_use]
     pub fn device(&self, id: DeviceId) -> Option<&DeviceState> {
         self.devices.iter().find(|device| device.id == id)
+    }
+
+    /// What was used of a set.
+    #[must_use]
+    pub fn set(&self, id: SetId) -> Option<&UsedCodes> {
+        self.sets.iter().find(|set| set.id == id)
     }
 
     /// Whether an answer from `source` would be judged now.
@@ -120,8 +126,7 @@ impl State {
     /// Whether nothing but the time of saving differs.
     #[must_use]
     pub fn remembers_the_same(&self, other: &Self) -> bool {
-        (&self.devices, &self.tally, &self.backup_codes)
-            == (&other.devices, &other.tally, &other.backup_codes)
+        (&self.devices, &self.tally, &self.sets) == (&other.devices, &other.tally, &other.sets)
     }
 
     /// This state with every time that lies after `now` replaced by `now`: the clock went back.

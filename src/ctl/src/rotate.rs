@@ -1,0 +1,56 @@
+//! `totpctl rotate`: gives a device a new key.
+
+use serde_json::json;
+use totp_core::device::{Device, DeviceName};
+use totp_core::event::Change;
+use totp_core::key_uri::KeyUri;
+
+use crate::cli::NewKey;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::key::{Key, confirmed, new_id, new_or_given};
+use crate::qr::Picture;
+use crate::terminal::Terminal;
+
+pub(crate) fn run(
+    context: &Context,
+    user: &str,
+    name: &DeviceName,
+    arguments: &NewKey,
+) -> Result<(), Failure> {
+    let account = context.account(user)?;
+    let old = context.device(&account, name)?;
+    let KeyUri { secret, totp } = new_or_given(arguments, old.totp)?;
+    let new = Device {
+        id: new_id()?,
+        totp,
+        secret,
+        enrolled: context.system().now(),
+        ..old.clone()
+    };
+    if new.makes_codes_of(&old) {
+        return Err(Failure::refused(
+            "that is the key that the device has: nothing has changed",
+        ));
+    }
+    let mut terminal = Terminal::new(context.json);
+    let key = Key::new(context, &account, &new)?;
+    let picture = key.write(&arguments.qr)?;
+    key.show(arguments.qr.qr, &terminal)?;
+    let used = confirmed(context, &new, &mut terminal, "the old key still works")?;
+    context
+        .store()
+        .rotate_device(&account, old.id, &new, Some(used))?;
+    picture.into_iter().for_each(Picture::keep);
+    context.changed(Change::Rotated, &account, Some(name));
+
+    let user = account.name.as_str();
+    let text = format!(
+        "Device {name} of {user} has a new key. Delete the old entry in your app: its codes are dead.\n\
+         The code just typed is used up: wait for the next code to log in."
+    );
+    let mut document = json!({ "user": user, "device": name.as_str() });
+    key.add_to(&mut document, &new);
+    context.print(&text, &document);
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! `totpctl show`: the key of a device once more.
+
+use serde_json::json;
+use totp_core::device::DeviceName;
+use totp_core::event::Change;
+
+use crate::cli::QrOptions;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::key::Key;
+use crate::qr::Picture;
+use crate::terminal::Terminal;
+
+pub(crate) fn run(
+    context: &Context,
+    user: &str,
+    name: &DeviceName,
+    qr: &QrOptions,
+) -> Result<(), Failure> {
+    let account = context.account(user)?;
+    let device = context.device(&account, name)?;
+    let key = Key::new(context, &account, &device)?;
+    // First the log: whoever sees the key has been named.
+    context.changed(Change::Shown, &account, Some(name));
+    key.write(qr)?.into_iter().for_each(Picture::keep);
+    key.show(qr.qr, &Terminal::new(context.json))?;
+
+    let user = account.name.as_str();
+    let mut document = json!({ "user": user, "device": name.as_str() });
+    key.add_to(&mut document, &device);
+    let text = format!("Whoever has this key makes the codes of {user}.");
+    context.print(&text, &document);
+    Ok(())
+}
