@@ -132,6 +132,17 @@ impl Shown {
     }
 }
 
+/// What a URI says beside the secret: apps take the usual for granted.
+fn spelled_out(hash: Hash, digits: u32, period: u32) -> String {
+    let said = [
+        (format!("&algorithm={hash}"), hash == Hash::Sha1),
+        (format!("&digits={digits}"), digits == 6),
+        (format!("&period={period}"), period == 30),
+    ];
+    let said = said.into_iter().filter(|(_, is_usual)| !is_usual);
+    said.map(|(text, _)| text).collect()
+}
+
 fn host() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").expect("a host name");
     name.trim().to_owned()
@@ -163,22 +174,28 @@ const WELCOME: &str = "Device phone of daemon is active. The code just typed is 
 fn key_uri_and_picture_say_the_same() {
     let host = host();
     for (words, hash, digits, period, label) in [
-        (&[][..], Hash::Sha1, 6, 30, ""),
+        (&[][..], Hash::Sha1, 6, 30, "phone"),
         (
             &["--device", "tablet", "--algorithm", "sha256"],
             Hash::Sha256,
             6,
             30,
-            "%20%28tablet%29",
+            "tablet",
         ),
         (
             &["--algorithm", "SHA512", "--digits", "8", "--period", "60"],
             Hash::Sha512,
             8,
             60,
-            "",
+            "phone",
         ),
-        (&["--digits", "7", "--period", "15"], Hash::Sha1, 7, 15, ""),
+        (
+            &["--digits", "7", "--period", "15"],
+            Hash::Sha1,
+            7,
+            15,
+            "phone",
+        ),
     ] {
         for locale in ["C.UTF-8", "C"] {
             let scratch = Scratch::new("issuer = \"Bank of Examples\"\n");
@@ -192,8 +209,9 @@ fn key_uri_and_picture_say_the_same() {
             assert_eq!(
                 shown.uri,
                 format!(
-                    "otpauth://totp/Bank%20of%20Examples:{ACCOUNT}@{host}{label}?secret={secret}\
-                     &issuer=Bank%20of%20Examples&algorithm={hash}&digits={digits}&period={period}"
+                    "otpauth://totp/Bank%20of%20Examples:{ACCOUNT}@{host}%20({label})?secret={secret}\
+                     &issuer=Bank%20of%20Examples{}",
+                    spelled_out(hash, digits, period)
                 )
             );
             assert_eq!(
@@ -367,15 +385,32 @@ fn everything_works_through_pipes_and_as_a_document() {
     let output = enroll_piped(&scratch, &[("LC_ALL", "C.UTF-8")], &words, &input);
     assert_eq!(status_of(&output), Some(0), "{output:?}");
     let document: Value = serde_json::from_slice(&output.stdout).expect("one document");
-    let shown = Shown::read(text(&output.stderr));
+    let told = text(&output.stderr);
+    assert!(told.contains(CODE_PROMPT), "{told}");
+    for secret in [Phone::SECRET, "otpauth://", "█"] {
+        assert!(!told.contains(secret), "what may be logged: {told}");
+    }
     assert_eq!(document["user"], ACCOUNT);
     assert_eq!(document["device"], "phone");
     assert_eq!(document["confirmed"], true);
     assert_eq!(document["secret"], Phone::SECRET);
-    assert_eq!(document["uri"], *shown.uri);
-    assert_eq!(shown.scanned(), shown.uri);
+    let uri = document["uri"].as_str().expect("a URI");
+    assert!(uri.contains(Phone::SECRET), "{uri}");
     assert_keeps_out(&scratch, &used);
     assert_lets_in(&scratch, &person.code());
+}
+
+#[test]
+fn a_program_that_can_not_know_the_key_is_asked_for_no_code() {
+    let scratch = Scratch::new("");
+    let before = everything(&scratch);
+    let output = enroll_piped(&scratch, &[], &["--json"], "000000\n");
+    assert_eq!(status_of(&output), Some(2), "{output:?}");
+    assert_eq!(everything(&scratch), before);
+    let output = enroll_piped(&scratch, &[], &["--json", "--no-confirm"], "");
+    let document: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    let phone = Phone::new(document["secret"].as_str().expect("a key"));
+    assert_lets_in(&scratch, &Enrolled::with(phone).code());
 }
 
 #[test]
@@ -706,6 +741,16 @@ fn said(log: &Log) -> Vec<String> {
     lines
 }
 
+/// Who logged in to run these tests, where that was somebody else.
+fn login(uid: &str) -> String {
+    let login = std::fs::read_to_string("/proc/self/loginuid").unwrap_or_default();
+    match login.trim() {
+        "" | "4294967295" => String::new(),
+        login if login == uid => String::new(),
+        login => format!(" login:{login}"),
+    }
+}
+
 #[test]
 fn every_action_is_logged_once_with_who_did_it_to_whom() {
     let machine = Machine::new().user("alice", "correct horse").file(
@@ -717,10 +762,15 @@ fn every_action_is_logged_once_with_who_did_it_to_whom() {
     let uid = machine.run("id -u alice");
     let uid = uid.trim();
     let source = "--secret-file - --no-confirm";
+    let actor = |uid: &str, sudo: &str| {
+        let actor = format!("uid:{uid}{}{sudo}", login(uid));
+        let quote = if actor.contains(' ') { "\"" } else { "" };
+        format!("actor={quote}{actor}{quote}")
+    };
     for (prefix, actor) in [
-        ("", "actor=uid:0".to_owned()),
-        ("sudo", "actor=\"uid:0 sudo:alice\"".to_owned()),
-        ("setpriv --ruid alice", format!("actor=uid:{uid}")),
+        ("", actor("0", "")),
+        ("sudo", actor("0", " sudo:alice")),
+        ("setpriv --ruid alice", actor(uid, "")),
     ] {
         for (action, event, device) in [
             (format!("enroll alice {source}"), "enrolled", "phone"),
@@ -795,7 +845,8 @@ fn a_caller_of_a_strange_name_forges_no_line() {
     assert!(last.contains("event=unlocked user=daemon"), "{last}");
     assert!(!last.chars().any(char::is_control), "{last}");
     // What is quoted is one value.
-    assert!(last.contains(" actor=\"uid:0 sudo:x\\n"), "{last}");
+    let actor = format!(" actor=\"uid:0{} sudo:x\\n", login("0"));
+    assert!(last.contains(&actor), "{last}");
     assert_eq!(
         last.matches('"').count() - last.matches("\\\"").count(),
         2,

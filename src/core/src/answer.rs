@@ -32,6 +32,27 @@ impl Answer {
         Self(bytes)
     }
 
+    /// An answer that is nothing, to charge somebody for what was typed elsewhere.
+    #[must_use]
+    pub fn wrong() -> Self {
+        Self(Zeroizing::new(b"wrong".to_vec()))
+    }
+
+    /// What was typed, byte for byte.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The one letter that was typed, in lower case; `None` for anything else.
+    #[must_use]
+    pub fn letter(&self) -> Option<u8> {
+        match self.0.trim_ascii() {
+            [letter] if letter.is_ascii_alphabetic() => Some(letter.to_ascii_lowercase()),
+            _ => None,
+        }
+    }
+
     /// Reads the answer: blanks and dashes are dropped, digits are ASCII, nothing becomes a number.
     #[must_use]
     pub fn typed(&self) -> Typed {

@@ -9,6 +9,8 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::bounded::bounded;
+use crate::device::random_u64;
+use crate::doors::Entropy;
 
 bounded! {
     /// Codes of a set.
@@ -85,17 +87,36 @@ pub struct BackupSet {
 }
 
 impl BackupSet {
+    /// So many new codes, and what is kept of them.
+    ///
+    /// # Errors
+    /// Where there is no entropy.
+    pub fn make<const N: usize>(
+        count: usize,
+        entropy: &(impl Entropy + ?Sized),
+    ) -> Result<(Vec<Symbols<N>>, Self), String> {
+        let mut codes = Vec::with_capacity(count);
+        while codes.len() < count {
+            // One that looks like digits is made anew.
+            codes.extend(Symbols::new(&entropy.random(Symbols::<N>::RANDOM_BYTES)?));
+        }
+        let salt = entropy.random(16)?;
+        let salt = salt.first_chunk().copied().ok_or("no entropy")?;
+        let set = Self::of(SetId(random_u64(entropy)?), salt, &codes);
+        Ok((codes, set))
+    }
+
     /// What is kept of codes.
     #[must_use]
     pub fn of<const N: usize>(id: SetId, salt: [u8; 16], codes: &[Symbols<N>]) -> Self {
-        let hashes = codes.iter().map(|code| hash(&salt, code)).collect();
+        let hashes = codes.iter().filter_map(|code| hash(&salt, code)).collect();
         Self { id, salt, hashes }
     }
 
     /// Which of the codes this is. All are compared, in constant time.
     #[must_use]
     pub fn position<const N: usize>(&self, code: &Symbols<N>) -> Option<u8> {
-        let hash = hash(&self.salt, code);
+        let hash = hash(&self.salt, code)?;
         let (mut at, mut found) = (0_u8, subtle::Choice::from(0));
         for (index, known) in (0_u8..).zip(&self.hashes) {
             let fits = hash.ct_eq(known);
@@ -106,13 +127,11 @@ impl BackupSet {
     }
 }
 
-fn hash<const N: usize>(salt: &[u8], code: &Symbols<N>) -> [u8; 32] {
-    // HMAC takes keys of any length, so there always is a hash; without one, that of no code.
-    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(salt) else {
-        return [0; 32];
-    };
+fn hash<const N: usize>(salt: &[u8], code: &Symbols<N>) -> Option<[u8; 32]> {
+    // HMAC takes keys of any length, so there always is one.
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(salt).ok()?;
     mac.update(&code.0);
-    mac.finalize().into_bytes().into()
+    Some(mac.finalize().into_bytes().into())
 }
 
 /// What is remembered of a set.

@@ -7,7 +7,7 @@ use crate::backup_code::Count;
 use crate::bounded::bounded;
 use crate::document::{Document, Mistake, Section};
 use crate::network::Network;
-use crate::policy::{Policy, Unenrolled};
+use crate::policy::{self, EnrollWith, Policy, Rule, SecondFactor, Unenrolled};
 use crate::throttle::{AddressDeny, Daily, Deny, Limits, Source, UserLimit};
 use crate::time::Span;
 
@@ -194,10 +194,45 @@ fn span(section: &mut Section<'_>, key: &'static str) -> Result<Option<Span>, Bo
 
 fn policy(mut section: Section<'_>) -> Result<Policy, Box<Mistake>> {
     let unenrolled = section.string("unenrolled", Unenrolled::EXPECTED, Unenrolled::named)?;
-    section.finish()?;
-    Ok(Policy {
+    let enroll_with = section.string("enroll_with", EnrollWith::EXPECTED, EnrollWith::named)?;
+    let mut policy = Policy {
         unenrolled: unenrolled.unwrap_or_default(),
-    })
+        local_users_only: section.boolean("local_users_only")?.unwrap_or_default(),
+        enroll_with: enroll_with.unwrap_or_default(),
+        enroll_until: section.date("enroll_until")?,
+        enroll_from: section.strings("enroll_from", Network::EXPECTED, Network::parse)?,
+        trust: span(&mut section, "trust")?.unwrap_or(Span::ZERO),
+        rules: Vec::new(),
+    };
+    for rule in section.sections("rule")? {
+        policy.rules.push(policy_rule(rule)?);
+    }
+    section.finish()?;
+    Ok(policy)
+}
+
+fn policy_rule(mut section: Section<'_>) -> Result<Rule, Box<Mistake>> {
+    const NAMES: &str =
+        "expected names between quotes, at least one, such as [\"sshd\", \"login\"]";
+    const FACTOR: &str = "second_factor";
+    let factor = section.string(FACTOR, SecondFactor::EXPECTED, SecondFactor::named)?;
+    let rule = Rule {
+        line: section.line(),
+        service: section.some_strings("service", NAMES, policy::name)?,
+        user: section.some_strings("user", NAMES, policy::name)?,
+        group: section.some_strings("group", NAMES, policy::name)?,
+        network: section.some_strings("network", Network::EXPECTED, Network::parse)?,
+        second_factor: factor.ok_or_else(|| section.missing(FACTOR))?,
+        from: section.date("from")?,
+    };
+    if rule.from.is_some() && rule.second_factor != SecondFactor::Required {
+        return Err(section.unlike(
+            "from",
+            "expected it beside second_factor = \"required\" only",
+        ));
+    }
+    section.finish()?;
+    Ok(rule)
 }
 
 /// The name of a site in authenticator apps: 1 to 64 printable characters, no colon.
@@ -228,7 +263,7 @@ impl Issuer {
 mod tests {
     use super::*;
     use crate::policy::Unenrolled;
-    use crate::time::Span;
+    use crate::time::{Span, Time};
 
     #[test]
     fn no_key_is_needed() {
@@ -252,7 +287,11 @@ mod tests {
              [verify]\nwindow = 0\nmax_drift = 3\nresync_range = 0\ntries = 3\n\
              [limits]\ndeny = 5\ninterval = '1h'\nlock_time = '90s'\naddress_deny = 0\ndaily = 32\n\
              user_limit = 1_000_000\nfamiliar_for = '0s'\nexempt = ['10.0.0.0/8', \"2001:db8::/32\"]\n\
-             [policy]\nunenrolled = 'skip'\n",
+             [policy]\nunenrolled = 'skip'\nlocal_users_only = true\nenroll_with = 'password'\n\
+             enroll_until = 2027-01-31\nenroll_from = ['10.0.0.0/8']\ntrust = '12h'\n\
+             [[policy.rule]]\nservice = ['sshd', 'login']\nuser = ['alice']\ngroup = ['wheel']\n\
+             network = ['10.0.0.0/8']\nsecond_factor = 'required'\nfrom = 2027-02-28\n\
+             [[policy.rule]]\nsecond_factor = 'never'\n",
         )
         .unwrap();
         assert_eq!(config.secret_dir, Path::new("/s"));
@@ -266,7 +305,20 @@ mod tests {
         let exempt = |address| config.exempts(&Address::named(address).unwrap());
         assert!(exempt("10.1.2.3") && exempt("2001:db8:9::1"));
         assert!(!exempt("11.1.2.3") && !exempt("2001:db9::1") && !exempt("local"));
-        assert_eq!(config.policy.unenrolled, Unenrolled::Skip);
+        let policy = &config.policy;
+        assert_eq!(policy.unenrolled, Unenrolled::Skip);
+        assert!(policy.local_users_only && policy.enroll_with == EnrollWith::Password);
+        assert_eq!(policy.enroll_until, Time::of_date("2027-01-31"));
+        assert_eq!(policy.trust, Span::from_minutes(12 * 60));
+        let lines: Vec<_> = policy.rules.iter().map(|rule| rule.line).collect();
+        assert_eq!(lines, [26, 33]);
+        let shown = policy.rules[0].to_string();
+        assert_eq!(
+            shown,
+            "service sshd or login, user alice, group wheel, network 10.0.0.0/8"
+        );
+        assert_eq!(policy.rules[1].to_string(), "every login");
+        assert_eq!(policy.rules[0].from, Time::of_date("2027-02-28"));
     }
 
     #[test]
@@ -306,8 +358,47 @@ mod tests {
             (
                 "[policy]\nunenrolled = 'allow'",
                 2,
-                "expected \"deny\" or \"skip\"",
+                "expected \"deny\", \"skip\" or \"enroll\"",
             ),
+            ("[policy]\nlocal_users_only = 1", 2, "true or false"),
+            ("[policy]\nenroll_until = '2027-01-31'", 2, "without quotes"),
+            ("[policy]\nenroll_until = 2027-01-31T10:00:00Z", 2, "a date"),
+            (
+                "[[policy.rule]]\n\nservice = ['sshd']",
+                1,
+                "second_factor is missing",
+            ),
+            (
+                "[[policy.rule]]\nsecond_factor = 'always'",
+                2,
+                "\"required\", \"if-enrolled\" or \"never\"",
+            ),
+            (
+                "[[policy.rule]]\nsecond_factor = 'never'\nservice = []",
+                3,
+                "at least one",
+            ),
+            (
+                "[[policy.rule]]\nsecond_factor = 'never'\nservice = 'sshd'",
+                3,
+                "between quotes",
+            ),
+            (
+                "[[policy.rule]]\nsecond_factor = 'never'\ngroup = ['a', '']",
+                3,
+                "between quotes",
+            ),
+            (
+                "[[policy.rule]]\nsecond_factor = 'never'\nfrom = 2027-01-31",
+                3,
+                "\"required\" only",
+            ),
+            (
+                "[[policy.rule]]\nsecond_factor = 'never'\n[[policy.rule]]\ncolour = 1\nsecond_factor = 'never'",
+                4,
+                "unknown key \"colour\"",
+            ),
+            ("[policy.rule]\nsecond_factor = 'never'", 1, "[[name]]"),
             ("[limits]\naddress_deny = 29", 2, "from 0 to 28"),
             ("[limits]\ninterval = '0s'", 2, "at least"),
             ("[limits]\nlock_time = '0m'", 2, "at least"),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::doors::Entropy;
 use crate::otp::Totp;
 use crate::secret::Secret;
 use crate::ssh_key::Fingerprint;
@@ -62,6 +63,14 @@ impl Device {
 }
 
 impl DeviceId {
+    /// An id that no other device has.
+    ///
+    /// # Errors
+    /// Where there is no entropy.
+    pub fn random(entropy: &(impl Entropy + ?Sized)) -> Result<Self, String> {
+        random_u64(entropy).map(Self)
+    }
+
     /// The id of [`Device::decoy`].
     pub const DECOY: Self = Self(0);
     /// What is expected where an id is read.
@@ -75,9 +84,25 @@ impl DeviceId {
     }
 }
 
+/// 64 random bits.
+///
+/// # Errors
+/// Where there is no entropy.
+pub(crate) fn random_u64(entropy: &(impl Entropy + ?Sized)) -> Result<u64, String> {
+    let bytes = entropy.random(8)?;
+    let bytes = bytes.first_chunk().ok_or("no entropy")?;
+    Ok(u64::from_be_bytes(*bytes))
+}
+
 /// The name of a device: 1 to 32 letters, digits, dots, dashes and underscores, a letter or digit first.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DeviceName(String);
+
+impl Default for DeviceName {
+    fn default() -> Self {
+        Self(Self::DEFAULT.to_owned())
+    }
+}
 
 impl DeviceName {
     /// Longest name.
@@ -85,6 +110,9 @@ impl DeviceName {
     /// What is expected where a name is read.
     pub const EXPECTED: &str =
         "expected a device name of 1 to 32 letters, digits, dots, dashes and underscores";
+
+    /// That of a device that nobody gave one.
+    pub const DEFAULT: &str = "phone";
 
     /// The name, where it is one.
     #[must_use]

@@ -12,6 +12,8 @@ use toml_parser::decoder::{Encoding, ScalarKind};
 use toml_parser::parser::{EventReceiver, RecursionGuard, ValidateWhitespace, parse_document};
 use toml_parser::{ErrorSink, ParseError, Raw, Source, Span};
 
+use crate::time::Time;
+
 /// A document of TOML.
 pub(crate) struct Document<'i> {
     text: &'i str,
@@ -35,6 +37,9 @@ struct Entry<'i> {
 }
 
 enum Value<'i> {
+    Boolean(bool),
+    /// A date, a time or both, as it is written.
+    Date(Cow<'i, str>),
     Integer(i64),
     /// Of a kind that none of our keys has.
     Other,
@@ -219,6 +224,8 @@ impl EventReceiver for Builder<'_> {
         let mut text = Cow::Borrowed("");
         let kind = self.raw(span, encoding).decode_scalar(&mut text, errors);
         let value = match kind {
+            ScalarKind::Boolean(value) => Value::Boolean(value),
+            ScalarKind::DateTime => Value::Date(text),
             ScalarKind::String => Value::String(text),
             ScalarKind::Integer(radix) => {
                 i64::from_str_radix(&text, radix.value()).map_or(Value::Other, Value::Integer)
@@ -336,6 +343,54 @@ impl<'d> Section<'d> {
         values.ok_or_else(|| self.unexpected(entry, expected))
     }
 
+    /// The same, of which there must be one where the key is set.
+    pub(crate) fn some_strings<T>(
+        &mut self,
+        key: &'static str,
+        expected: &'static str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, Box<Mistake>> {
+        let strings = self.strings(key, expected, read)?;
+        match (strings.is_empty(), self.entry(key)) {
+            (true, Some(entry)) => Err(self.unexpected(entry, expected)),
+            (true, None) => Ok(None),
+            (false, _) => Ok(Some(strings)),
+        }
+    }
+
+    /// The date of `key`, at its beginning in UTC; `None` where the key is not set.
+    pub(crate) fn date(&mut self, key: &'static str) -> Result<Option<Time>, Box<Mistake>> {
+        const EXPECTED: &str = "expected a date without quotes, such as 2027-01-31";
+        let Some(entry) = self.ask(key, Kind::Value) else {
+            return Ok(None);
+        };
+        let date = match &entry.value {
+            Value::Date(text) => Time::of_date(text),
+            _ => None,
+        };
+        date.map_or_else(
+            || Err(self.unexpected(entry, EXPECTED)),
+            |date| Ok(Some(date)),
+        )
+    }
+
+    /// The yes or no of `key`; `None` where the key is not set.
+    pub(crate) fn boolean(&mut self, key: &'static str) -> Result<Option<bool>, Box<Mistake>> {
+        match self.ask(key, Kind::Value) {
+            None => Ok(None),
+            Some(entry) => match entry.value {
+                Value::Boolean(value) => Ok(Some(value)),
+                _ => Err(self.unexpected(entry, "expected true or false")),
+            },
+        }
+    }
+
+    /// The line on which the table begins, counted from 1; 0 where it is not in the document.
+    pub(crate) fn line(&self) -> usize {
+        self.table
+            .map_or(0, |table| line_of(self.document.text, table.at))
+    }
+
     /// The whole number of `key`; `None` where the key is not set.
     pub(crate) fn number(
         &mut self,
@@ -429,15 +484,16 @@ impl<'d> Section<'d> {
 
     /// A mistake of the value of `key`, seen only beside others.
     pub(crate) fn unlike(&self, key: &str, expected: &'static str) -> Box<Mistake> {
-        let entry = self
-            .table
-            .and_then(|table| table.entries.iter().find(|entry| entry.key == key));
-        let at = entry.map_or(0, |entry| entry.value_at);
+        let at = self.entry(key).map_or(0, |entry| entry.value_at);
         Mistake::new(self.document.text, at, Reason::Expected(expected))
     }
 
     fn ask(&mut self, key: &'static str, kind: Kind) -> Option<&'d Entry<'d>> {
         self.asked.push((key, kind));
+        self.entry(key)
+    }
+
+    fn entry(&self, key: &str) -> Option<&'d Entry<'d>> {
         self.table?.entries.iter().find(|entry| entry.key == key)
     }
 
@@ -503,13 +559,19 @@ pub enum Reason {
     },
 }
 
+/// The line of a place, counted from 1.
+fn line_of(text: &str, at: usize) -> usize {
+    let before = text.get(..at).unwrap_or("");
+    before.matches('\n').count().saturating_add(1)
+}
+
 impl Mistake {
     fn new(text: &str, at: usize, reason: Reason) -> Box<Self> {
         let before = text.get(..at).unwrap_or("");
         let line_start = before.rfind('\n').map_or(0, |end| end.saturating_add(1));
         let column = before.get(line_start..).unwrap_or("").chars().count();
         Box::new(Self {
-            line: before.matches('\n').count().saturating_add(1),
+            line: line_of(text, at),
             column: column.saturating_add(1),
             reason,
         })

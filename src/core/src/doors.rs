@@ -6,8 +6,11 @@ use zeroize::Zeroizing;
 
 use crate::address::Address;
 use crate::answer::Answer;
+use crate::backup_code::BackupSet;
+use crate::device::Device;
 use crate::event::Event;
-use crate::judge::Verdict;
+use crate::judge::{Entitled, Verdict};
+use crate::otp::Step;
 use crate::ssh_key::Fingerprint;
 use crate::throttle::Standing;
 use crate::time::Time;
@@ -22,6 +25,34 @@ pub trait Conversation {
 
     /// Shows a sentence, where the service lets it through.
     fn tell(&mut self, sentence: &str);
+
+    /// Shows a line that the person has asked for.
+    fn show(&mut self, line: &str) {
+        self.tell(line);
+    }
+
+    /// Whether the person has the account's password: the one that was typed before our turn, or else one that is
+    /// asked for now.
+    fn check_password(&mut self, account: &Account) -> PasswordCheck {
+        let _ = account;
+        PasswordCheck::Impossible("passwords are checked at logins only".to_owned())
+    }
+}
+
+/// What is known of somebody's password.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PasswordCheck {
+    /// It is the right one.
+    Right,
+    /// It is not.
+    Wrong {
+        /// Whether it was asked for by this module.
+        is_ours: bool,
+    },
+    /// None was typed.
+    NoAnswer,
+    /// It can't be checked, and why: for the log.
+    Impossible(String),
 }
 
 /// Whether what is typed shows on the screen.
@@ -65,6 +96,38 @@ pub trait Store {
         caller: &Caller,
         answer: &Answer,
     ) -> Result<Verdict, Self::Error>;
+
+    /// Gives an account that is not enrolled its first device, and what goes with it.
+    ///
+    /// # Errors
+    /// Where it can't be made durable; nothing has changed then.
+    fn enroll(
+        &self,
+        account: &Account,
+        first: &FirstDevice<'_>,
+        entitled: &Entitled,
+    ) -> Result<Enrolling, Self::Error>;
+}
+
+/// What somebody is enrolled with.
+pub struct FirstDevice<'a> {
+    /// The device.
+    pub device: &'a Device,
+    /// The step of the code that confirmed it, which is used up from the start.
+    pub used: Step,
+    /// The backup codes that go with it.
+    pub backup_codes: &'a BackupSet,
+}
+
+/// How an enrollment ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Enrolling {
+    /// The device is active.
+    Done,
+    /// The account is enrolled already, by somebody who was faster.
+    TooLate,
+    /// The invite was used or taken back meanwhile, or has run out.
+    NotInvited,
 }
 
 /// Whoever knocks: what is known of them beside the name that they give.
@@ -83,6 +146,8 @@ pub enum Subject<'a> {
     Enrolled(&'a Account),
     /// A name that is no account, or an account that is not enrolled: nothing it answers is accepted.
     Stranger(&'a str),
+    /// An account that is not enrolled and may, with an invite. Asked, counted and refused like a stranger.
+    Invitee(&'a Account),
 }
 
 /// An account of the machine.
@@ -95,15 +160,30 @@ pub struct Account {
 }
 
 /// The machine: its clock, accounts, entropy and log.
-pub trait System {
+pub trait System: Entropy {
     /// The time.
     fn now(&self) -> Time;
+
+    /// The host's name up to its first dot, where it has one.
+    fn host_name(&self) -> Option<String>;
 
     /// The account of that name; `None` where there is certainly none.
     ///
     /// # Errors
     /// Where the account database can't be asked.
     fn account(&self, name: &str) -> Result<Option<Account>, String>;
+
+    /// Whether an account is in a group; in one that does not exist nobody is.
+    ///
+    /// # Errors
+    /// Where the group database can't be asked.
+    fn is_member(&self, account: &Account, group: &str) -> Result<bool, String>;
+
+    /// Whether an account's password is kept on this machine, and not in a directory.
+    ///
+    /// # Errors
+    /// Where that can't be told for certain.
+    fn is_local(&self, account: &Account) -> Result<bool, String>;
 
     /// Writes one line to the log.
     fn log(&self, event: &Event);

@@ -37,6 +37,10 @@ pub enum Change {
     DisabledByForce,
     /// A new device.
     Enrolled,
+    /// Somebody may enroll at a login.
+    Invited,
+    /// The invite is void.
+    InviteRevoked,
     /// A device is gone, by a code.
     Removed,
     /// The same without one.
@@ -70,6 +74,8 @@ impl Change {
             Self::Disabled => "disabled",
             Self::DisabledByForce => "disabled-by-force",
             Self::Enrolled => "enrolled",
+            Self::Invited => "invited",
+            Self::InviteRevoked => "invite-revoked",
             Self::Removed => "removed",
             Self::RemovedByForce => "removed-by-force",
             Self::Renamed => "renamed",

@@ -11,12 +11,12 @@
 //!   leaves a mark and counts as a wrong answer until the second has come; each mark is good for one try.
 
 use crate::answer::{Answer, Typed};
-use crate::backup_code::{BackupCode, BackupKey, BackupSet, Symbols, UsedCodes};
+use crate::backup_code::{BackupCode, BackupKey, BackupSet, SetId, Symbols, UsedCodes};
 use crate::config::Verify;
 use crate::device::{Device, DeviceName};
 use crate::otp::{Code, Step};
 use crate::record::state::{DeviceState, Lean, Side};
-use crate::record::{Enrollment, State};
+use crate::record::{Enrollment, Invite, State};
 use crate::ssh_key::Fingerprint;
 use crate::throttle::{Codes, Limits, Mark, Refusal, Source, Standing};
 use crate::time::{Span, Time};
@@ -44,6 +44,8 @@ pub enum Verdict {
     Accepted(Accepted),
     /// The person has the backup key: all devices and codes go, and the key with them.
     BackupKey(Accepted),
+    /// Somebody who is not enrolled may enroll.
+    Invited(Entitled),
     /// Nothing was typed: not judged, not charged.
     Empty,
     /// The address is locked: not judged, not charged.
@@ -77,6 +79,23 @@ impl Accepted {
     #[must_use]
     pub fn first_at(&self) -> Option<Time> {
         self.first_at
+    }
+}
+
+/// The proof that somebody may enroll at a login.
+#[derive(Debug)]
+pub struct Entitled {
+    invite: Option<SetId>,
+}
+
+impl Entitled {
+    /// By something that this login has shown: the account's password, or its backup key.
+    pub(crate) const BY_LOGIN: Self = Self { invite: None };
+
+    /// The invite that it is by, where it is by one. It is used up when the device becomes active.
+    #[must_use]
+    pub fn invite(&self) -> Option<SetId> {
+        self.invite
     }
 }
 
@@ -128,6 +147,7 @@ pub fn judge(
     } = *attempt;
     let mut state = state.without_future(now);
     state.saved = now;
+    state.share_floors(enrollment);
 
     let codes = match state.standing(source, limits, now) {
         Standing::Refused(refusal) => return (Verdict::Refused(refusal), state),
@@ -136,6 +156,9 @@ pub fn judge(
     let code = match answer.typed() {
         Typed::Empty => return (Verdict::Empty, state),
         Typed::Code(code) => Some(code),
+        Typed::Backup(code) if enrollment.invite.is_some() => {
+            return judge_invite(enrollment, state, &code, codes, attempt, limits);
+        }
         Typed::Backup(code) => {
             return judge_backup(enrollment, state, &code, codes, attempt, limits);
         }
@@ -153,21 +176,13 @@ pub fn judge(
     };
     for (device, memory) in known_devices(enrollment, &mut state) {
         let Some(code) = &code else { break };
-        if !device.serves(attempt.ssh_keys) {
-            let centre = device_step(device, memory, now);
-            let window = u16::from(verify.window.get());
-            let found = device
-                .totp
-                .matching_step(&device.secret, code, centre, window);
-            reason = match found {
-                Some(_) => WrongReason::Bound,
-                None if reason == WrongReason::NoDevice => WrongReason::Mismatch,
-                None => reason,
-            };
-            continue;
-        }
         let mark = mark.filter(|mark| mark.device == device.id);
-        match try_device(device, memory, code, mark, codes, now, verify) {
+        let fit = match enrollment.serves(device, attempt.ssh_keys) {
+            true => try_device(device, memory, code, mark, codes, now, verify),
+            false => try_bound_device(device, memory, code, now, verify),
+        };
+        match fit {
+            Fit::Bound => reason = WrongReason::Bound,
             Fit::Fresh(step) => accepted.push((device, step)),
             Fit::First(step) => first = Some((device, step)),
             Fit::Used => reason = WrongReason::Replayed,
@@ -214,12 +229,7 @@ pub fn judge(
             state.tally.take_back(source, at);
         }
         state.tally.accept(source, limits, now);
-        for (twin, memory) in known_devices(enrollment, &mut state) {
-            let steps = accepted
-                .iter()
-                .filter(|(device, _)| twin.makes_codes_of(device));
-            memory.floor = steps.map(|(_, step)| *step).chain(memory.floor).max();
-        }
+        state.share_floors(enrollment);
         let devices = accepted
             .iter()
             .map(|(device, _)| device.name.clone())
@@ -283,6 +293,25 @@ fn judge_key(
     (charged(reason, codes, &mut state, attempt, limits), state)
 }
 
+/// Judges an invite. It is used up by the enrollment that it leads to, so nothing has to be remembered of it.
+fn judge_invite(
+    enrollment: &Enrollment,
+    mut state: State,
+    code: &BackupCode,
+    codes: Codes,
+    attempt: &Attempt<'_>,
+    limits: &Limits,
+) -> (Verdict, State) {
+    let fits = |invite: &&Invite| invite.set.position(code).is_some();
+    let invite = enrollment.invite.as_ref().filter(fits);
+    if let Some(Invite { set, .. }) = invite.filter(|invite| attempt.now < invite.expires) {
+        let invite = Some(set.id);
+        return (Verdict::Invited(Entitled { invite }), state);
+    }
+    let reason = WrongReason::Mismatch;
+    (charged(reason, codes, &mut state, attempt, limits), state)
+}
+
 /// The place of a code in its set, and what is remembered of the set; `None` too where the state does not know it.
 fn find_in<'e, 's, const N: usize>(
     set: Option<&'e BackupSet>,
@@ -330,6 +359,8 @@ fn known_devices<'a, 's>(
 
 /// How a code fits a device.
 enum Fit {
+    /// It does, but the device is bound to an ssh key that the login has not shown.
+    Bound,
     /// Accepted.
     Fresh(Step),
     /// Good as the first of two.
@@ -380,6 +411,27 @@ fn try_device(
         None => Fit::None,
         Some(step) if memory.is_used(step) => Fit::Used,
         Some(step) => Fit::First(step),
+    }
+}
+
+/// Whether a code is that of a device that doesn't count: for the log, and at the same cost.
+fn try_bound_device(
+    device: &Device,
+    memory: &DeviceState,
+    code: &Code,
+    now: Time,
+    verify: &Verify,
+) -> Fit {
+    let (centre, window) = (
+        device_step(device, memory, now),
+        u16::from(verify.window.get()),
+    );
+    match device
+        .totp
+        .matching_step(&device.secret, code, centre, window)
+    {
+        Some(_) => Fit::Bound,
+        None => Fit::None,
     }
 }
 

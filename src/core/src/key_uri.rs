@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use zeroize::Zeroizing;
 
+use crate::device::DeviceName;
 use crate::otp::{Algorithm, Digits, Period, Totp};
 use crate::secret::{Secret, SecretError};
 
@@ -16,11 +17,12 @@ pub struct KeyUri {
 }
 
 impl KeyUri {
-    /// The URI, with every parameter spelled out. `issuer` must not hold a colon.
+    /// The URI. What every app takes for granted is left out, so that the QR code is small: SHA1, 6 digits and 30
+    /// seconds. `issuer` must not hold a colon.
     #[must_use]
     pub fn write(&self, issuer: &str, account: &str) -> Zeroizing<String> {
         let issuer = percent_encode(issuer, b"-._~");
-        let account = percent_encode(account, b"-._~@");
+        let account = percent_encode(account, b"-._~@()");
         let secret = self.secret.to_base32();
         let length = issuer.len().saturating_mul(2).saturating_add(account.len());
         let mut uri = Zeroizing::new(String::with_capacity(
@@ -33,10 +35,18 @@ impl KeyUri {
         } = self.totp;
         let _ = write!(
             uri,
-            "otpauth://totp/{issuer}:{account}?secret={}&issuer={issuer}\
-             &algorithm={algorithm}&digits={digits}&period={period}",
+            "otpauth://totp/{issuer}:{account}?secret={}&issuer={issuer}",
             secret.as_str()
         );
+        if algorithm != Algorithm::default() {
+            let _ = write!(uri, "&algorithm={algorithm}");
+        }
+        if digits != Digits::default() {
+            let _ = write!(uri, "&digits={digits}");
+        }
+        if period != Period::default() {
+            let _ = write!(uri, "&period={period}");
+        }
         uri
     }
 
@@ -85,6 +95,12 @@ impl KeyUri {
         let secret = secret.ok_or(KeyUriError::Missing("secret"))?;
         Ok(Self { secret, totp })
     }
+}
+
+/// What an app calls the entry of a device.
+#[must_use]
+pub fn label(user: &str, host: &str, device: &DeviceName) -> String {
+    format!("{user}@{host} ({device})")
 }
 
 /// Why a text is no Key URI of a TOTP device. Says nothing of the text itself.
@@ -185,13 +201,22 @@ mod tests {
     }
 
     #[test]
-    fn every_parameter_is_spelled_out() {
-        let text = uri(Algorithm::Sha1, 6, 30).write("Bank of Examples", "alice@host");
-        assert_eq!(
-            text.as_str(),
-            "otpauth://totp/Bank%20of%20Examples:alice@host?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\
-             &issuer=Bank%20of%20Examples&algorithm=SHA1&digits=6&period=30"
-        );
+    fn what_no_app_takes_for_granted_is_spelled_out() {
+        for (uri, behind) in [
+            (uri(Algorithm::Sha1, 6, 30), ""),
+            (uri(Algorithm::Sha512, 6, 30), "&algorithm=SHA512"),
+            (
+                uri(Algorithm::Sha256, 8, 60),
+                "&algorithm=SHA256&digits=8&period=60",
+            ),
+        ] {
+            let label = label("alice", "host", &DeviceName::default());
+            let expected = format!(
+                "otpauth://totp/Bank%20of%20Examples:alice@host%20(phone)?secret={SECRET}\
+                 &issuer=Bank%20of%20Examples{behind}"
+            );
+            assert_eq!(uri.write("Bank of Examples", &label).as_str(), expected);
+        }
     }
 
     #[test]

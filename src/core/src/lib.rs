@@ -22,6 +22,7 @@ pub mod message;
 pub mod network;
 pub mod otp;
 pub mod policy;
+pub mod qr;
 pub mod record;
 pub mod secret;
 pub mod ssh_key;

@@ -1,10 +1,17 @@
 //! Every sentence that a person at a login reads.
 
+use zeroize::Zeroizing;
+
+use crate::backup_code::BackupCode;
+use crate::secret::Secret;
 use crate::throttle::{Codes, Standing};
 use crate::time::{Span, Time};
 
 /// The prompt where the stack's line does not say another.
 pub const PROMPT: &str = "Verification code: ";
+
+/// Longest message of libpam's (PAM_MAX_MSG_SIZE).
+pub const MAX_MESSAGE_BYTES: usize = 512;
 
 /// Longest prompt of a stack's line: with all that may go before it, it fits one message of libpam's
 /// (PAM_MAX_MSG_SIZE, 512 bytes).
@@ -29,6 +36,64 @@ pub const BACKUP_KEY_USED: &str =
 
 /// What is said after the backup key, where nobody gets in without a second factor.
 pub const BACKUP_KEY_USED_UP: &str = "All your devices and codes are removed. Please ask your administrator to enroll you, then log in again.";
+
+/// The prompt that confirms a new device at a login, with the letters that show its QR code.
+pub const ENROLL_PROMPT: &str = "Code from your app (or q: QR code, a: QR code in ASCII): ";
+
+/// The prompt for somebody's password, where it entitles to enroll.
+pub const PASSWORD_PROMPT: &str = "Password: ";
+
+/// The key of a new device and the prompt for a code of it, in one message: whatever shows prompts shows all of it.
+/// It begins with a line of its own, since clients put words before a prompt.
+#[must_use]
+pub fn new_key(secret: &Secret) -> Zeroizing<String> {
+    Zeroizing::new(format!(
+        "\nA verification code is needed here from now on. Add this key to an\nauthenticator app, as a time-based \
+         one:\n\n    {}\n\n{ENROLL_PROMPT}",
+        secret.grouped().as_str()
+    ))
+}
+
+/// The backup codes of a new device, which are shown this once.
+#[must_use]
+pub fn new_backup_codes(codes: &[BackupCode]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(MAX_MESSAGE_BYTES));
+    text.push_str("\nBackup codes, each good once, shown only now:\n");
+    for line in codes.chunks(2) {
+        text.push('\n');
+        for code in line {
+            text.push_str("  ");
+            text.push_str(&code.shown());
+        }
+    }
+    text.push_str("\n\nPress Enter when you have kept them: ");
+    text
+}
+
+/// What is said of an enrollment that was confirmed by no right code.
+pub const NOT_ENROLLED: &str = "Nothing was set up. Log in again to begin anew.";
+
+/// What is said where somebody else has enrolled the account meanwhile.
+pub const ENROLLED_MEANWHILE: &str = "Somebody has just set up a device for this account. If it wasn't you, tell your administrator at once.";
+
+/// What is said where the invite is worth nothing any more.
+pub const INVITE_GONE: &str = "Nothing was set up: the invitation has run out. Please ask your administrator for another one.";
+
+/// What is said where somebody has to enroll, but the line to them carries no conversation.
+pub const CANNOT_ENROLL: &str = "A second factor has to be set up first: log in once by ssh in a terminal (keyboard-interactive), or ask your \
+     administrator.";
+
+/// What is said to somebody who is let in without a second factor for the last days.
+#[must_use]
+pub fn announced(from: Time, now: Time) -> String {
+    const DAY: u32 = 24 * 60 * 60;
+    let days = from.since(now).seconds().div_ceil(DAY);
+    let unit = if days == 1 { "day" } else { "days" };
+    format!(
+        "From {} on, in {days} {unit}, a verification code is needed here. Please have a device enrolled by then.",
+        from.date()
+    )
+}
 
 /// The prompt for the code after that one.
 pub const NEXT_PROMPT: &str = "The next code from your app: ";
@@ -107,13 +172,19 @@ pub fn prompt_after(notice: &str, prompt: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backup_code::Count;
     use crate::throttle::{Limit, Refusal};
 
     #[test]
     fn the_longest_prompt_fits_a_message() {
         let own = "x".repeat(MAX_PROMPT_BYTES);
         let counted = prompt_after(&attempts_left(u8::MAX), &own);
-        assert!(prompt_after(TWO_CODES, &counted).len() < 512);
+        assert!(prompt_after(TWO_CODES, &counted).len() < MAX_MESSAGE_BYTES);
+        let code = BackupCode::new(&[7; BackupCode::RANDOM_BYTES]).unwrap();
+        let codes = vec![code; usize::from(Count::MAX)];
+        assert!(new_backup_codes(&codes).len() < MAX_MESSAGE_BYTES);
+        let longest = Secret::from_bytes(vec![7; Secret::NEW_BYTES].into()).unwrap();
+        assert!(new_key(&longest).len() < MAX_MESSAGE_BYTES);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Networks of addresses, written `192.0.2.0/24` or `2001:db8::/32` (CIDR, RFC 4632 and RFC 4291).
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::address::Address;
 
@@ -62,6 +63,18 @@ impl Network {
                 u64::from_be_bytes(*network) & mask_v6(*prefix) == *bits
             }
             _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(bits, prefix) => write!(f, "{}/{prefix}", Ipv4Addr::from_bits(*bits)),
+            Self::V6(bits, prefix) => {
+                let bits = u128::from(*bits) << 64;
+                write!(f, "{}/{prefix}", Ipv6Addr::from_bits(bits))
+            }
         }
     }
 }

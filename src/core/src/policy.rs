@@ -1,11 +1,108 @@
-//! Who must have a second factor.
+//! Who must have a second factor, and since when.
+
+use std::fmt;
+
+use crate::address::Address;
+use crate::network::Network;
+use crate::time::{Span, Time};
 
 /// The policy of the configuration.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policy {
-    /// What becomes of a login by somebody who is not enrolled.
+    /// What becomes of a login by somebody who is not enrolled, where a second factor is required.
     pub unenrolled: Unenrolled,
+    /// Nobody is asked whose password is kept elsewhere, in a directory say.
+    pub local_users_only: bool,
+    /// What entitles somebody to enroll at a login.
+    pub enroll_with: EnrollWith,
+    /// The end of enrolling by password.
+    pub enroll_until: Option<Time>,
+    /// Where from one may enroll by password; everywhere where there is none.
+    pub enroll_from: Vec<Network>,
+    /// For how long somebody is not asked again at the same place.
+    pub trust: Span,
+    /// The first that matches wins.
+    pub rules: Vec<Rule>,
 }
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            unenrolled: Unenrolled::default(),
+            local_users_only: false,
+            enroll_with: EnrollWith::default(),
+            enroll_until: None,
+            enroll_from: Vec::new(),
+            trust: Span::ZERO,
+            rules: Vec::new(),
+        }
+    }
+}
+
+/// A `[[policy.rule]]`. Whatever it names has to fit, each by any of its values.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rule {
+    /// Where it begins in the configuration.
+    pub line: usize,
+    /// Names of PAM services.
+    pub service: Option<Vec<String>>,
+    /// Names of accounts.
+    pub user: Option<Vec<String>>,
+    /// Names of groups.
+    pub group: Option<Vec<String>>,
+    /// Where from; consoles and local callers are in no network.
+    pub network: Option<Vec<Network>>,
+    /// What is asked for then.
+    pub second_factor: SecondFactor,
+    /// When it begins; until then [`SecondFactor::IfEnrolled`] holds, and people are told.
+    pub from: Option<Time>,
+}
+
+/// What a policy asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SecondFactor {
+    /// A code, of those who are enrolled.
+    IfEnrolled,
+    /// Nothing.
+    Never,
+    /// A code.
+    Required,
+}
+
+/// A word of the configuration, and what it stands for.
+macro_rules! words {
+    ($kind:ty, $expected:literal, $($word:literal => $value:expr),+) => {
+        impl $kind {
+            /// What is expected where this is read.
+            pub const EXPECTED: &str = $expected;
+
+            /// What the word stands for.
+            #[must_use]
+            pub fn named(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some($value),)+
+                    _ => None,
+                }
+            }
+        }
+
+        impl fmt::Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let words = [$(($word, $value)),+];
+                let word = words.iter().find(|(_, value)| value == self);
+                f.write_str(word.map_or("", |(word, _)| word))
+            }
+        }
+    };
+}
+
+words!(
+    SecondFactor,
+    "expected \"required\", \"if-enrolled\" or \"never\"",
+    "required" => Self::Required,
+    "if-enrolled" => Self::IfEnrolled,
+    "never" => Self::Never
+);
 
 /// What becomes of a login by somebody who is not enrolled.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -13,21 +110,159 @@ pub enum Unenrolled {
     /// Asked for a code like everybody, and denied.
     #[default]
     Deny,
+    /// May enroll, with what [`EnrollWith`] says.
+    Enroll,
     /// Let through without a code (PAM_IGNORE).
     Skip,
 }
 
-impl Unenrolled {
-    /// What is expected where this is read.
-    pub const EXPECTED: &str = "expected \"deny\" or \"skip\"";
+words!(
+    Unenrolled,
+    "expected \"deny\", \"skip\" or \"enroll\"",
+    "deny" => Self::Deny,
+    "skip" => Self::Skip,
+    "enroll" => Self::Enroll
+);
 
-    /// What the word stands for.
-    #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
-        match word {
-            "deny" => Some(Self::Deny),
-            "skip" => Some(Self::Skip),
-            _ => None,
+/// What entitles somebody to enroll at a login.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum EnrollWith {
+    /// A code that root has issued, typed in place of the verification code.
+    #[default]
+    Invite,
+    /// The password of the account, or such a code.
+    Password,
+}
+
+words!(
+    EnrollWith,
+    "expected \"invite\" or \"password\"",
+    "invite" => Self::Invite,
+    "password" => Self::Password
+);
+
+/// Whose login is decided on.
+#[derive(Clone, Copy, Debug)]
+pub struct Login<'a> {
+    /// The account's name, or what was given for one.
+    pub user: &'a str,
+    /// The PAM service.
+    pub service: &'a str,
+    /// Where from.
+    pub address: &'a Address,
+}
+
+/// What holds for a login.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Decision<'p> {
+    /// The rule that says so; `None` where no rule matches, and the policy as a whole does.
+    pub rule: Option<&'p Rule>,
+    /// What is asked for.
+    pub second_factor: SecondFactor,
+    /// When a second factor will be required.
+    pub announced: Option<Time>,
+}
+
+impl Policy {
+    /// What holds for a login. `is_member` tells whether the account is in a group.
+    ///
+    /// # Errors
+    /// That of `is_member`.
+    pub fn decide<E>(
+        &self,
+        login: &Login<'_>,
+        now: Time,
+        is_member: impl Fn(&str) -> Result<bool, E>,
+    ) -> Result<Decision<'_>, E> {
+        for rule in &self.rules {
+            if !rule.matches(login, &is_member)? {
+                continue;
+            }
+            let announced = rule.from.filter(|from| now < *from);
+            let second_factor = match announced {
+                Some(_) => SecondFactor::IfEnrolled,
+                None => rule.second_factor,
+            };
+            return Ok(Decision {
+                rule: Some(rule),
+                second_factor,
+                announced,
+            });
         }
+        Ok(Decision {
+            rule: None,
+            second_factor: SecondFactor::Required,
+            announced: None,
+        })
     }
+
+    /// Whether the password is enough to enroll, now and from there.
+    #[must_use]
+    pub fn enrolls_by_password(&self, address: &Address, now: Time) -> bool {
+        let is_from_there = |network: &Network| network.contains(address);
+        self.enroll_with == EnrollWith::Password
+            && self.enroll_until.is_none_or(|end| now < end)
+            && (self.enroll_from.is_empty() || self.enroll_from.iter().any(is_from_there))
+    }
+}
+
+impl Rule {
+    fn matches<E>(
+        &self,
+        login: &Login<'_>,
+        is_member: impl Fn(&str) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let names = |names: &Option<Vec<String>>, name: &str| {
+            names
+                .as_ref()
+                .is_none_or(|names| names.iter().any(|known| known == name))
+        };
+        let networks = self.network.as_ref();
+        let is_in =
+            |networks: &Vec<Network>| networks.iter().any(|one| one.contains(login.address));
+        if !names(&self.service, login.service)
+            || !names(&self.user, login.user)
+            || !networks.is_none_or(is_in)
+        {
+            return Ok(false);
+        }
+        // Last, since it may ask a directory.
+        for group in self.group.iter().flatten() {
+            if is_member(group)? {
+                return Ok(true);
+            }
+        }
+        Ok(self.group.is_none())
+    }
+}
+
+/// What the rule is about: `service sshd, login, group admins`.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let networks = self.network.as_ref();
+        let networks = networks.map(|all| all.iter().map(ToString::to_string).collect());
+        let mut comma = "";
+        for (name, values) in [
+            ("service", &self.service),
+            ("user", &self.user),
+            ("group", &self.group),
+            ("network", &networks),
+        ] {
+            if let Some(values) = values {
+                write!(f, "{comma}{name} {}", values.join(" or "))?;
+                comma = ", ";
+            }
+        }
+        if comma.is_empty() {
+            f.write_str("every login")?;
+        }
+        Ok(())
+    }
+}
+
+/// A name in a rule: 1 to 256 characters, none of them a control character.
+#[must_use]
+pub fn name(text: &str) -> Option<String> {
+    let is_name = (1..=256).contains(&text.len()) && !text.chars().any(char::is_control);
+    is_name.then(|| text.to_owned())
 }

@@ -6,6 +6,8 @@ use base32::Alphabet;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::doors::Entropy;
+
 /// A device's key, 10 to 128 bytes. Wiped on drop; has no `Debug` and no `Display`.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -32,6 +34,28 @@ impl Secret {
             Self::MIN_BYTES..=Self::MAX_BYTES => Ok(Self(bytes)),
             _ => Err(SecretError::TooLong),
         }
+    }
+
+    /// A key that nobody knows yet.
+    ///
+    /// # Errors
+    /// Where there is no entropy.
+    pub fn random(entropy: &(impl Entropy + ?Sized)) -> Result<Self, String> {
+        entropy.random(Self::NEW_BYTES).map(Self)
+    }
+
+    /// Base32 in groups of four, as people read and type it.
+    #[must_use]
+    pub fn grouped(&self) -> Zeroizing<String> {
+        let key = self.to_base32();
+        let mut grouped = Zeroizing::new(String::with_capacity(key.len().saturating_mul(2)));
+        for (index, symbol) in key.chars().enumerate() {
+            if index != 0 && index % 4 == 0 {
+                grouped.push(' ');
+            }
+            grouped.push(symbol);
+        }
+        grouped
     }
 
     /// A key of no one's.

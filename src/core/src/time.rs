@@ -13,6 +13,28 @@ impl Time {
         Self(seconds)
     }
 
+    /// The beginning of a day in UTC, written `2027-01-31`, of the years 0 to 9999.
+    #[must_use]
+    pub fn of_date(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '-');
+        let mut next = |most: i64| {
+            let number = parts.next()?.parse().ok()?;
+            (0..=most).contains(&number).then_some(number)
+        };
+        let (year, month, day) = (next(9999)?, next(12)?, next(31)?);
+        let time = Self(number_of_day(year, month, day).checked_mul(86_400)?);
+        // There is one way to write it, and none for days that no month has.
+        (time.date() == text).then_some(time)
+    }
+
+    /// Its date in UTC: `2027-01-31`.
+    #[must_use]
+    pub fn date(self) -> String {
+        let mut text = self.to_string();
+        text.truncate("2027-01-31".len());
+        text
+    }
+
     /// Seconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn unix(self) -> i64 {
@@ -79,6 +101,23 @@ fn civil_date(day: i64) -> (i64, i64, i64) {
         (month - 9, 1)
     };
     (era * 400 + year + carry, month, day)
+}
+
+/// The opposite of [`civil_date`].
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the one caller passes years up to 9999, months up to 12 and days up to 31"
+)]
+fn number_of_day(year: i64, month: i64, day: i64) -> i64 {
+    const DAYS_OF_400_YEARS: i64 = 146_097;
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let (era, year) = (year.div_euclid(400), year.rem_euclid(400));
+    let day = year * 365 + year / 4 - year / 100 + (153 * month + 2) / 5 + day - 1;
+    era * DAYS_OF_400_YEARS + day - 719_468
 }
 
 /// A length of time in whole seconds; in the configuration a whole number and one of s, m, h, d.
@@ -155,6 +194,27 @@ mod tests {
             (i64::MIN, "@-9223372036854775808"),
         ] {
             assert_eq!(Time::from_unix(unix).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_date_is_its_beginning_and_has_one_spelling() {
+        for day in (-719_000..2_900_000).step_by(7919).chain(0..800) {
+            let time = Time::from_unix(day * 86_400);
+            assert_eq!(Time::of_date(&time.date()), Some(time), "{}", time.date());
+        }
+        for text in [
+            "",
+            "2027-02-29",
+            "2027-00-01",
+            "2027-13-01",
+            "2027-1-31",
+            "+2027-01-31",
+            "2027-01-31T00:00:00Z",
+            "2027-01-32",
+            "99999-01-01",
+        ] {
+            assert_eq!(Time::of_date(text), None, "{text}");
         }
     }
 

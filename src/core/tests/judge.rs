@@ -131,6 +131,7 @@ impl Person {
         match self.answer_from(&home(), text, now) {
             Verdict::Accepted(_) => Outcome::Accepted,
             Verdict::BackupKey(_) => Outcome::BackupKey,
+            Verdict::Invited(_) => panic!("nobody was invited"),
             Verdict::Empty => Outcome::Empty,
             Verdict::Refused(_) => Outcome::Refused,
             Verdict::Wrong(wrong) => Outcome::Wrong(wrong.reason),
@@ -567,12 +568,28 @@ fn a_bound_device_counts_only_beside_its_ssh_key() {
     }
     person.ssh_keys = vec![ssh_key('x'), ssh_key('k')];
     assert_eq!(person.login(NOON, 0), Outcome::Accepted);
-    // The same secret on another device serves without a key, and what was used of one is used of both.
+    // Another device of the same secret is no way round it, and what was used of one is used of both.
     person.ssh_keys.clear();
     person.enroll(device(2, "tablet", 1));
-    assert_eq!(person.login(NOON + 30, 0), Outcome::Accepted);
+    assert_eq!(person.login(NOON, 0), BOUND);
+    assert_eq!(person.login(NOON + 30, 0), BOUND);
     person.ssh_keys.push(ssh_key('k'));
-    assert_eq!(person.login(NOON + 30, 0), REPLAYED);
+    assert_eq!(person.login(NOON, 0), REPLAYED);
+    assert_eq!(person.login(NOON + 30, 0), Outcome::Accepted);
+}
+
+#[test]
+fn what_one_device_used_is_used_of_all_with_its_secret() {
+    let mut person = Person::new();
+    person.enroll(device(2, "twin", 1));
+    person.enroll(device(3, "other", 3));
+    let step = |time: i64| Some(Step(u64::try_from(time / 30).unwrap()));
+    // Whatever a command has left behind.
+    person.state.devices[1].floor = step(NOON + 30);
+    assert_eq!(person.login(NOON, 30), REPLAYED);
+    assert_eq!(person.state.devices[0].floor, step(NOON + 30));
+    assert_eq!(person.state.devices[2].floor, None);
+    assert_eq!(person.login(NOON + 30, 30), Outcome::Accepted);
 }
 
 #[test]
@@ -644,7 +661,7 @@ proptest! {
                     prop_assert_eq!(last, Some(Time::from_unix(now)), "a guess was free");
                 }
                 Verdict::Wrong(_) => prop_assert_eq!(floor, old_floor),
-                Verdict::BackupKey(_) | Verdict::Empty => prop_assert!(false, "neither was typed"),
+                Verdict::BackupKey(_) | Verdict::Empty | Verdict::Invited(_) => prop_assert!(false, "neither was typed"),
             }
         }
     }

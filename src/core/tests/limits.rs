@@ -84,7 +84,9 @@ impl Person {
                 Codes::One => Wrong,
                 Codes::Two => WrongOfTwo,
             },
-            Verdict::BackupKey(_) | Verdict::Empty => panic!("neither was typed"),
+            Verdict::BackupKey(_) | Verdict::Empty | Verdict::Invited(_) => {
+                panic!("neither was typed")
+            }
         }
     }
 

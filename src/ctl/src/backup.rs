@@ -1,17 +1,15 @@
 //! `totpctl backup-codes` and `totpctl backup-key`: what serves somebody without a device, made and shown once.
 
-use serde_json::{Value, json};
-use totp_core::backup_code::{BackupCode, BackupKey, BackupSet, SetId, Symbols};
-use totp_core::doors::{Account, Entropy};
+use serde_json::json;
+use totp_core::backup_code::{BackupCode, BackupKey, BackupSet, Symbols};
+use totp_core::doors::Account;
 use totp_core::event::Change;
 use totp_core::record::{Enrollment, State};
 use totp_host::store::Backup;
-use totp_host::system::{SystemEntropy, host_name};
 use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::key::new_id;
 
 /// How many codes are left.
 pub(crate) fn count_codes(context: &Context, user: &str) -> Result<(), Failure> {
@@ -51,27 +49,22 @@ pub(crate) fn has_key(enrollment: &Enrollment, state: &State) -> bool {
 pub(crate) fn make_codes(context: &Context, user: &str, print: bool) -> Result<(), Failure> {
     let account = context.account(user)?;
     context.records(&account)?;
-    let codes: Vec<BackupCode> = made(usize::from(context.config.backup_codes.get()))?;
-    let set = set_of(&codes)?;
+    let count = usize::from(context.config.backup_codes.get());
+    let (codes, set): (Vec<BackupCode>, _) = made(context, count)?;
     let store = context.store();
     store.replace_backup(&account, Backup::Codes, Some(&set))?;
     context.changed(Change::BackupCodesMade, &account, None);
 
     let name = &account.name;
     let hint = format!(
-        "They are shown this once. Each lets {name} in once, in place of a code from the app. Those of before \
-         are void."
+        "They are shown this once. Each lets {name} in once, in place of a code from\n\
+         the app. Those of before are void."
     );
-    show_once(
-        context,
-        &account,
-        ("Backup codes", 2),
-        &codes,
-        &hint,
-        print,
-        |codes| json!({ "user": name, "codes": codes }),
-    );
-    Ok(())
+    let shown: Vec<_> = codes.iter().map(Symbols::shown).collect();
+    let shown: Vec<&str> = shown.iter().map(|code| code.as_str()).collect();
+    let block = block(context, &account, "Backup codes", 2, &shown);
+    let document = json!({ "user": name, "codes": shown });
+    context.print_once(&with_hint(block, &hint, print), &document)
 }
 
 /// Whether there is a key.
@@ -104,27 +97,22 @@ pub(crate) fn show_key(context: &Context, user: &str) -> Result<(), Failure> {
 pub(crate) fn make_key(context: &Context, user: &str, print: bool) -> Result<(), Failure> {
     let account = context.account(user)?;
     context.records(&account)?;
-    let key: Vec<BackupKey> = made(1)?;
-    let set = set_of(&key)?;
+    let (key, set): (Vec<BackupKey>, _) = made(context, 1)?;
     let store = context.store();
     store.replace_backup(&account, Backup::Key, Some(&set))?;
     context.changed(Change::BackupKeyMade, &account, None);
 
     let name = &account.name;
     let hint = format!(
-        "It is shown this once. Typed in place of a code, it removes all devices and codes of {name}, and itself.\n\
-         One made before is void."
+        "It is shown this once. Typed in place of a code it removes all devices and\n\
+         codes of {name}, and itself: also for somebody who has no password. Keep it\n\
+         where nobody else looks. One made before is void."
     );
-    show_once(
-        context,
-        &account,
-        ("Backup key", 1),
-        &key,
-        &hint,
-        print,
-        |key| json!({ "user": name, "key": key.first() }),
-    );
-    Ok(())
+    let shown: Vec<_> = key.iter().map(Symbols::shown).collect();
+    let shown: Vec<&str> = shown.iter().map(|key| key.as_str()).collect();
+    let block = block(context, &account, "Backup key", 1, &shown);
+    let document = json!({ "user": name, "key": shown.first() });
+    context.print_once(&with_hint(block, &hint, print), &document)
 }
 
 /// Voids the key.
@@ -133,7 +121,9 @@ pub(crate) fn remove_key(context: &Context, user: &str) -> Result<(), Failure> {
     let name = &account.name;
     let (enrollment, _) = context.records(&account)?;
     if enrollment.backup_key.is_none() {
-        return Err(Failure::refused(format_args!("{name} has no backup key")));
+        return Err(Failure::refused(format_args!(
+            "{name} has no backup key: nothing has changed"
+        )));
     }
     context
         .store()
@@ -144,47 +134,45 @@ pub(crate) fn remove_key(context: &Context, user: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// So many that nobody knows yet.
-fn made<const N: usize>(count: usize) -> Result<Vec<Symbols<N>>, Failure> {
-    let mut codes = Vec::with_capacity(count);
-    while codes.len() < count {
-        // One that looks like digits is made anew.
-        codes.extend(Symbols::new(&random(Symbols::<N>::RANDOM_BYTES)?));
-    }
-    Ok(codes)
+/// So many new codes, and what is kept of them.
+fn made<const N: usize>(
+    context: &Context,
+    count: usize,
+) -> Result<(Vec<Symbols<N>>, BackupSet), Failure> {
+    BackupSet::make(count, context.system()).map_err(Failure::unreachable)
 }
 
-fn set_of<const N: usize>(codes: &[Symbols<N>]) -> Result<BackupSet, Failure> {
-    let salt = random(16)?.first_chunk().copied().unwrap_or_default();
-    Ok(BackupSet::of(SetId(new_id()?.0), salt, codes))
-}
-
-fn random(length: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    SystemEntropy.random(length).map_err(Failure::unreachable)
-}
-
-/// Prints what is never seen again: a block for paper, so many a line, with a hint where a person reads it.
-fn show_once<const N: usize>(
+/// A block for paper, so many a line.
+fn block(
     context: &Context,
     account: &Account,
-    (title, columns): (&str, usize),
-    codes: &[Symbols<N>],
-    hint: &str,
-    print: bool,
-    document: impl FnOnce(&[&str]) -> Value,
-) {
-    let shown: Vec<Zeroizing<String>> = codes.iter().map(Symbols::shown).collect();
-    let shown: Vec<&str> = shown.iter().map(|code| code.as_str()).collect();
-    let host = host_name().unwrap_or_else(|| "localhost".to_owned());
-    let mut text = Zeroizing::new(format!("{title} of {}@{host}\n", account.name));
+    title: &str,
+    columns: usize,
+    shown: &[&str],
+) -> Zeroizing<String> {
+    // Large enough for any: a buffer that grew would leave copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(4096));
+    text.push_str(&format!(
+        "{title} of {}@{}\n",
+        account.name,
+        context.host_name()
+    ));
     for line in shown.chunks(columns) {
-        text.push_str("\n  ");
-        text.push_str(&line.join("   "));
+        text.push('\n');
+        for code in line {
+            text.push_str("  ");
+            text.push_str(code);
+        }
     }
     text.push('\n');
+    text
+}
+
+/// The same for a person who reads it on a screen.
+fn with_hint(mut block: Zeroizing<String>, hint: &str, print: bool) -> Zeroizing<String> {
     if !print {
-        text.push('\n');
-        text.push_str(hint);
+        block.push('\n');
+        block.push_str(hint);
     }
-    context.print(&text, &document(&shown));
+    block
 }

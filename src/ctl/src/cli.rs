@@ -7,6 +7,7 @@ use totp_core::address::Address;
 use totp_core::device::DeviceName;
 use totp_core::otp::{Algorithm, Digits, Period};
 use totp_core::ssh_key::Fingerprint;
+use totp_core::time::Span;
 
 /// Enroll people in pam_totp, see where they stand and get them back in.
 ///
@@ -76,12 +77,29 @@ pub(crate) enum Command {
         force: bool,
     },
 
+    /// Tell what a login will be asked for, and by which rule
+    Explain(Explain),
+
+    /// Make a code that lets a user enroll at the next login
+    ///
+    /// It is typed in place of the verification code, where [policy] says unenrolled = "enroll".
+    Invite {
+        /// The account
+        user: String,
+        /// How long it is good, such as 12h or 7d
+        #[arg(long, value_name = "SPAN", default_value = "7d", value_parser = span)]
+        expires: Span,
+        /// Void it instead
+        #[arg(long, conflicts_with = "expires")]
+        revoke: bool,
+    },
+
     /// Give a device a new key; the old one works until a code of the new one is typed
     Rotate {
         /// The account
         user: String,
         /// Name of the device
-        #[arg(long, value_name = "NAME", default_value = Enroll::DEFAULT_DEVICE, value_parser = device)]
+        #[arg(long, value_name = "NAME", default_value = DeviceName::DEFAULT, value_parser = device)]
         device: DeviceName,
         #[command(flatten)]
         key: NewKey,
@@ -92,7 +110,7 @@ pub(crate) enum Command {
         /// The account
         user: String,
         /// Name of the device
-        #[arg(long, value_name = "NAME", default_value = Enroll::DEFAULT_DEVICE, value_parser = device)]
+        #[arg(long, value_name = "NAME", default_value = DeviceName::DEFAULT, value_parser = device)]
         device: DeviceName,
         /// Really do it: whoever sees the key makes the codes
         #[arg(long, required = true)]
@@ -111,6 +129,9 @@ pub(crate) enum Command {
         /// Everybody who is enrolled
         #[arg(long)]
         all: bool,
+        /// Give up a state of a newer version, too
+        #[arg(long, conflicts_with = "all")]
+        force: bool,
     },
 
     /// Set a device right whose clock is minutes off, by two codes in a row
@@ -118,7 +139,7 @@ pub(crate) enum Command {
         /// The account
         user: String,
         /// Name of the device
-        #[arg(long, value_name = "NAME", default_value = Enroll::DEFAULT_DEVICE, value_parser = device)]
+        #[arg(long, value_name = "NAME", default_value = DeviceName::DEFAULT, value_parser = device)]
         device: DeviceName,
     },
 
@@ -217,12 +238,31 @@ pub(crate) enum Device {
 }
 
 #[derive(Args)]
+pub(crate) struct Explain {
+    /// The account, or any name
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: String,
+    /// The PAM service, such as sshd
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: String,
+    /// The remote address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) rhost: Option<String>,
+    /// The terminal, where there is no remote address
+    #[arg(long, value_name = "TTY")]
+    pub(crate) tty: Option<String>,
+    /// As if nullok stood in the stack's line
+    #[arg(long)]
+    pub(crate) nullok: bool,
+}
+
+#[derive(Args)]
 pub(crate) struct Enroll {
     /// The account
     pub(crate) user: String,
 
     /// Name of the device: letters, digits, dots, dashes and underscores
-    #[arg(long, value_name = "NAME", default_value = Enroll::DEFAULT_DEVICE, value_parser = device)]
+    #[arg(long, value_name = "NAME", default_value = DeviceName::DEFAULT, value_parser = device)]
     pub(crate) device: DeviceName,
 
     /// Activate the device without asking for a code
@@ -256,6 +296,13 @@ pub(crate) struct NewKey {
     pub(crate) qr: QrOptions,
 }
 
+impl NewKey {
+    /// Whether somebody can have the key before it is shown.
+    pub(crate) fn is_known(&self) -> bool {
+        self.secret_file.is_some() || self.qr.qr_file.is_some()
+    }
+}
+
 #[derive(Args)]
 pub(crate) struct QrOptions {
     /// How to draw the QR code on the screen
@@ -265,11 +312,6 @@ pub(crate) struct QrOptions {
     /// Write the QR code into a new file too: .png or .svg
     #[arg(long, value_name = "FILE")]
     pub(crate) qr_file: Option<PathBuf>,
-}
-
-impl Enroll {
-    /// The name that a device has where nobody gave it one.
-    pub(crate) const DEFAULT_DEVICE: &str = "phone";
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -290,6 +332,10 @@ fn device(text: &str) -> Result<DeviceName, &'static str> {
 
 fn fingerprint(text: &str) -> Result<Fingerprint, &'static str> {
     Fingerprint::parse(text).ok_or(Fingerprint::EXPECTED)
+}
+
+fn span(text: &str) -> Result<Span, &'static str> {
+    Span::parse(text).ok_or("expected a whole number and one of s, m, h, d, such as 7d")
 }
 
 fn address(text: &str) -> Result<Address, &'static str> {

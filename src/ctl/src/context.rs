@@ -1,18 +1,19 @@
 //! What every command needs: the configuration, the machine, and who is asking.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 
 use totp_core::address::Address;
 use totp_core::config::Config;
-use totp_core::device::{Device, DeviceName};
+use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::doors::{Account, System};
 use totp_core::event::{Change, Event, Severity};
 use totp_core::record::{Enrollment, State};
 use totp_host::store::FileStore;
 use totp_host::system::Machine;
 
-use crate::failure::{Failure, not_enrolled};
+use crate::failure::{Failure, no_device, not_enrolled};
 
 pub(crate) struct Context {
     pub(crate) config: Config,
@@ -43,6 +44,17 @@ impl Context {
         account.ok_or_else(|| Failure::refused(format_args!("there is no account named {user:?}")))
     }
 
+    /// The host's name, as people's apps show it.
+    pub(crate) fn host_name(&self) -> String {
+        let name = self.system.host_name();
+        name.unwrap_or_else(|| "localhost".to_owned())
+    }
+
+    /// An id that no other device has.
+    pub(crate) fn new_id(&self) -> Result<DeviceId, Failure> {
+        DeviceId::random(&self.system).map_err(Failure::unreachable)
+    }
+
     /// The records of an account that is enrolled.
     pub(crate) fn records(&self, account: &Account) -> Result<(Enrollment, State), Failure> {
         let name = &account.name;
@@ -53,21 +65,47 @@ impl Context {
     /// A device of an account.
     pub(crate) fn device(&self, account: &Account, name: &DeviceName) -> Result<Device, Failure> {
         let (enrollment, _) = self.records(account)?;
-        let user = &account.name;
-        enrollment.device(name).cloned().ok_or_else(|| {
-            Failure::refused(format_args!(
-                "{user} has no device named {name}: totpctl device list {user} shows which there are"
-            ))
-        })
+        let device = enrollment.device(name).cloned();
+        device.ok_or_else(|| no_device(account, name))
     }
 
-    /// Tells the log of each change of somebody's factors. Whoever else is to hear of them is told here.
+    /// Tells the log of a change of somebody's factors.
     pub(crate) fn changed(&self, change: Change, account: &Account, device: Option<&DeviceName>) {
-        self.system.log(&Event {
+        self.tell_of(&self.change(change, account, device));
+    }
+
+    /// The same, with more to say.
+    pub(crate) fn changed_because(
+        &self,
+        change: Change,
+        account: &Account,
+        device: Option<&DeviceName>,
+        what: impl fmt::Display,
+    ) {
+        self.tell_of(&self.change(change, account, device).because(what));
+    }
+
+    /// Each change of somebody's factors goes through here: whoever else is to hear of it is told here.
+    fn tell_of(&self, change: &Event) {
+        self.system.log(change);
+    }
+
+    fn change(&self, change: Change, account: &Account, device: Option<&DeviceName>) -> Event {
+        Event {
             user: Some(account.name.clone()),
             device: device.map(DeviceName::to_string),
             ..self.event(change.name())
-        });
+        }
+    }
+
+    /// Logs that somebody had no code of the user's where one was asked for.
+    pub(crate) fn log_wrong_proof(&self, account: &Account) {
+        let event = Event {
+            severity: Severity::Warning,
+            user: Some(account.name.clone()),
+            ..self.event("wrong")
+        };
+        self.system.log(&event.because("no code of the user's"));
     }
 
     /// Logs that somebody's wrong answers are forgotten, or everybody's.
@@ -88,15 +126,40 @@ impl Context {
 
     fn event(&self, name: &'static str) -> Event {
         let uid = totp_host::account::real_uid();
-        let actor = match std::env::var("SUDO_USER") {
-            Ok(caller) => format!("uid:{uid} sudo:{caller}"),
-            Err(_) => format!("uid:{uid}"),
-        };
+        let mut actor = format!("uid:{uid}");
+        if let Some(login) = totp_host::account::login_uid().filter(|login| *login != uid) {
+            actor.push_str(&format!(" login:{login}"));
+        }
+        // What sudo says, and whoever ran su without a login shell may say as well.
+        if let Ok(caller) = std::env::var("SUDO_USER") {
+            actor.push_str(&format!(" sudo:{caller}"));
+        }
         Event {
             service: Some("totpctl".to_owned()),
             actor: Some(actor),
             ..Event::new(Severity::Notice, name)
         }
+    }
+
+    /// Prints what is never shown again.
+    ///
+    /// # Errors
+    /// Where it can't be printed: whoever asked has nothing of it.
+    pub(crate) fn print_once(
+        &self,
+        text: &str,
+        document: &serde_json::Value,
+    ) -> Result<(), Failure> {
+        let mut out = io::stdout();
+        let printed = match self.json {
+            true => writeln!(out, "{document:#}"),
+            false => writeln!(out, "{text}"),
+        };
+        printed.and_then(|()| out.flush()).map_err(|error| {
+            Failure::unreachable(format_args!(
+                "what was made could not be shown, and it can't be shown again: {error}. Run this once more"
+            ))
+        })
     }
 
     /// Prints the outcome: text for a person, or the one document.

@@ -8,7 +8,7 @@ use totp_core::ssh_key::Fingerprint;
 use totp_host::store::{Proof, Removal};
 
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, no_device};
 use crate::proof;
 use crate::status::describe_device;
 use crate::terminal::Terminal;
@@ -34,7 +34,8 @@ pub(crate) fn rename(
     let account = context.account(user)?;
     context.records(&account)?;
     context.store().rename_device(&account, from, to)?;
-    context.changed(Change::Renamed, &account, Some(to));
+    let was = format_args!("was {from}");
+    context.changed_because(Change::Renamed, &account, Some(to), was);
     let name = &account.name;
     let text = format!(
         "Device {from} of {name} is called {to} now. The entry in the app keeps its old name."
@@ -51,10 +52,12 @@ pub(crate) fn remove(
     force: bool,
 ) -> Result<(), Failure> {
     let account = context.account(user)?;
-    context.device(&account, device)?;
     let name = &account.name;
     let mut terminal = Terminal::new(context.json);
     let (enrollment, _) = context.records(&account)?;
+    if enrollment.device(device).is_none() {
+        return Err(no_device(&account, device));
+    }
     let mut others = enrollment
         .devices
         .iter()
@@ -73,7 +76,7 @@ pub(crate) fn remove(
     let proof = answer.as_ref().map_or(Proof::Force, Proof::Code);
     let removal = context.store().remove_device(&account, device, proof)?;
     if removal == Removal::WrongCode {
-        return Err(proof::is_wrong(&account));
+        return Err(proof::is_wrong(context, &account));
     }
     let change = if force {
         Change::RemovedByForce
@@ -105,8 +108,8 @@ pub(crate) fn bind(
     context.device(&account, device)?;
     context
         .store()
-        .bind_device(&account, device, Some(ssh_key), force)?;
-    context.changed(Change::Bound, &account, Some(device));
+        .bind_device(&account, device, context.new_id()?, Some(ssh_key), force)?;
+    context.changed_because(Change::Bound, &account, Some(device), ssh_key);
     let text = format!(
         "Codes of {device} count only in ssh logins of {} with the key {ssh_key}.",
         account.name
@@ -125,11 +128,12 @@ pub(crate) fn unbind(context: &Context, user: &str, device: &DeviceName) -> Resu
     let Device { ssh_key, .. } = context.device(&account, device)?;
     if ssh_key.is_none() {
         return Err(Failure::refused(format_args!(
-            "device {device} of {} is bound to no ssh key",
+            "device {device} of {0} is bound to no ssh key: totpctl device list {0} shows which are",
             account.name
         )));
     }
-    context.store().bind_device(&account, device, None, false)?;
+    let store = context.store();
+    store.bind_device(&account, device, context.new_id()?, None, false)?;
     context.changed(Change::Unbound, &account, Some(device));
     let text = format!("Codes of {device} count in any login of {}.", account.name);
     let document = json!({ "user": account.name, "device": device.as_str(), "ssh_key": null });

@@ -15,7 +15,7 @@ pub(crate) fn run(context: &Context, user: &str, force: bool) -> Result<(), Fail
     let answer = proof::asked_for(&account, force, &mut Terminal::new(context.json))?;
     let proof = answer.as_ref().map_or(Proof::Force, Proof::Code);
     if !context.store().disable(&account, proof)? {
-        return Err(proof::is_wrong(&account));
+        return Err(proof::is_wrong(context, &account));
     }
     let change = if force {
         Change::DisabledByForce

@@ -14,16 +14,16 @@ use totp_host::store::check_new;
 use crate::cli::Enroll;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::key::{Key, confirmed, new_id, new_or_given};
+use crate::key::{Key, confirmed, new_or_given};
 use crate::qr::Picture;
 use crate::terminal::Terminal;
 
 pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> {
     let account = context.account(&arguments.user)?;
     let mut terminal = Terminal::new(context.json);
-    let KeyUri { secret, totp } = new_or_given(&arguments.key, Totp::default())?;
+    let KeyUri { secret, totp } = new_or_given(context, &arguments.key, Totp::default())?;
     let device = Device {
-        id: new_id()?,
+        id: context.new_id()?,
         name: arguments.device.clone(),
         totp,
         secret,
@@ -40,13 +40,15 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
     // Who hands in a secret and wants no code asked has nobody watching, and knows the key.
     let is_unattended = arguments.key.secret_file.is_some() && arguments.no_confirm;
     if !is_unattended {
-        key.show(arguments.key.qr.qr, &terminal)?;
+        let is_known = arguments.no_confirm || arguments.key.is_known();
+        key.show(arguments.key.qr.qr, &terminal, is_known)?;
     }
     let used = match arguments.no_confirm {
         true => None,
         false => Some(confirmed(
             context,
             &device,
+            0,
             &mut terminal,
             "nothing was enrolled",
         )?),

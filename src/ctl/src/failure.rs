@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde_json::json;
+use totp_core::device::DeviceName;
+use totp_core::doors::Account;
 use totp_host::config::LoadError;
 use totp_host::error::StoreError;
 
@@ -88,6 +90,14 @@ impl Failure {
     }
 }
 
+/// What is said of a device that is not there.
+pub(crate) fn no_device(account: &Account, device: &DeviceName) -> Failure {
+    let user = &account.name;
+    Failure::refused(format_args!(
+        "{user} has no device named {device}: totpctl device list {user} shows which there are"
+    ))
+}
+
 /// What is said of an account without a device.
 pub(crate) fn not_enrolled(user: &str) -> Failure {
     Failure::refused(format_args!(
@@ -119,9 +129,13 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::DeviceExists(_)
+            | StoreError::Enrolled
+            | StoreError::NotInvited
             | StoreError::Name
             | StoreError::NoDevice(_)
+            | StoreError::Ended
             | StoreError::OnlyUnbound(_)
+            | StoreError::Replaced(_)
             | StoreError::TooManyDevices => Self::refused(error),
             StoreError::File(ref file) if file.is_denied() => {
                 Self::unreachable(format_args!("{error}: run totpctl as root"))

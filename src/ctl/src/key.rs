@@ -6,41 +6,47 @@ use std::path::Path;
 
 use serde_json::Value;
 use totp_core::config::Issuer;
-use totp_core::device::{Device, DeviceId};
-use totp_core::doors::{Account, Entropy};
+use totp_core::device::Device;
+use totp_core::doors::Account;
 use totp_core::flow::{Confirmation, confirm};
-use totp_core::key_uri::KeyUri;
+use totp_core::key_uri::{self, KeyUri};
 use totp_core::otp::{Step, Totp};
 use totp_core::secret::Secret;
-use totp_host::system::{SystemEntropy, host_name};
 use zeroize::Zeroizing;
 
-use crate::cli::{Drawing, Enroll, NewKey, QrOptions};
+use crate::cli::{Drawing, NewKey, QrOptions};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::qr::{Picture, Qr};
+use crate::qr::{self, Picture};
 use crate::terminal::{Terminal, read_line};
 
-/// The step of the code that confirms a device. `unchanged` is what holds where there is none.
+/// The step of the code that confirms a device, whose clock is known to be `drift` steps ahead. `unchanged` is what
+/// holds where there is none.
 pub(crate) fn confirmed(
     context: &Context,
     device: &Device,
+    drift: i16,
     terminal: &mut Terminal,
     unchanged: &str,
 ) -> Result<Step, Failure> {
-    match confirm(device, &context.config.verify, terminal, context.system()) {
+    let (verify, system) = (&context.config.verify, context.system());
+    match confirm(device, drift, verify, terminal, system) {
         Confirmation::Confirmed(step) => Ok(step),
         Confirmation::Aborted => Err(Failure::refused(format_args!(
-            "no code was typed: {unchanged}"
+            "no code was typed: {unchanged}. Begin again when the app has the key"
         ))),
         Confirmation::Wrong => Err(Failure::refused(format_args!(
-            "three wrong codes: {unchanged}"
+            "three wrong codes: {unchanged}. Compare the clocks of the phone and of this machine, and begin again"
         ))),
     }
 }
 
 /// The key that was handed in, or one that nobody knows yet. What the command line leaves open is as `default` has it.
-pub(crate) fn new_or_given(arguments: &NewKey, default: Totp) -> Result<KeyUri, Failure> {
+pub(crate) fn new_or_given(
+    context: &Context,
+    arguments: &NewKey,
+    default: Totp,
+) -> Result<KeyUri, Failure> {
     let asked = Totp {
         algorithm: arguments.algorithm.unwrap_or(default.algorithm),
         digits: arguments.digits.unwrap_or(default.digits),
@@ -48,7 +54,7 @@ pub(crate) fn new_or_given(arguments: &NewKey, default: Totp) -> Result<KeyUri, 
     };
     let key = match &arguments.secret_file {
         None => KeyUri {
-            secret: new_secret()?,
+            secret: Secret::random(context.system()).map_err(Failure::unreachable)?,
             totp: asked,
         },
         Some(path) => read_key(path, arguments, asked)?,
@@ -101,21 +107,6 @@ fn read_key(path: &Path, arguments: &NewKey, asked: Totp) -> Result<KeyUri, Fail
     Ok(key)
 }
 
-/// 64 random bits that tell a device from every other.
-pub(crate) fn new_id() -> Result<DeviceId, Failure> {
-    let random = SystemEntropy.random(8).map_err(Failure::unreachable)?;
-    let id = random
-        .iter()
-        .fold(0, |id: u64, byte| id << 8 | u64::from(*byte));
-    Ok(DeviceId(id))
-}
-
-/// A secret that nobody knows yet.
-fn new_secret() -> Result<Secret, Failure> {
-    let random = SystemEntropy.random(Secret::NEW_BYTES);
-    Secret::from_bytes(random.map_err(Failure::unreachable)?).map_err(Failure::unreachable)
-}
-
 fn bad_secret(path: &Path, reason: impl std::fmt::Display) -> Failure {
     let source = match path.to_str() {
         Some("-") => "standard input".into(),
@@ -137,7 +128,7 @@ impl Key {
         account: &Account,
         device: &Device,
     ) -> Result<Self, Failure> {
-        let host = host_name().unwrap_or_else(|| "localhost".to_owned());
+        let host = context.host_name();
         let issuer = match &context.config.issuer {
             Some(issuer) => issuer.clone(),
             None => Issuer::new(&host).ok_or_else(|| {
@@ -146,16 +137,13 @@ impl Key {
                 )
             })?,
         };
-        let label = match device.name.as_str() {
-            Enroll::DEFAULT_DEVICE => format!("{}@{host}", account.name),
-            name => format!("{}@{host} ({name})", account.name),
-        };
+        let label = key_uri::label(&account.name, &host, &device.name);
         let uri = KeyUri {
             secret: device.secret.clone(),
             totp: device.totp,
         };
         Ok(Self {
-            grouped: grouped(&device.secret.to_base32()),
+            grouped: device.secret.grouped(),
             uri: uri.write(issuer.as_str(), &label),
             totp: device.totp,
         })
@@ -164,7 +152,8 @@ impl Key {
     /// Writes the QR code into the file that was asked for.
     pub(crate) fn write(&self, options: &QrOptions) -> Result<Option<Picture>, Failure> {
         let path = options.qr_file.as_deref();
-        path.map(|path| Qr::new(&self.uri)?.write(path)).transpose()
+        path.map(|path| qr::write(&qr::new(&self.uri)?, path))
+            .transpose()
     }
 
     /// Adds the key to a document for programs.
@@ -177,7 +166,24 @@ impl Key {
     }
 
     /// Prints the key, the URI and, last so that it stays on the screen, the QR code.
-    pub(crate) fn show(&self, drawing: Drawing, terminal: &Terminal) -> Result<(), Failure> {
+    ///
+    /// A program that reads a document has it from there, and what is on stderr may well end up in a log.
+    pub(crate) fn show(
+        &self,
+        drawing: Drawing,
+        terminal: &Terminal,
+        is_known: bool,
+    ) -> Result<(), Failure> {
+        match (terminal.is_for_program(), is_known) {
+            (false, _) => {}
+            (true, true) => return Ok(()),
+            (true, false) => {
+                return Err(Failure::usage(
+                    "with --json and no terminal nobody sees the key before a code of it is asked for: \
+                     name --secret-file or --qr-file",
+                ));
+            }
+        }
         let failed = |error| {
             Failure::unreachable(format_args!(
                 "the key can't be shown, so nothing has changed: {error}"
@@ -195,16 +201,16 @@ impl Key {
             self.uri.as_str(),
         ));
         terminal.print(&text).map_err(failed)?;
-        let qr = Qr::new(&self.uri)?;
-        let picture = Zeroizing::new(match drawing {
+        let qr = qr::new(&self.uri)?;
+        let picture = match drawing {
             Drawing::None => return Ok(()),
             Drawing::Utf8 => qr.to_half_blocks(),
             Drawing::Ascii => qr.to_ascii(),
             Drawing::Auto if is_utf8_locale() => qr.to_half_blocks(),
             Drawing::Auto => qr.to_ascii(),
-        });
+        };
         // The last row is the prompt's.
-        let (columns, rows) = Qr::size_of(&picture);
+        let (columns, rows) = qr::size_of(&picture);
         match terminal.size().filter(|_| terminal.is_watched()) {
             Some((width, height)) if columns > width || rows >= height => terminal.print(&format!(
                 "The QR code needs a terminal of {columns} columns and {} rows.\n\
@@ -216,18 +222,6 @@ impl Key {
         }
         .map_err(failed)
     }
-}
-
-/// Groups of four, as people read and type them.
-fn grouped(key: &str) -> Zeroizing<String> {
-    let mut grouped = Zeroizing::new(String::with_capacity(key.len().saturating_mul(2)));
-    for (index, symbol) in key.chars().enumerate() {
-        if index != 0 && index % 4 == 0 {
-            grouped.push(' ');
-        }
-        grouped.push(symbol);
-    }
-    grouped
 }
 
 /// Whether the terminal shows UTF-8, as the locale has it (POSIX: LC_ALL, then LC_CTYPE, then LANG).

@@ -7,7 +7,9 @@ mod context;
 mod device;
 mod disable;
 mod enroll;
+mod explain;
 mod failure;
+mod invite;
 mod key;
 mod proof;
 mod qr;
@@ -81,12 +83,17 @@ fn run(cli: Cli) -> Result<(), Failure> {
             device::unbind(&context, &user, &device)
         }
         Command::Disable { user, force } => disable::run(&context, &user, force),
+        Command::Explain(arguments) => explain::run(&context, &arguments),
+        Command::Invite {
+            user, revoke: true, ..
+        } => invite::take_back(&context, &user),
+        Command::Invite { user, expires, .. } => invite::make(&context, &user, expires),
         Command::Rotate { user, device, key } => rotate::run(&context, &user, &device, &key),
         Command::Show {
             user, device, qr, ..
         } => show::run(&context, &user, &device, &qr),
-        Command::Repair { user, .. } => match user {
-            Some(user) => repair::user(&context, &user),
+        Command::Repair { user, force, .. } => match user {
+            Some(user) => repair::user(&context, &user, force),
             None => repair::all(&context),
         },
         Command::Resync { user, device } => resync::run(&context, &user, &device),

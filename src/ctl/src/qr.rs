@@ -1,4 +1,4 @@
-//! QR codes: on a screen, as PNG and as SVG.
+//! QR codes in files: PNG and SVG.
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -6,15 +6,9 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use qrcodegen::{QrCode, QrCodeEcc};
+use totp_core::qr::Qr;
 
 use crate::failure::Failure;
-
-/// The squares of a QR code, with its quiet zone.
-pub(crate) struct Qr {
-    code: QrCode,
-    quiet: i32,
-}
 
 /// A file with a QR code, which goes away with this unless it is kept.
 pub(crate) struct Picture {
@@ -36,135 +30,96 @@ impl Drop for Picture {
     }
 }
 
-/// Quiet zone on a screen. The standard asks for 4; on a screen 2 are read as well, and fit 24 rows.
-const SCREEN_QUIET: i32 = 2;
-
 /// Quiet zone of a file, as ISO/IEC 18004 asks.
 const FILE_QUIET: i32 = 4;
 
 /// Pixels a square has in a PNG.
 const SCALE: usize = 8;
 
-impl Qr {
-    pub(crate) fn new(text: &str) -> Result<Self, Failure> {
-        let code = QrCode::encode_text(text, QrCodeEcc::Low)
-            .map_err(|_| Failure::refused("the otpauth URI is too long for a QR code"))?;
-        Ok(Self {
-            code,
-            quiet: SCREEN_QUIET,
-        })
-    }
+/// The QR code of a text.
+pub(crate) fn new(text: &str) -> Result<Qr, Failure> {
+    Qr::new(text).ok_or_else(|| Failure::refused("the otpauth URI is too long for a QR code"))
+}
 
-    /// Two rows of squares a line of half blocks. Light squares are drawn, as most terminals are dark.
-    pub(crate) fn to_half_blocks(&self) -> String {
-        self.draw(2, |upper, lower| match (upper, lower) {
-            (true, true) => " ",
-            (true, false) => "▄",
-            (false, true) => "▀",
-            (false, false) => "█",
-        })
-    }
+/// Columns and rows of a drawing.
+pub(crate) fn size_of(drawing: &str) -> (usize, usize) {
+    let columns = drawing.lines().map(|line| line.chars().count()).max();
+    (columns.unwrap_or(0), drawing.lines().count())
+}
 
-    /// One row of squares a line, two signs a square.
-    pub(crate) fn to_ascii(&self) -> String {
-        self.draw(1, |dark, _| if dark { "  " } else { "##" })
-    }
-
-    /// Columns and rows of a drawing.
-    pub(crate) fn size_of(drawing: &str) -> (usize, usize) {
-        let columns = drawing.lines().map(|line| line.chars().count()).max();
-        (columns.unwrap_or(0), drawing.lines().count())
-    }
-
-    /// Writes the code into a new file, of the kind that the name's ending says.
-    pub(crate) fn write(mut self, path: &Path) -> Result<Picture, Failure> {
-        self.quiet = FILE_QUIET;
-        let bytes = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("png") => self.to_png()?,
-            Some("svg") => self.to_svg().into_bytes(),
-            _ => {
-                return Err(Failure::usage(
-                    "--qr-file takes a name that ends in .png or .svg",
-                ));
-            }
-        };
-        let failed = |error| {
-            Failure::unreachable(format_args!(
-                "{}: {error}: name another file",
-                path.display()
-            ))
-        };
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
-        let picture = Picture {
-            path: path.to_owned(),
-            is_kept: false,
-        };
-        file.write_all(&bytes).map_err(failed)?;
-        Ok(picture)
-    }
-
-    fn to_png(&self) -> Result<Vec<u8>, Failure> {
-        let pixels: Vec<Vec<bool>> = self.rows().map(|row| row.collect()).collect();
-        let side = pixels.len().saturating_mul(SCALE);
-        let mut gray = Vec::with_capacity(side.saturating_mul(side));
-        for row in &pixels {
-            let line = row
-                .iter()
-                .flat_map(|dark| [if *dark { 0 } else { 255 }; SCALE]);
-            let line: Vec<u8> = line.collect();
-            (0..SCALE).for_each(|_| gray.extend_from_slice(&line));
+/// Writes the code into a new file, of the kind that the name's ending says.
+pub(crate) fn write(qr: &Qr, path: &Path) -> Result<Picture, Failure> {
+    let bytes = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("png") => to_png(qr)?,
+        Some("svg") => to_svg(qr).into_bytes(),
+        _ => {
+            return Err(Failure::usage(
+                "--qr-file takes a name that ends in .png or .svg",
+            ));
         }
-        let side = u32::try_from(side).unwrap_or(0);
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, side, side);
-        encoder.set_color(png::ColorType::Grayscale);
-        encoder.set_depth(png::BitDepth::Eight);
-        let written = encoder
-            .write_header()
-            .and_then(|mut png| png.write_image_data(&gray));
-        written.map_err(Failure::unreachable)?;
-        Ok(bytes)
-    }
+    };
+    let failed = |error| {
+        Failure::unreachable(format_args!(
+            "{}: {error}: name another file",
+            path.display()
+        ))
+    };
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    let picture = Picture {
+        path: path.to_owned(),
+        is_kept: false,
+    };
+    file.write_all(&bytes).map_err(failed)?;
+    Ok(picture)
+}
 
-    fn to_svg(&self) -> String {
-        let side = self.rows().count();
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {side} {side}\" \
-             shape-rendering=\"crispEdges\"><path fill=\"#fff\" d=\"M0 0h{side}v{side}H0z\"/><path d=\""
-        );
-        for (y, row) in self.rows().enumerate() {
-            for (x, _) in row.enumerate().filter(|(_, dark)| *dark) {
-                let _ = write!(svg, "M{x} {y}h1v1h-1z");
-            }
+fn to_png(qr: &Qr) -> Result<Vec<u8>, Failure> {
+    let pixels: Vec<Vec<bool>> = rows(qr).map(|row| row.collect()).collect();
+    let side = pixels.len().saturating_mul(SCALE);
+    let mut gray = Vec::with_capacity(side.saturating_mul(side));
+    for row in &pixels {
+        let line = row
+            .iter()
+            .flat_map(|dark| [if *dark { 0 } else { 255 }; SCALE]);
+        let line: Vec<u8> = line.collect();
+        (0..SCALE).for_each(|_| gray.extend_from_slice(&line));
+    }
+    let side = u32::try_from(side).unwrap_or(0);
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, side, side);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Eight);
+    let written = encoder
+        .write_header()
+        .and_then(|mut png| png.write_image_data(&gray));
+    written.map_err(Failure::unreachable)?;
+    Ok(bytes)
+}
+
+fn to_svg(qr: &Qr) -> String {
+    let side = rows(qr).count();
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {side} {side}\" \
+         shape-rendering=\"crispEdges\"><path fill=\"#fff\" d=\"M0 0h{side}v{side}H0z\"/><path d=\""
+    );
+    for (y, row) in rows(qr).enumerate() {
+        for (x, _) in row.enumerate().filter(|(_, dark)| *dark) {
+            let _ = write!(svg, "M{x} {y}h1v1h-1z");
         }
-        svg.push_str("\"/></svg>\n");
-        svg
     }
+    svg.push_str("\"/></svg>\n");
+    svg
+}
 
-    fn draw(&self, rows_a_line: usize, sign: impl Fn(bool, bool) -> &'static str) -> String {
-        let rows: Vec<Vec<bool>> = self.rows().map(|row| row.collect()).collect();
-        let mut drawing = String::new();
-        for lines in rows.chunks(rows_a_line) {
-            let (upper, lower) = (lines.first(), lines.get(1));
-            for (x, dark) in upper.into_iter().flatten().enumerate() {
-                let below = lower.and_then(|row| row.get(x)).copied().unwrap_or(false);
-                drawing.push_str(sign(*dark, below));
-            }
-            drawing.push('\n');
-        }
-        drawing
-    }
-
-    /// Whether each square is dark, row by row.
-    fn rows(&self) -> impl Iterator<Item = impl Iterator<Item = bool> + '_> + '_ {
-        let side = self.quiet.saturating_neg()..self.code.size().saturating_add(self.quiet);
-        side.clone()
-            .map(move |y| side.clone().map(move |x| self.code.get_module(x, y)))
-    }
+/// Whether each square is dark, row by row.
+fn rows(qr: &Qr) -> impl Iterator<Item = impl Iterator<Item = bool> + '_> + '_ {
+    let side = -FILE_QUIET..qr.size().saturating_add(FILE_QUIET);
+    side.clone()
+        .map(move |row| side.clone().map(move |column| qr.is_dark(column, row)))
 }

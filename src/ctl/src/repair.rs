@@ -8,9 +8,9 @@ use crate::context::Context;
 use crate::failure::{Failure, not_enrolled};
 
 /// Of one user.
-pub(crate) fn user(context: &Context, user: &str) -> Result<(), Failure> {
+pub(crate) fn user(context: &Context, user: &str, force: bool) -> Result<(), Failure> {
     let name = context.account(user)?.name;
-    let (text, document) = repaired(context, &name)?;
+    let (text, document) = repaired(context, &name, force)?;
     context.print(&text, &document);
     Ok(())
 }
@@ -19,7 +19,7 @@ pub(crate) fn user(context: &Context, user: &str) -> Result<(), Failure> {
 pub(crate) fn all(context: &Context) -> Result<(), Failure> {
     let (mut lines, mut users, mut failed) = (Vec::new(), Vec::new(), 0_usize);
     for name in context.store().enrolled_names()? {
-        let (line, document) = repaired(context, &name).unwrap_or_else(|failure| {
+        let (line, document) = repaired(context, &name, false).unwrap_or_else(|failure| {
             failed = failed.saturating_add(1);
             let error = failure.message().to_owned();
             let document = json!({ "user": name, "error": error });
@@ -41,9 +41,9 @@ pub(crate) fn all(context: &Context) -> Result<(), Failure> {
     Err(Failure::reported())
 }
 
-fn repaired(context: &Context, name: &str) -> Result<(String, Value), Failure> {
+fn repaired(context: &Context, name: &str, force: bool) -> Result<(String, Value), Failure> {
     let account = context.account(name)?;
-    let found = context.store().repair(&account)?;
+    let found = context.store().repair(&account, force)?;
     let found = found.ok_or_else(|| not_enrolled(name))?;
     context.changed(Change::Repaired, &account, None);
     let (was, kind) = match &found {
@@ -52,7 +52,8 @@ fn repaired(context: &Context, name: &str) -> Result<(String, Value), Failure> {
         Found::Whole => ("was whole".to_owned(), "whole"),
     };
     let text = format!(
-        "{name}: the state {was}. All codes of before are used up, backup codes too: wait for a new one."
+        "{name}: the state {was}. All codes of before are used up: wait for a new one. \
+         Backup codes and a backup key are void: make new ones."
     );
     let mut document = json!({ "user": name, "found": kind });
     if let (Found::Damaged(damage), Some(fields)) = (found, document.as_object_mut()) {

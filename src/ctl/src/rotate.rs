@@ -8,7 +8,7 @@ use totp_core::key_uri::KeyUri;
 use crate::cli::NewKey;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::key::{Key, confirmed, new_id, new_or_given};
+use crate::key::{Key, confirmed, new_or_given};
 use crate::qr::Picture;
 use crate::terminal::Terminal;
 
@@ -20,9 +20,11 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let account = context.account(user)?;
     let old = context.device(&account, name)?;
-    let KeyUri { secret, totp } = new_or_given(arguments, old.totp)?;
+    let (enrollment, state) = context.records(&account)?;
+    let drift = state.device(old.id).map_or(0, |known| known.drift);
+    let KeyUri { secret, totp } = new_or_given(context, arguments, old.totp)?;
     let new = Device {
-        id: new_id()?,
+        id: context.new_id()?,
         totp,
         secret,
         enrolled: context.system().now(),
@@ -30,23 +32,34 @@ pub(crate) fn run(
     };
     if new.makes_codes_of(&old) {
         return Err(Failure::refused(
-            "that is the key that the device has: nothing has changed",
+            "that is the key that the device has, so nothing has changed: leave --secret-file out to have a new one made",
         ));
     }
     let mut terminal = Terminal::new(context.json);
     let key = Key::new(context, &account, &new)?;
     let picture = key.write(&arguments.qr)?;
-    key.show(arguments.qr.qr, &terminal)?;
-    let used = confirmed(context, &new, &mut terminal, "the old key still works")?;
+    key.show(arguments.qr.qr, &terminal, arguments.is_known())?;
+    let used = confirmed(
+        context,
+        &new,
+        drift,
+        &mut terminal,
+        "the old key still works",
+    )?;
     context
         .store()
-        .rotate_device(&account, old.id, &new, Some(used))?;
+        .rotate_device(&account, old.id, &new, used)?;
     picture.into_iter().for_each(Picture::keep);
     context.changed(Change::Rotated, &account, Some(name));
 
     let user = account.name.as_str();
+    let mut others = enrollment.devices.iter().filter(|one| one.id != old.id);
+    let old_codes = match others.find(|other| other.makes_codes_of(&old)) {
+        None => "its codes are dead".to_owned(),
+        Some(twin) => format!("its codes are those of {} now", twin.name),
+    };
     let text = format!(
-        "Device {name} of {user} has a new key. Delete the old entry in your app: its codes are dead.\n\
+        "Device {name} of {user} has a new key. Delete the old entry in your app: {old_codes}.\n\
          The code just typed is used up: wait for the next code to log in."
     );
     let mut document = json!({ "user": user, "device": name.as_str() });

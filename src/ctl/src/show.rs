@@ -23,7 +23,7 @@ pub(crate) fn run(
     // First the log: whoever sees the key has been named.
     context.changed(Change::Shown, &account, Some(name));
     key.write(qr)?.into_iter().for_each(Picture::keep);
-    key.show(qr.qr, &Terminal::new(context.json))?;
+    key.show(qr.qr, &Terminal::new(context.json), true)?;
 
     let user = account.name.as_str();
     let mut document = json!({ "user": user, "device": name.as_str() });

@@ -179,8 +179,9 @@ fn enrolled(context: &Context, name: &str, enrollment: &Enrollment, state: &Stat
         let _ = write!(text, "\n  backup codes: {left}");
     }
     let backup_key = backup::has_key(enrollment, state);
-    if backup_key {
-        text.push_str("\n  backup key: there is one");
+    if enrollment.backup_key.is_some() {
+        let known = if backup_key { "there is one" } else { "void" };
+        let _ = write!(text, "\n  backup key: {known}");
     }
     let mut places = Vec::new();
     for place in &state.tally.places {

@@ -17,6 +17,11 @@ impl Terminal {
         Self { json }
     }
 
+    /// Whether a program reads all that is said.
+    pub(crate) fn is_for_program(&self) -> bool {
+        self.json && !self.is_watched()
+    }
+
     /// Shows `text`. Who enrolls must have seen the key: a failure here ends the enrollment.
     pub(crate) fn print(&self, text: &str) -> io::Result<()> {
         if self.json {

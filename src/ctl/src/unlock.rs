@@ -1,20 +1,18 @@
 //! `totpctl unlock`: forgets wrong answers.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use totp_core::address::Address;
 use totp_host::error::StoreError;
 
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, not_enrolled};
 
 /// Of one user, from wherever they came.
 pub(crate) fn user(context: &Context, user: &str) -> Result<(), Failure> {
     let account = context.account(user)?;
     let name = &account.name;
     if !context.store().unlock(&account)? {
-        return Err(Failure::refused(format_args!(
-            "{name} is not enrolled: totpctl enroll {name}"
-        )));
+        return Err(not_enrolled(name));
     }
     context.log_unlocked(Some(name));
     let text = format!("{name} can log in from everywhere again.");
@@ -57,25 +55,24 @@ pub(crate) fn all(context: &Context) -> Result<(), Failure> {
 #[derive(Default)]
 struct Failed {
     lines: Vec<String>,
+    users: Vec<Value>,
 }
 
 impl Failed {
     fn note(&mut self, user: &str, error: &StoreError) {
         self.lines.push(format!("{user}: {error}"));
+        let error = error.to_string();
+        self.users.push(json!({ "user": user, "error": error }));
     }
 
-    fn finish(
-        self,
-        context: &Context,
-        text: &str,
-        mut document: serde_json::Value,
-    ) -> Result<(), Failure> {
+    fn finish(self, context: &Context, text: &str, mut document: Value) -> Result<(), Failure> {
         if self.lines.is_empty() {
             context.print(text, &document);
             return Ok(());
         }
         if let Some(fields) = document.as_object_mut() {
-            fields.insert("failed".to_owned(), json!(self.lines));
+            fields.insert("failed".to_owned(), json!(self.users.len()));
+            fields.insert("users".to_owned(), json!(self.users));
         }
         let text = format!("{text} But not of these:\n{}", self.lines.join("\n"));
         context.print(&text, &document);

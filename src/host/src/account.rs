@@ -1,8 +1,13 @@
 //! Accounts of the machine, through its name services.
 
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
 use nix::errno::Errno;
-use nix::unistd::User;
+use nix::unistd::{Group, User, getgrouplist};
 use totp_core::doors::Account;
+use zeroize::Zeroizing;
 
 /// The account of that name; `None` where there is certainly none.
 ///
@@ -25,8 +30,103 @@ pub fn account(name: &str) -> Result<Option<Account>, String> {
     }
 }
 
+/// Whether an account is in a group, be it as its primary one; in one that does not exist nobody is.
+///
+/// # Errors
+/// A sentence, where the group database can't be asked.
+pub fn is_member(account: &Account, group: &str) -> Result<bool, String> {
+    let failed = |errno: Errno| format!("cannot look up the group {group}: {}", errno.desc());
+    let group = match Group::from_name(group) {
+        Ok(Some(group)) => group,
+        Ok(None) | Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => {
+            return Ok(false);
+        }
+        Err(errno) => return Err(failed(errno)),
+    };
+    if group.mem.contains(&account.name) {
+        return Ok(true);
+    }
+    // A directory may know members by the user alone.
+    let name = CString::new(account.name.as_str()).map_err(|_| failed(Errno::EINVAL))?;
+    let user = User::from_uid(account.uid.into()).map_err(failed)?;
+    let primary = user.ok_or_else(|| failed(Errno::ESRCH))?.gid;
+    let groups = getgrouplist(&name, primary).map_err(failed)?;
+    Ok(groups.contains(&group.gid))
+}
+
+/// Whether an account has a line in the local files, and the password with it: in the first, or in the second where
+/// the first says so with an `x`.
+///
+/// # Errors
+/// A sentence, where a file can't be read.
+pub fn is_local(account: &Account, passwd: &str, shadow: &str) -> Result<bool, String> {
+    Ok(match is_elsewhere(account, passwd)? {
+        None => false,
+        Some(true) => is_elsewhere(account, shadow)?.is_some(),
+        Some(false) => true,
+    })
+}
+
+/// Whether an account's line leaves the password to another file; `None` where there is no line.
+fn is_elsewhere(account: &Account, path: &str) -> Result<Option<bool>, String> {
+    let failed = |error: std::io::Error| format!("cannot read {path}: {error}");
+    let file = BufReader::new(File::open(path).map_err(failed)?);
+    for line in file.split(b'\n') {
+        let line = Zeroizing::new(line.map_err(failed)?);
+        let mut fields = line.split(|byte| *byte == b':');
+        if fields.next() == Some(account.name.as_bytes()) {
+            return Ok(Some(fields.next() == Some(b"x")));
+        }
+    }
+    Ok(None)
+}
+
 /// The real user id of this process: under su and sudo, the caller's or root's.
 #[must_use]
 pub fn real_uid() -> u32 {
     nix::unistd::Uid::current().as_raw()
+}
+
+/// Who logged in, whoever they have become since (the audit system's login uid, proc(5)); `None` where nobody did.
+#[must_use]
+pub fn login_uid() -> Option<u32> {
+    let text = std::fs::read_to_string("/proc/self/loginuid").ok()?;
+    text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_local_by_its_line_and_its_password() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let passwd = write(
+            "passwd",
+            "root:x:0:0::/:/bin/sh\nold:$6$hash:1:1::/:/bin/sh\nhalf:x:2:2::/:/bin/sh\n+::::::\nlast:x:3:3::/:",
+        );
+        let shadow = write("shadow", "root:*:1::::::\nlast:$y$hash:1::::::\n");
+        let is_local = |name: &str| {
+            let (name, uid) = (name.to_owned(), 1);
+            is_local(&Account { name, uid }, &passwd, &shadow)
+        };
+        for (name, expected) in [
+            ("root", true),
+            ("old", true),
+            ("half", false),
+            ("last", true),
+            ("roo", false),
+            ("root:x", false),
+            ("directory", false),
+        ] {
+            assert_eq!(is_local(name), Ok(expected), "{name}");
+        }
+        std::fs::remove_file(&shadow).unwrap();
+        assert!(is_local("root").unwrap_err().contains("shadow"));
+    }
 }

@@ -31,6 +31,12 @@ pub enum StoreError {
     NoDevice(DeviceName),
     /// There is a secret and no state: what was used before is not known.
     NoState(PathBuf),
+    /// The account has a device.
+    Enrolled,
+    /// The invite that somebody has come with is worth nothing.
+    NotInvited,
+    /// The device was rotated or removed meanwhile.
+    Replaced(DeviceName),
     /// No other device serves logins without an ssh key.
     OnlyUnbound(DeviceName),
     /// The secret file can't be understood.
@@ -59,6 +65,19 @@ pub enum Damage {
     Record(StateError),
 }
 
+impl Damage {
+    /// Whether the content of the file is no state, so that nothing is lost with it; of a newer version it is one, which
+    /// is lost where that is meant by `force`.
+    #[must_use]
+    pub fn is_of_content(&self, force: bool) -> bool {
+        match self {
+            Self::Slot(SlotError::Io { .. }) => false,
+            Self::Slot(SlotError::Version { .. }) => force,
+            Self::Slot(_) | Self::Record(_) => true,
+        }
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -75,7 +94,13 @@ impl fmt::Display for StoreError {
                 f,
                 "there is a device named {name} already: choose another name (--device of enroll)"
             ),
-            Self::Ended => f.write_str("the enrollment ended while a code was asked for"),
+            Self::Ended => f.write_str(
+                "the account is not enrolled any more, since somebody has ended that meanwhile: totpctl enroll begins anew",
+            ),
+            Self::Enrolled => {
+                f.write_str("the account is enrolled already: add a device with totpctl enroll")
+            }
+            Self::NotInvited => f.write_str("there is no such invite: totpctl invite makes one"),
             Self::Entropy(reason) => f.write_str(reason),
             Self::File(error) => error.fmt(f),
             Self::Lock(path, error) => write!(f, "{}: {error}", path.display()),
@@ -90,6 +115,10 @@ impl fmt::Display for StoreError {
                 path.display(),
                 Repair(path)
             ),
+            Self::Replaced(name) => write!(
+                f,
+                "device {name} was rotated or removed meanwhile, and nothing else has changed: look at totpctl device list"
+            ),
             Self::OnlyUnbound(name) => write!(
                 f,
                 "no other device serves where there is no ssh key, so sudo, su and the console would let nobody in: \
@@ -103,7 +132,11 @@ impl fmt::Display for StoreError {
             }
             Self::State(path, damage @ Damage::Slot(SlotError::Version { .. })) => {
                 let path = path.display();
-                write!(f, "{path}: {damage}: install the newer one again")
+                write!(
+                    f,
+                    "{path}: {damage}: install the newer one again, or give it up by totpctl repair {} --force",
+                    account(Path::new(&path.to_string()))
+                )
             }
             Self::State(path, damage) => {
                 write!(f, "{}: {damage}: {}", path.display(), Repair(path))

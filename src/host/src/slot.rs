@@ -200,7 +200,7 @@ impl SlotError {
 impl fmt::Display for SlotError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Damaged => f.write_str("both slots are damaged"),
+            Self::Damaged => write!(f, "both slots are damaged, at offsets 0 and {SLOT}"),
             Self::Io { doing, error } => write!(f, "cannot {doing} it: {error}"),
             Self::Length => write!(f, "its size is not {FILE_BYTES} bytes"),
             Self::TooLong { length } => write!(f, "a record of {length} bytes fits no slot"),

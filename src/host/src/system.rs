@@ -37,8 +37,20 @@ impl<L: Fn(&Event)> System for Machine<L> {
         now()
     }
 
+    fn host_name(&self) -> Option<String> {
+        host_name()
+    }
+
     fn account(&self, name: &str) -> Result<Option<Account>, String> {
         crate::account::account(name)
+    }
+
+    fn is_member(&self, account: &Account, group: &str) -> Result<bool, String> {
+        crate::account::is_member(account, group)
+    }
+
+    fn is_local(&self, account: &Account) -> Result<bool, String> {
+        crate::account::is_local(account, "/etc/passwd", "/etc/shadow")
     }
 
     fn log(&self, event: &Event) {
@@ -59,6 +71,12 @@ fn now() -> Time {
     })
 }
 
+impl<L: Fn(&Event)> Entropy for Machine<L> {
+    fn random(&self, length: usize) -> Result<Zeroizing<Vec<u8>>, String> {
+        SystemEntropy.random(length)
+    }
+}
+
 /// The system's entropy: getrandom(2).
 pub struct SystemEntropy;
 
@@ -70,9 +88,7 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// The host's name up to its first dot.
-#[must_use]
-pub fn host_name() -> Option<String> {
+fn host_name() -> Option<String> {
     let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
     name.split('.')
         .next()

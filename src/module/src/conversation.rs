@@ -1,12 +1,16 @@
 //! The person, as libpam lets us speak to them.
 
 use libc::c_int;
-use pam::constants::{PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON};
+use pam::constants::{PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PAM_TEXT_INFO};
 use pam::conv::Conv;
 use pam::module::PamHandle;
 use totp_core::answer::Answer;
-use totp_core::doors::{Echo, NoAnswer};
+use totp_core::doors::{Account, Echo, NoAnswer, PasswordCheck};
+use totp_core::message;
 use totp_host::process::Room;
+
+use crate::ffi::Password;
+use crate::password;
 
 /// The conversation function of the application. It runs under the limits that the caller has set, while all else
 /// that we do has [`Room`].
@@ -49,6 +53,28 @@ impl totp_core::doors::Conversation for Conversation<'_> {
         if !self.silent {
             // Some applications reply to a message with nothing at all, which counts as an error.
             let _ = self.send(PAM_ERROR_MSG, sentence);
+        }
+    }
+
+    fn show(&mut self, line: &str) {
+        // Asked for by the person, whatever the application wants.
+        let _ = self.send(PAM_TEXT_INFO, line);
+    }
+
+    fn check_password(&mut self, account: &Account) -> PasswordCheck {
+        let before = password::typed_before(self.pamh);
+        let is_ours = before.is_none();
+        let typed = before.or_else(|| {
+            let answer = self.ask(message::PASSWORD_PROMPT, Echo::Off).ok()?;
+            Password::new(answer.bytes())
+        });
+        let Some(typed) = typed else {
+            return PasswordCheck::NoAnswer;
+        };
+        match password::is_right(self.pamh, account, &typed) {
+            Ok(true) => PasswordCheck::Right,
+            Ok(false) => PasswordCheck::Wrong { is_ours },
+            Err(reason) => PasswordCheck::Impossible(reason),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod arguments;
 mod conversation;
 mod ffi;
+mod password;
 
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,6 +67,14 @@ fn run(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamResultCode {
     // pam-bindings gives an error for a name that is not UTF-8. No account has such a name.
     let user = pamh.get_user(None).ok();
     let pamh: &PamHandle = pamh;
+    let service = item::<Service<'_>>(pamh).unwrap_or_default();
+    if service == password::SERVICE {
+        // We asked libpam whether a password is right, and its stack leads back to us.
+        let event = Event::new(Severity::Error, "misconfigured");
+        let reason = "the stack of this service must not have pam_totp in it";
+        ffi::log(pamh, &event.because(reason));
+        return PamResultCode::PAM_SERVICE_ERR;
+    }
     let mut person = Conversation::new(pamh, flags & PAM_SILENT != 0);
 
     let settings = Arguments::parse(args).and_then(|arguments| {
@@ -91,7 +100,7 @@ fn run(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamResultCode {
 
     let request = Request {
         user: user.as_deref(),
-        service: &item::<Service<'_>>(pamh).unwrap_or_default(),
+        service: &service,
         caller: Caller {
             address: address(pamh),
             ssh_keys: ffi::getenv(pamh, c"SSH_AUTH_INFO_0")
@@ -112,10 +121,10 @@ fn run(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamResultCode {
     ))
 }
 
-/// What libpam is told. The one place that says yes, and it takes the proof that a code was accepted.
+/// What libpam is told. The one place that says yes, and it takes the proof that the person has a device.
 fn code(outcome: &Outcome) -> PamResultCode {
     match outcome {
-        Outcome::Accepted(_) => PamResultCode::PAM_SUCCESS,
+        Outcome::Accepted(_) | Outcome::Enrolled(_) => PamResultCode::PAM_SUCCESS,
         Outcome::Ignored => PamResultCode::PAM_IGNORE,
         Outcome::Denied => PamResultCode::PAM_AUTH_ERR,
     }

@@ -2,11 +2,15 @@
 
 use crate::answer::Answer;
 use crate::config::Config;
-use crate::doors::{Account, Caller, Conversation, Echo, NoAnswer, Store, Subject, System};
+use crate::doors::{
+    Account, Caller, Conversation, Echo, Enrolling, NoAnswer, PasswordCheck, Store, Subject, System,
+};
 use crate::event::{Change, Event, Severity};
-use crate::judge::{Accepted, Verdict, Wrong, WrongReason};
+use crate::flow::enroll::{Ending, Enrolled, enroll};
+use crate::flow::plan::{Next, Plan, Reason, plan, unenrolled};
+use crate::judge::{Accepted, Entitled, Verdict, Wrong, WrongReason};
 use crate::message;
-use crate::policy::Unenrolled;
+use crate::policy::{Decision, Unenrolled};
 use crate::throttle::{Codes, Limit, Refusal, Standing};
 
 /// Who wants to log in, where and how.
@@ -42,6 +46,8 @@ pub struct Options {
 pub enum Outcome {
     /// A code was accepted.
     Accepted(Accepted),
+    /// A device was enrolled, and a code of it typed.
+    Enrolled(Enrolled),
     /// No.
     Denied,
     /// A second factor is not asked of this person.
@@ -87,25 +93,48 @@ impl<S: Store> Login<'_, S> {
         let account = self.system.account(name)?;
         self.user = account.as_ref().map(|account| account.name.clone());
 
-        let subject = match &account {
-            None => Subject::Stranger(name),
-            Some(account) if self.store.is_enrolled(account).map_err(fault)? => {
-                Subject::Enrolled(account)
+        let Plan { decision, next } = plan(
+            self.request,
+            account.as_ref(),
+            self.config,
+            self.store,
+            self.system,
+        )?;
+        let subject = match (next, &account) {
+            (Next::Pass(reason), _) => return Ok(self.pass(reason, &decision)),
+            (Next::Ask, Some(account)) => Subject::Enrolled(account),
+            (Next::Enroll { by_password }, Some(account)) => {
+                if by_password && self.has_password(account)? {
+                    return self.enroll(account, &Entitled::BY_LOGIN);
+                }
+                Subject::Invitee(account)
             }
-            Some(_) if self.lets_unenrolled_through() => {
-                self.log(
-                    self.event(Severity::Notice, "ignored")
-                        .because("not enrolled"),
-                );
-                return Ok(Outcome::Ignored);
-            }
-            Some(Account { name, .. }) => Subject::Stranger(name),
+            (_, Some(account)) => Subject::Stranger(&account.name),
+            (_, None) => Subject::Stranger(name),
         };
+        self.ask_for_code(subject, &decision)
+    }
+
+    /// Prompts until there is a verdict.
+    fn ask_for_code(
+        &mut self,
+        subject: Subject<'_>,
+        decision: &Decision<'_>,
+    ) -> Result<Outcome, String> {
         let (mut tries, mut most) = (0, self.tries());
         while tries < most {
             tries = tries.saturating_add(1);
             match self.attempt(subject)? {
                 Attempted::Accepted(accepted) => return Ok(Outcome::Accepted(accepted)),
+                Attempted::BackupKey(accepted) => {
+                    return self.go_on_unenrolled(subject, accepted, decision);
+                }
+                Attempted::Invited(entitled) => {
+                    return match subject {
+                        Subject::Invitee(account) => self.enroll(account, &entitled),
+                        Subject::Enrolled(_) | Subject::Stranger(_) => Ok(Outcome::Denied),
+                    };
+                }
                 // Two codes need two prompts.
                 Attempted::Wrong(Codes::Two) if !self.is_repeated() => most = most.max(2),
                 Attempted::Wrong(_) => {}
@@ -115,8 +144,83 @@ impl<S: Store> Login<'_, S> {
         Ok(Outcome::Denied)
     }
 
-    fn lets_unenrolled_through(&self) -> bool {
-        self.request.options.nullok || self.config.policy.unenrolled == Unenrolled::Skip
+    /// Nothing is asked of this person.
+    fn pass(&mut self, reason: Reason, decision: &Decision<'_>) -> Outcome {
+        if let (Reason::NotEnrolled, Some(from)) = (reason, decision.announced) {
+            self.tell_even_if_hidden(&message::announced(from, self.system.now()));
+        }
+        let event = self.event(Severity::Notice, "ignored");
+        self.log(event.because(reason.words()));
+        Outcome::Ignored
+    }
+
+    /// Whether the person has the password, which entitles to enroll here. A wrong one that was typed for us is a
+    /// wrong answer.
+    fn has_password(&mut self, account: &Account) -> Result<bool, String> {
+        let subject = Subject::Invitee(account);
+        let standing = self.store.standing(subject, &self.request.caller);
+        if standing.map_err(fault)?.refusal().is_some() {
+            return Ok(false);
+        }
+        match self.person.check_password(account) {
+            PasswordCheck::Right => return Ok(true),
+            PasswordCheck::Wrong { is_ours: true } => {
+                let answer = Answer::wrong();
+                let verdict = self.store.submit(subject, &self.request.caller, &answer);
+                if let Verdict::Wrong(wrong) = verdict.map_err(fault)? {
+                    self.report_wrong(subject, &wrong);
+                }
+            }
+            PasswordCheck::Wrong { is_ours: false } | PasswordCheck::NoAnswer => {}
+            PasswordCheck::Impossible(reason) => {
+                let event = self.event(Severity::Error, "no-enrollment");
+                self.log(event.because(reason));
+            }
+        }
+        Ok(false)
+    }
+
+    /// Gives somebody a device who is entitled to one.
+    fn enroll(&mut self, account: &Account, entitled: &Entitled) -> Result<Outcome, String> {
+        let ending = enroll(
+            account,
+            entitled,
+            self.config,
+            self.person,
+            self.store,
+            self.system,
+        )?;
+        let lost = |sentence, reason| (sentence, "no-enrollment", reason);
+        let (sentence, event, reason) = match ending {
+            Ending::Enrolled(enrolled) => {
+                self.log(Event {
+                    device: Some(enrolled.device().to_string()),
+                    ..self.event(Severity::Notice, Change::Enrolled.name())
+                });
+                return Ok(Outcome::Enrolled(enrolled));
+            }
+            Ending::Unseen(device) => {
+                let event = Event {
+                    device: Some(device.to_string()),
+                    ..self.event(Severity::Notice, Change::Enrolled.name())
+                };
+                self.log(event.because("went away before the backup codes were seen"));
+                return Ok(Outcome::Denied);
+            }
+            Ending::Aborted => lost(message::CANNOT_ENROLL, "no code was typed"),
+            Ending::Wrong => lost(message::NOT_ENROLLED, "three wrong codes of the new device"),
+            Ending::Lost(Enrolling::NotInvited) => lost(
+                message::INVITE_GONE,
+                "the invite is used, taken back or has run out",
+            ),
+            Ending::Lost(_) => lost(
+                message::ENROLLED_MEANWHILE,
+                "somebody else has enrolled the account meanwhile",
+            ),
+        };
+        self.tell_even_if_hidden(sentence);
+        self.log(self.event(Severity::Warning, event).because(reason));
+        Ok(Outcome::Denied)
     }
 
     fn tries(&self) -> u8 {
@@ -153,7 +257,8 @@ impl<S: Store> Login<'_, S> {
                     self.report_accepted(&accepted);
                     Attempted::Accepted(accepted)
                 }
-                Verdict::BackupKey(accepted) => self.go_on_unenrolled(accepted),
+                Verdict::BackupKey(accepted) => Attempted::BackupKey(accepted),
+                Verdict::Invited(entitled) => Attempted::Invited(entitled),
                 Verdict::Empty => {
                     self.log(
                         self.event(Severity::Notice, "aborted")
@@ -193,7 +298,7 @@ impl<S: Store> Login<'_, S> {
 
     fn refuse(&mut self, subject: Subject<'_>, Refusal { until, limit }: Refusal) -> Attempted {
         let sentence = message::refused(until.since(self.system.now()));
-        self.tell_of_lock(&sentence);
+        self.tell_even_if_hidden(&sentence);
         let event = self.event(Severity::Warning, "refused");
         self.log(
             Event {
@@ -203,7 +308,9 @@ impl<S: Store> Login<'_, S> {
             .because(match (limit, subject) {
                 (Limit::Address, _) => "limit of this address reached",
                 (Limit::Place, Subject::Enrolled(_)) => "limit reached",
-                (Limit::Place, Subject::Stranger(_)) => "limit reached, not enrolled",
+                (Limit::Place, Subject::Stranger(_) | Subject::Invitee(_)) => {
+                    "limit reached, not enrolled"
+                }
             }),
         );
         Attempted::Over
@@ -211,7 +318,7 @@ impl<S: Store> Login<'_, S> {
 
     fn report_accepted(&mut self, accepted: &Accepted) {
         if let Some(left) = accepted.backup_left() {
-            self.tell(&message::backup_codes_left(left));
+            self.tell_even_if_hidden(&message::backup_codes_left(left));
             let severity = if left <= 3 {
                 Severity::Warning
             } else {
@@ -239,26 +346,45 @@ impl<S: Store> Login<'_, S> {
     }
 
     /// Somebody has typed the backup key, and is not enrolled any more.
-    fn go_on_unenrolled(&mut self, accepted: Accepted) -> Attempted {
+    fn go_on_unenrolled(
+        &mut self,
+        subject: Subject<'_>,
+        accepted: Accepted,
+        decision: &Decision<'_>,
+    ) -> Result<Outcome, String> {
         let event = self.event(Severity::Warning, Change::BackupKeyUsed.name());
-        if self.lets_unenrolled_through() {
-            self.tell(message::BACKUP_KEY_USED);
-            self.log(event.because("all devices and codes are removed: whoever it was is in"));
-            return Attempted::Accepted(accepted);
+        match (unenrolled(decision, self.request, self.config), subject) {
+            (Unenrolled::Skip, _) => {
+                self.tell_even_if_hidden(message::BACKUP_KEY_USED);
+                self.log(
+                    event.because(
+                        "all devices and codes are removed; the rest of the stack decides",
+                    ),
+                );
+                Ok(Outcome::Accepted(accepted))
+            }
+            (Unenrolled::Enroll, Subject::Enrolled(account)) => {
+                self.log(
+                    event.because("all devices and codes are removed: a new device is needed"),
+                );
+                self.enroll(account, &Entitled::BY_LOGIN)
+            }
+            (Unenrolled::Deny | Unenrolled::Enroll, _) => {
+                self.tell_even_if_hidden(message::BACKUP_KEY_USED_UP);
+                let user = self.user.as_deref().unwrap_or("USER");
+                self.log(event.because(format_args!(
+                    "all devices and codes are removed, and the policy lets nobody in without: run totpctl enroll {user}"
+                )));
+                Ok(Outcome::Denied)
+            }
         }
-        self.tell_of_lock(message::BACKUP_KEY_USED_UP);
-        self.log(event.because(format_args!(
-            "all devices and codes are removed, and the policy lets nobody in without: run totpctl enroll {}",
-            self.user.as_deref().unwrap_or("USER")
-        )));
-        Attempted::Over
     }
 
     fn report_wrong(&mut self, subject: Subject<'_>, wrong: &Wrong) {
         let sentence = message::wrong(wrong.codes, wrong.standing, self.system.now());
         match wrong.standing {
             Standing::Open { .. } => self.tell(&sentence),
-            Standing::Refused(_) => self.tell_of_lock(&sentence),
+            Standing::Refused(_) => self.tell_even_if_hidden(&sentence),
         }
         let left = match wrong.standing {
             Standing::Open { left, .. } => left,
@@ -287,8 +413,8 @@ impl<S: Store> Login<'_, S> {
                 ..self.event(Severity::Warning, "clock")
             };
             self.log(event.because(format_args!(
-                "all codes until then are used up: set the clock if it is behind; if it is right, run \
-                 totpctl reset {} --force and enroll again",
+                "all codes until then are used up: set the clock if it is behind; if it is right, a backup code \
+                 gets in, and totpctl reset {} --force ends it",
                 account.name
             )));
         }
@@ -315,7 +441,7 @@ impl<S: Store> Login<'_, S> {
 
     /// No further prompt could carry this, so where messages are hidden it is one itself. No code is asked
     /// for: whatever is typed there is dropped.
-    fn tell_of_lock(&mut self, sentence: &str) {
+    fn tell_even_if_hidden(&mut self, sentence: &str) {
         if self.request.options.no_info {
             let _ = self.person.ask(&message::acknowledged(sentence), Echo::On);
         } else {
@@ -348,6 +474,8 @@ impl<S: Store> Login<'_, S> {
 /// What came of one prompt.
 enum Attempted {
     Accepted(Accepted),
+    BackupKey(Accepted),
+    Invited(Entitled),
     /// Another prompt may follow. So many codes were needed.
     Wrong(Codes),
     /// None may.
@@ -357,7 +485,7 @@ enum Attempted {
 fn reason(subject: Subject<'_>, reason: WrongReason, account: &Option<String>) -> &'static str {
     match (subject, reason) {
         (Subject::Stranger(_), _) if account.is_none() => "unknown user",
-        (Subject::Stranger(_), _) => "not enrolled",
+        (Subject::Stranger(_) | Subject::Invitee(_), _) => "not enrolled",
         (Subject::Enrolled(_), WrongReason::Bound) => {
             "a code of a device that is bound to another ssh key"
         }

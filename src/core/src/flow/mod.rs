@@ -2,6 +2,10 @@
 
 pub mod authenticate;
 pub mod confirm;
+pub mod enroll;
+pub mod plan;
 
 pub use authenticate::{Options, Outcome, Request, authenticate};
 pub use confirm::{Confirmation, confirm};
+pub use enroll::Enrolled;
+pub use plan::{Next, Plan, plan};

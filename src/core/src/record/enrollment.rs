@@ -21,6 +21,9 @@
 //! hashes = ["64 of them", "…"]
 //!
 //! [backup_key]                   # the same, with one hash
+//!
+//! [invite]                       # the same and when it runs out, in a file without devices
+//! expires = 1795339800
 //! # sha256: 64 hexadecimal digits, of every byte before this line
 //! ```
 //!
@@ -51,6 +54,18 @@ pub struct Enrollment {
     pub backup_codes: Option<BackupSet>,
     /// The backup key, where there is one: a set of one.
     pub backup_key: Option<BackupSet>,
+    /// What entitles its owner to enroll. Kept in a file of its own, beside no device: to be enrolled is to have a
+    /// secret file.
+    pub invite: Option<Invite>,
+}
+
+/// A code that root has issued, for one enrollment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Invite {
+    /// A set of one.
+    pub set: BackupSet,
+    /// From then on it is worth nothing.
+    pub expires: Time,
 }
 
 impl Enrollment {
@@ -67,6 +82,7 @@ impl Enrollment {
             devices: Vec::new(),
             backup_codes: None,
             backup_key: None,
+            invite: None,
         }
     }
 
@@ -74,6 +90,24 @@ impl Enrollment {
     #[must_use]
     pub fn device(&self, name: &DeviceName) -> Option<&Device> {
         self.devices.iter().find(|device| device.name == *name)
+    }
+
+    /// The same with another device in the place of the one of that id.
+    #[must_use]
+    pub fn with(&self, old: DeviceId, new: Device) -> Self {
+        let mut changed = self.clone();
+        let mut devices = changed.devices.iter_mut();
+        if let Some(device) = devices.find(|device| device.id == old) {
+            *device = new;
+        }
+        changed
+    }
+
+    /// Whether a device counts for a login that has shown these ssh keys: all that make the same codes have to.
+    #[must_use]
+    pub fn serves(&self, device: &Device, ssh_keys: &[Fingerprint]) -> bool {
+        let mut bound = self.devices.iter().filter(|one| !one.serves(ssh_keys));
+        !bound.any(|one| one.makes_codes_of(device))
     }
 
     /// The same devices, each of them good for any login: for proofs of possession where there is no login.
@@ -101,17 +135,25 @@ impl Enrollment {
         if body.is_none_or(|(body, last_line)| last_line != checksum_line(body)) {
             return Err(EnrollmentError::Checksum);
         }
-        let devices = &enrollment.devices;
-        if devices.len() > Self::MAX_DEVICES {
+        enrollment.check()?;
+        Ok(enrollment)
+    }
+
+    /// Whether this is one that [`Enrollment::parse`] takes.
+    ///
+    /// # Errors
+    /// [`EnrollmentError::TooManyDevices`] and [`EnrollmentError::DuplicateDevice`].
+    pub fn check(&self) -> Result<(), EnrollmentError> {
+        if self.devices.len() > Self::MAX_DEVICES {
             return Err(EnrollmentError::TooManyDevices);
         }
-        for (index, device) in devices.iter().enumerate() {
-            let mut others = devices.iter().skip(index.saturating_add(1));
+        for (index, device) in self.devices.iter().enumerate() {
+            let mut others = self.devices.iter().skip(index.saturating_add(1));
             if others.any(|other| other.name == device.name || other.id == device.id) {
                 return Err(EnrollmentError::DuplicateDevice(device.name.clone()));
             }
         }
-        Ok(enrollment)
+        Ok(())
     }
 
     /// The text of a secret file. Every value is of an alphabet that TOML strings take as it is.
@@ -149,9 +191,11 @@ impl Enrollment {
                 let _ = writeln!(text, "ssh_key = \"{key}\"");
             }
         }
+        let invite = self.invite.as_ref();
         for (name, set) in [
-            (BACKUP_CODES, &self.backup_codes),
-            (BACKUP_KEY, &self.backup_key),
+            (BACKUP_CODES, self.backup_codes.as_ref()),
+            (BACKUP_KEY, self.backup_key.as_ref()),
+            (INVITE, invite.map(|invite| &invite.set)),
         ] {
             let Some(set) = set else { continue };
             let hashes: Vec<_> = set.hashes.iter().map(|hash| hex(hash)).collect();
@@ -163,6 +207,9 @@ impl Enrollment {
                 hashes.join("\", \"")
             );
         }
+        if let Some(Invite { expires, .. }) = invite {
+            let _ = writeln!(text, "expires = {}", expires.unix());
+        }
         let last_line = checksum_line(&text);
         text.push_str(&last_line);
         text
@@ -171,25 +218,35 @@ impl Enrollment {
 
 const BACKUP_CODES: &str = "backup_codes";
 const BACKUP_KEY: &str = "backup_key";
+const INVITE: &str = "invite";
 
 fn checksum_line(body: &str) -> String {
     format!("# sha256: {}\n", hex(&Sha256::digest(body)))
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(u32::from(digit), 16));
+        }
+    }
+    text
 }
 
-/// The bytes of so many hexadecimal digits in lower case.
+/// The bytes of so many hexadecimal digits in lower case. A login reads some hundred of them.
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(digit.wrapping_sub(b'a').wrapping_add(10)),
+        _ => None,
+    };
     let mut bytes = [0; N];
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    let mut digits = text.bytes();
+    for byte in &mut bytes {
+        *byte = value(digits.next()?)? << 4 | value(digits.next()?)?;
     }
-    (hex(&bytes) == text).then_some(bytes)
+    digits.next().is_none().then_some(bytes)
 }
 
 /// Why a secret file can't be used. Names a place in the file, never its text.
@@ -263,6 +320,9 @@ impl From<Box<Mistake>> for EnrollmentError {
     }
 }
 
+const ANY_TIME: &RangeInclusive<i64> = &(i64::MIN..=i64::MAX);
+const TIME: &str = "expected a time in seconds";
+
 fn read(text: &str) -> Result<(u32, Enrollment), Box<Mistake>> {
     const BOUNDS: RangeInclusive<i64> = 0..=0xffff_ffff;
     const NUMBER: &str = "expected a whole number from 0 to 4294967295";
@@ -275,8 +335,22 @@ fn read(text: &str) -> Result<(u32, Enrollment), Box<Mistake>> {
     for section in root.sections("device")? {
         devices.push(read_device(section)?);
     }
-    let backup_codes = read_set(root.section(BACKUP_CODES)?, usize::from(Count::MAX))?;
-    let backup_key = read_set(root.section(BACKUP_KEY)?, 1)?;
+    let mut section = root.section(BACKUP_CODES)?;
+    let backup_codes = read_set(&mut section, usize::from(Count::MAX))?;
+    section.finish()?;
+    let mut section = root.section(BACKUP_KEY)?;
+    let backup_key = read_set(&mut section, 1)?;
+    section.finish()?;
+    let mut section = root.section(INVITE)?;
+    let expires = section.number("expires", ANY_TIME, TIME)?;
+    let invite = match read_set(&mut section, 1)? {
+        None => None,
+        Some(set) => Some(Invite {
+            set,
+            expires: Time::from_unix(expires.ok_or_else(|| section.missing("expires"))?),
+        }),
+    };
+    section.finish()?;
     let version = version.ok_or_else(|| root.missing("version"))?;
     let uid = uid.ok_or_else(|| root.missing("uid"))?;
     root.finish()?;
@@ -285,11 +359,12 @@ fn read(text: &str) -> Result<(u32, Enrollment), Box<Mistake>> {
         devices,
         backup_codes,
         backup_key,
+        invite,
     };
     Ok((version, enrollment))
 }
 
-fn read_set(mut section: Section<'_>, most: usize) -> Result<Option<BackupSet>, Box<Mistake>> {
+fn read_set(section: &mut Section<'_>, most: usize) -> Result<Option<BackupSet>, Box<Mistake>> {
     const EXPECTED: &str = "expected hexadecimal digits in lower case";
     if !section.is_there() {
         return Ok(None);
@@ -302,7 +377,6 @@ fn read_set(mut section: Section<'_>, most: usize) -> Result<Option<BackupSet>, 
     if hashes.len() > most {
         return Err(section.unlike("hashes", "expected fewer of them"));
     }
-    section.finish()?;
     Ok(Some(BackupSet { id, salt, hashes }))
 }
 
@@ -324,8 +398,7 @@ fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
     let digits = digits.ok_or_else(|| section.missing("digits"))?;
     let period = Period::read(&mut section, "period")?;
     let period = period.ok_or_else(|| section.missing("period"))?;
-    let any_time = &(i64::MIN..=i64::MAX);
-    let enrolled = section.number("enrolled", any_time, "expected a time in seconds")?;
+    let enrolled = section.number("enrolled", ANY_TIME, TIME)?;
     let enrolled = enrolled.ok_or_else(|| section.missing("enrolled"))?;
     let ssh_key = section.string("ssh_key", Fingerprint::EXPECTED, Fingerprint::parse)?;
     section.finish()?;
@@ -380,6 +453,14 @@ mod tests {
                 salt: [0xcd; 16],
                 hashes: vec![[3; 32]],
             }),
+            invite: Some(Invite {
+                set: BackupSet {
+                    id: SetId(0x7654),
+                    salt: [0xef; 16],
+                    hashes: vec![[4; 32]],
+                },
+                expires: Time::from_unix(1_795_339_800),
+            }),
         }
     }
 
@@ -391,6 +472,7 @@ mod tests {
         assert_eq!(again.devices.len(), 2);
         assert_eq!(again.backup_codes, sample().backup_codes);
         assert_eq!(again.backup_key, sample().backup_key);
+        assert_eq!(again.invite, sample().invite);
         assert_eq!(again.devices[1].ssh_key, Fingerprint::parse(KEY));
         assert_eq!(again.devices[1].totp.digits.get(), 8);
     }

@@ -7,6 +7,6 @@ pub mod enrollment;
 pub mod file_name;
 pub mod state;
 
-pub use enrollment::Enrollment;
+pub use enrollment::{Enrollment, Invite};
 pub use file_name::{account_of, file_name};
 pub use state::State;

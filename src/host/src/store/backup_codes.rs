@@ -2,11 +2,10 @@
 
 use totp_core::backup_code::{BackupSet, UsedCodes};
 use totp_core::doors::Account;
-use totp_core::record::{Enrollment, State};
 
-use super::{FileStore, StateFile, enrollment, open_state, state_name};
+use super::devices::forget;
+use super::{FileStore, LockedRecords, write_enrollment};
 use crate::error::StoreError;
-use crate::lock::Locked;
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,12 +27,13 @@ impl FileStore<'_> {
         which: Backup,
         set: Option<&BackupSet>,
     ) -> Result<(), StoreError> {
-        let (secrets, states) = (self.secrets()?, self.states()?);
-        let name = state_name(&account.name)?;
-        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
-        let mut enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
+        let LockedRecords {
+            secrets,
+            file,
+            mut enrolled,
+        } = self.lock_enrolled(account)?;
         let (record, mut state) = file.read()?;
-        keep_sets_of(&mut state, &enrolled);
+        state.forget_others(&enrolled);
         if let Some(BackupSet { id, .. }) = set {
             state.sets.push(UsedCodes { id: *id, used: 0 });
             file.save(&record, &state)?;
@@ -43,22 +43,8 @@ impl FileStore<'_> {
             Backup::Key => &mut enrolled.backup_key,
         };
         *place = set.cloned();
-        secrets.replace(&name, enrolled.to_toml().as_bytes())?;
-        // It is done. What the old one left is removed by the next change at the latest.
-        let _ = tidy(&file, &enrolled);
-        let _ = secrets.tidy();
+        write_enrollment(&secrets, account, &enrolled)?;
+        forget(&file, &enrolled);
         Ok(())
     }
-}
-
-fn tidy(file: &StateFile<Locked>, enrolled: &Enrollment) -> Result<(), StoreError> {
-    let (record, mut state) = file.read()?;
-    keep_sets_of(&mut state, enrolled);
-    file.save(&record, &state)
-}
-
-fn keep_sets_of(state: &mut State, enrolled: &Enrollment) {
-    let sets = [&enrolled.backup_codes, &enrolled.backup_key];
-    let ids = sets.map(|set| set.as_ref().map(|set| set.id));
-    state.sets.retain(|known| ids.contains(&Some(known.id)));
 }

@@ -1,4 +1,4 @@
-//! The devices of an account, renamed, rotated and removed.
+//! The devices of an account, renamed, bound to ssh keys, rotated, removed and disabled.
 
 use totp_core::address::Address;
 use totp_core::answer::Answer;
@@ -6,14 +6,13 @@ use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::doors::Account;
 use totp_core::judge::{Attempt, Verdict, judge};
 use totp_core::otp::Step;
-use totp_core::record::Enrollment;
 use totp_core::record::state::DeviceState;
+use totp_core::record::{Enrollment, State};
 use totp_core::ssh_key::Fingerprint;
 use totp_core::throttle::{Codes, Source};
 
-use super::{FileStore, StateFile, end, enrollment, open_state, state_name};
+use super::{FileStore, LockedRecords, StateFile, remove_records, write_enrollment};
 use crate::error::StoreError;
-use crate::lock::Locked;
 
 /// What entitles somebody to take a device away.
 #[derive(Clone, Copy)]
@@ -47,21 +46,24 @@ impl FileStore<'_> {
         from: &DeviceName,
         to: &DeviceName,
     ) -> Result<(), StoreError> {
-        self.edit(account, |enrolled| {
-            if enrolled.device(from).is_some() && enrolled.device(to).is_some() {
-                return Err(StoreError::DeviceExists(to.clone()));
-            }
-            let mut devices = enrolled.devices.iter_mut();
-            let device = devices.find(|device| device.name == *from);
-            device
-                .ok_or_else(|| StoreError::NoDevice(from.clone()))?
-                .name = to.clone();
-            Ok(())
-        })
+        let LockedRecords {
+            secrets,
+            mut enrolled,
+            ..
+        } = self.lock_enrolled(account)?;
+        if enrolled.device(from).is_some() && enrolled.device(to).is_some() {
+            return Err(StoreError::DeviceExists(to.clone()));
+        }
+        let mut devices = enrolled.devices.iter_mut();
+        let device = devices.find(|device| device.name == *from);
+        device
+            .ok_or_else(|| StoreError::NoDevice(from.clone()))?
+            .name = to.clone();
+        write_enrollment(&secrets, account, &enrolled)
     }
 
     /// Binds a device to an ssh key, or to none: from when this returns it counts only for logins that have shown that
-    /// key.
+    /// key. It gets the id `new`, so that a secret file of before does not revive it as it was.
     ///
     /// # Errors
     /// As for [`FileStore::rename_device`]; [`StoreError::OnlyUnbound`] where no other device would serve without a
@@ -70,68 +72,89 @@ impl FileStore<'_> {
         &self,
         account: &Account,
         device: &DeviceName,
+        new: DeviceId,
         ssh_key: Option<Fingerprint>,
         force: bool,
     ) -> Result<(), StoreError> {
-        self.edit(account, |enrolled| {
-            let no_device = || StoreError::NoDevice(device.clone());
-            let mut devices = enrolled.devices.iter_mut();
-            let bound = devices.find(|known| known.name == *device);
-            bound.ok_or_else(no_device)?.ssh_key = ssh_key;
-            let serves_anywhere = |device: &Device| device.ssh_key.is_none();
-            if !force && ssh_key.is_some() && !enrolled.devices.iter().any(serves_anywhere) {
-                return Err(StoreError::OnlyUnbound(device.clone()));
-            }
-            Ok(())
+        let locked = self.lock_enrolled(account)?;
+        let known = locked.enrolled.device(device);
+        let old = known.ok_or_else(|| StoreError::NoDevice(device.clone()))?;
+        let (old, bound) = (
+            old.id,
+            Device {
+                id: new,
+                ssh_key,
+                ..old.clone()
+            },
+        );
+        let changed = locked.enrolled.with(old, bound);
+        let is_left = changed.devices.iter().any(|one| changed.serves(one, &[]));
+        if ssh_key.is_some() && !is_left && !force {
+            return Err(StoreError::OnlyUnbound(device.clone()));
+        }
+        self.replace_device(account, &locked, old, &changed, |known| DeviceState {
+            id: new,
+            ..known.clone()
         })
     }
 
-    /// Changes what no state goes with.
-    fn edit(
-        &self,
-        account: &Account,
-        change: impl FnOnce(&mut Enrollment) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let (secrets, states) = (self.secrets()?, self.states()?);
-        let name = state_name(&account.name)?;
-        let _lock = self.lock(&states, &name, open_state(&states, &name, true)?)?;
-        let mut enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
-        change(&mut enrolled)?;
-        secrets.replace(&name, enrolled.to_toml().as_bytes())?;
-        let _ = secrets.tidy();
-        Ok(())
-    }
-
-    /// Puts a device in the place of one by the same name: the old one's codes are dead when this returns, those of the
-    /// new one are good from then on. `used` is a step that is used up from the start.
+    /// Gives a device the key of `new`: the old one's codes are dead when this returns, those of the new one are good
+    /// from then on. Its name and its ssh key stay. `used` is a step that is used up from the start.
     ///
     /// # Errors
-    /// [`StoreError::Ended`] where the account is not enrolled, [`StoreError::NoDevice`] where the old one is not
+    /// [`StoreError::Ended`] where the account is not enrolled, [`StoreError::Replaced`] where the old one is not
     /// there any more, be it that one of its name is; nothing has changed then.
     pub fn rotate_device(
         &self,
         account: &Account,
         old: DeviceId,
         new: &Device,
-        used: Option<Step>,
+        used: Step,
     ) -> Result<(), StoreError> {
-        let (secrets, states) = (self.secrets()?, self.states()?);
-        let name = state_name(&account.name)?;
-        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
-        let mut enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
-        let mut devices = enrolled.devices.iter_mut();
-        let device = devices.find(|device| device.id == old);
-        let device = device.ok_or_else(|| StoreError::NoDevice(new.name.clone()))?;
-        *device = new.clone();
+        let locked = self.lock_enrolled(account)?;
+        let mut devices = locked.enrolled.devices.iter();
+        let known = devices.find(|device| device.id == old);
+        let known = known.ok_or_else(|| StoreError::Replaced(new.name.clone()))?;
+        let rotated = Device {
+            name: known.name.clone(),
+            ssh_key: known.ssh_key,
+            ..new.clone()
+        };
+        let changed = locked.enrolled.with(old, rotated);
+        // It is the same phone, with the same clock.
+        self.replace_device(account, &locked, old, &changed, |known| DeviceState {
+            drift: known.drift,
+            ..DeviceState::new(new.id, Some(used))
+        })
+    }
+
+    /// Puts an enrollment in the place of the one before, in which the device `old` has become another.
+    fn replace_device(
+        &self,
+        account: &Account,
+        locked: &LockedRecords,
+        old: DeviceId,
+        changed: &Enrollment,
+        state_of: impl FnOnce(&DeviceState) -> DeviceState,
+    ) -> Result<(), StoreError> {
+        let LockedRecords {
+            secrets,
+            file,
+            enrolled,
+        } = locked;
         let (record, mut state) = file.read()?;
-        state
-            .devices
-            .retain(|known| known.id == old || enrolled.devices.iter().any(|d| d.id == known.id));
-        state.devices.push(DeviceState::new(new.id, used));
+        state.forget_others(enrolled);
+        // What the state does not know is refused, and stays so.
+        if let Some(known) = state.device(old).map(state_of) {
+            state.devices.push(known);
+        }
+        state.share_floors(&Enrollment {
+            devices: [&enrolled.devices[..], &changed.devices[..]].concat(),
+            ..Enrollment::new(account.uid)
+        });
         file.save(&record, &state)?;
-        secrets.replace(&name, enrolled.to_toml().as_bytes())?;
-        self.forget_device(&file, old);
-        let _ = secrets.tidy();
+        write_enrollment(secrets, account, changed)?;
+        forget(file, changed);
         Ok(())
     }
 
@@ -140,14 +163,11 @@ impl FileStore<'_> {
     /// # Errors
     /// [`StoreError::Ended`] where the account is not enrolled; nothing has changed then.
     pub fn disable(&self, account: &Account, proof: Proof<'_>) -> Result<bool, StoreError> {
-        let (secrets, states) = (self.secrets()?, self.states()?);
-        let name = state_name(&account.name)?;
-        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
-        let enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
-        if !self.is_proven(&file, enrolled, proof)? {
+        let locked = self.lock_enrolled(account)?;
+        if !self.is_proven(&locked, proof)? {
             return Ok(false);
         }
-        end(&secrets, &states, &name)?;
+        remove_records(&locked.secrets, &self.states()?, account)?;
         Ok(true)
     }
 
@@ -162,37 +182,33 @@ impl FileStore<'_> {
         device: &DeviceName,
         proof: Proof<'_>,
     ) -> Result<Removal, StoreError> {
-        let (secrets, states) = (self.secrets()?, self.states()?);
-        let name = state_name(&account.name)?;
-        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
-        let mut enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
+        let locked = self.lock_enrolled(account)?;
         let no_device = || StoreError::NoDevice(device.clone());
-        let id = enrolled.device(device).ok_or_else(no_device)?.id;
-        if !self.is_proven(&file, enrolled.clone(), proof)? {
+        let id = locked.enrolled.device(device).ok_or_else(no_device)?.id;
+        if !self.is_proven(&locked, proof)? {
             return Ok(Removal::WrongCode);
         }
-        enrolled.devices.retain(|device| device.id != id);
-        if enrolled.devices.is_empty() {
-            end(&secrets, &states, &name)?;
+        let mut left = locked.enrolled.clone();
+        left.devices.retain(|device| device.id != id);
+        if left.devices.is_empty() {
+            remove_records(&locked.secrets, &self.states()?, account)?;
             return Ok(Removal::RemovedLast);
         }
-        secrets.replace(&name, enrolled.to_toml().as_bytes())?;
-        self.forget_device(&file, id);
-        let _ = secrets.tidy();
+        // What it used stays used for those of the same secret.
+        let (record, mut state) = locked.file.read()?;
+        state.share_floors(&locked.enrolled);
+        locked.file.save(&record, &state)?;
+        write_enrollment(&locked.secrets, account, &left)?;
+        forget(&locked.file, &left);
         Ok(Removal::Removed)
     }
 
-    /// Whether the proof is one. A code is used up by it.
-    fn is_proven(
-        &self,
-        file: &StateFile<Locked>,
-        enrolled: Enrollment,
-        proof: Proof<'_>,
-    ) -> Result<bool, StoreError> {
+    /// Whether the proof is one. A code is used up by it; limits and counts are those of logins, and stay.
+    fn is_proven(&self, locked: &LockedRecords, proof: Proof<'_>) -> Result<bool, StoreError> {
         let Proof::Code(answer) = proof else {
             return Ok(true);
         };
-        let (record, state) = file.read()?;
+        let (record, state) = locked.file.read()?;
         let attempt = Attempt {
             answer,
             source: &Source {
@@ -204,18 +220,24 @@ impl FileStore<'_> {
             now: self.system.now(),
         };
         let (verify, limits) = (&self.config.verify, &self.config.limits);
-        match judge(&enrolled.unbound(), state, &attempt, verify, limits) {
-            (Verdict::Accepted(_), decided) => file.save(&record, &decided).map(|()| true),
+        let tally = state.tally.clone();
+        // Nobody has come by ssh: to have the device is enough.
+        let enrolled = locked.enrolled.clone().unbound();
+        match judge(&enrolled, state, &attempt, verify, limits) {
+            (Verdict::Accepted(_), decided) => {
+                let decided = State { tally, ..decided };
+                locked.file.save(&record, &decided).map(|()| true)
+            }
             _ => Ok(false),
         }
     }
+}
 
-    /// Removes from the state what a dead device left. Where that fails the next change does it: the id is one that
-    /// no secret has.
-    fn forget_device(&self, file: &StateFile<Locked>, id: DeviceId) {
-        if let Ok((record, mut state)) = file.read() {
-            state.devices.retain(|device| device.id != id);
-            let _ = file.save(&record, &state);
-        }
+/// Removes from the state what dead devices and sets left. Where that fails the next change does it: the ids are such
+/// as no secret has.
+pub(super) fn forget(file: &StateFile<crate::lock::Locked>, enrolled: &Enrollment) {
+    if let Ok((record, mut state)) = file.read() {
+        state.forget_others(enrolled);
+        let _ = file.save(&record, &state);
     }
 }

@@ -1,16 +1,20 @@
 //! The changes of an enrollment.
 
+use totp_core::backup_code::{BackupSet, UsedCodes};
 use totp_core::device::Device;
-use totp_core::doors::Account;
+use totp_core::doors::{Account, Enrolling, FirstDevice};
+use totp_core::judge::Entitled;
 use totp_core::otp::Step;
 use totp_core::record::state::DeviceState;
-use totp_core::record::{Enrollment, State};
+use totp_core::record::{Enrollment, Invite, State};
 
-use super::{FileStore, enrollment, open_state, state_name};
+use super::{
+    FileStore, StateFile, enrollment, invites, open_state, removed, state_name, write_enrollment,
+};
 use crate::decoy;
 use crate::error::StoreError;
-use crate::file::FileError;
 use crate::folder::Folder;
+use crate::lock;
 use crate::slot;
 
 impl FileStore<'_> {
@@ -24,38 +28,105 @@ impl FileStore<'_> {
         device: &Device,
         used: Option<Step>,
     ) -> Result<(), StoreError> {
+        self.add(account, device, used, None, |_, enrollment| {
+            check_new(enrollment, device)
+        })
+    }
+
+    /// Gives an account that is not enrolled its first device.
+    pub(super) fn add_first(
+        &self,
+        account: &Account,
+        first: &FirstDevice<'_>,
+        entitled: &Entitled,
+    ) -> Result<Enrolling, StoreError> {
+        let FirstDevice {
+            device,
+            used,
+            backup_codes,
+        } = first;
+        let check = |secrets: &Folder, enrollment: &Enrollment| {
+            if !enrollment.devices.is_empty() {
+                return Err(StoreError::Enrolled);
+            }
+            let Some(invite) = entitled.invite() else {
+                return Ok(());
+            };
+            let known = invites::read(secrets, account)?;
+            let is_valid =
+                |known: &Invite| known.set.id == invite && self.system.now() < known.expires;
+            if known.as_ref().is_some_and(is_valid) {
+                return Ok(());
+            }
+            Err(StoreError::NotInvited)
+        };
+        match self.add(account, device, Some(*used), Some(backup_codes), check) {
+            Ok(()) => Ok(Enrolling::Done),
+            Err(StoreError::Enrolled) => Ok(Enrolling::TooLate),
+            Err(StoreError::NotInvited) => Ok(Enrolling::NotInvited),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn add(
+        &self,
+        account: &Account,
+        device: &Device,
+        used: Option<Step>,
+        backup_codes: Option<&BackupSet>,
+        check: impl Fn(&Folder, &Enrollment) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let secrets = Folder::open_or_make(&self.config.secret_dir)?;
         let states = Folder::open_or_make(&self.config.state_dir)?.refuse_network()?;
-        let name = state_name(&account.name)?;
-        if enrollment(&secrets, account)?.is_none() {
-            let nobody = slot::new_file(&State::new(self.system.now()).encode());
-            let nobody = nobody.map_err(|e| StoreError::slot(states.path_of(&name), e))?;
-            states.create(&name, &nobody)?;
-        }
-        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
+        let file = self.made_and_locked(account, (&secrets, &states), &check)?;
         let enrolled = enrollment(&secrets, account)?;
         let mut enrollment = enrolled.unwrap_or_else(|| Enrollment::new(account.uid));
-        check_new(&enrollment, device)?;
+        check(&secrets, &enrollment)?;
         let (record, mut state) = file.read()?;
-        state
-            .devices
-            .retain(|known| enrollment.devices.iter().any(|d| d.id == known.id));
-        // What was used with the same secret by another name stays used.
-        let twins = enrollment
-            .devices
-            .iter()
-            .filter(|twin| twin.makes_codes_of(device));
-        let floors = twins.filter_map(|twin| state.device(twin.id)?.floor);
-        let used = floors.chain(used).max();
+        state.forget_others(&enrollment);
         state.devices.push(DeviceState::new(device.id, used));
         enrollment.devices.push(device.clone());
+        if let Some(set) = backup_codes {
+            let (id, used) = (set.id, 0);
+            state.sets.push(UsedCodes { id, used });
+            enrollment.backup_codes = Some(set.clone());
+        }
+        state.share_floors(&enrollment);
         file.save(&record, &state)?;
-        secrets.replace(&name, enrollment.to_toml().as_bytes())?;
+        write_enrollment(&secrets, account, &enrollment)?;
         // The device is active. What can't be done now is done by the next call.
+        let _ = invites::remove(&secrets, &account.name);
         let _ = decoy::make_all(&secrets, &states, self.system.now());
-        let _ = secrets.tidy();
         let _ = states.tidy();
         Ok(())
+    }
+
+    /// The state of an account, which is made where the account is not enrolled.
+    fn made_and_locked(
+        &self,
+        account: &Account,
+        (secrets, states): (&Folder, &Folder),
+        check: &dyn Fn(&Folder, &Enrollment) -> Result<(), StoreError>,
+    ) -> Result<StateFile<lock::Locked>, StoreError> {
+        /// Somebody may end the enrollment between our looking and our locking.
+        const TRIES: u8 = 5;
+        let name = state_name(&account.name)?;
+        let mut tries = TRIES;
+        loop {
+            if enrollment(secrets, account)?.is_none() {
+                check(secrets, &Enrollment::new(account.uid))?;
+                let nobody = slot::new_file(&State::new(self.system.now()).encode());
+                let nobody = nobody.map_err(|e| StoreError::slot(states.path_of(&name), e))?;
+                states.create(&name, &nobody)?;
+            }
+            let opened = open_state(states, &name, true);
+            let locked = opened.and_then(|file| self.lock(states, &name, file));
+            tries = tries.saturating_sub(1);
+            match locked.map_err(|error| self.unless_ended(account, error)) {
+                Err(StoreError::Ended) if tries > 0 => {}
+                locked => return locked,
+            }
+        }
     }
 
     /// Removes all that is kept under an account's name; `false` where nothing was.
@@ -77,9 +148,10 @@ impl FileStore<'_> {
             Err(StoreError::File(error)) if error.is_of_the_file() => None,
             lock => Some(lock?),
         };
+        let invite = invites::remove(&secrets, account)?;
         let secret = removed(secrets.remove(&name))?;
         let state = removed(states.remove(&name))?;
-        Ok(secret || state)
+        Ok(invite || secret || state)
     }
 }
 
@@ -95,13 +167,4 @@ pub fn check_new(enrollment: &Enrollment, device: &Device) -> Result<(), StoreEr
         return Err(StoreError::TooManyDevices);
     }
     Ok(())
-}
-
-/// Whether a file was there to be removed.
-fn removed(result: Result<(), FileError>) -> Result<bool, StoreError> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(error) if error.is_missing() => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use totp_core::address::Address;
 use totp_core::answer::{Answer, Typed};
-use totp_core::doors::{Account, Caller, Store, Subject};
+use totp_core::doors::{Account, Caller, Enrolling, FirstDevice, Store, Subject};
 use totp_core::event::{Event, Severity};
-use totp_core::judge::{Attempt, Verdict, judge};
+use totp_core::judge::{Attempt, Entitled, Verdict, judge};
 use totp_core::record::{Enrollment, State};
 use totp_core::throttle::{Codes, Source, Standing};
 use totp_core::time::Time;
 
-use super::{FileStore, StateFile, end, enrollment, open_state, state_name};
+use super::{FileStore, StateFile, enrollment, invites, open_state, remove_records, state_name};
 use crate::addresses::{Addresses, Charge, PATIENCE, Reservation, table_error};
 use crate::decoy;
 use crate::error::StoreError;
@@ -30,33 +30,24 @@ impl FileStore<'_> {
         address: &Address,
         writable: bool,
     ) -> Result<Option<Seat>, StoreError> {
-        let (name, source) = match subject {
-            Subject::Enrolled(account) => (state_name(&account.name)?, self.config.source(address)),
-            Subject::Stranger(name) => {
-                match decoy::seat_of(states, name, &self.config.source(address))? {
-                    None => return Ok(None),
-                    Some(seat) => seat,
-                }
-            }
+        let source = self.config.source(address);
+        let shared = |name| decoy::seat_of(states, name, &source);
+        let seat = match subject {
+            Subject::Enrolled(account) => Some((state_name(&account.name)?, source)),
+            Subject::Stranger(name) => shared(name)?,
+            Subject::Invitee(account) => shared(&account.name)?,
+        };
+        let Some((name, source)) = seat else {
+            return Ok(None);
         };
         match (open_state(states, &name, writable), subject) {
-            (Err(StoreError::NoState(_)), Subject::Stranger(_)) => Ok(None),
-            (file, _) => {
-                let file = file.map_err(|error| self.unless_ended(subject, error))?;
-                Ok(Some(Seat { name, source, file }))
-            }
-        }
-    }
-
-    /// A missing state is no fault where its person was reset while we asked.
-    fn unless_ended(&self, subject: Subject<'_>, error: StoreError) -> StoreError {
-        match (&error, subject) {
-            (StoreError::NoState(_), Subject::Enrolled(account))
-                if matches!(self.is_enrolled(account), Ok(false)) =>
-            {
-                StoreError::Ended
-            }
-            _ => error,
+            (Err(StoreError::NoState(_)), Subject::Stranger(_) | Subject::Invitee(_)) => Ok(None),
+            (Err(error), Subject::Enrolled(account)) => Err(self.unless_ended(account, error)),
+            (file, _) => Ok(Some(Seat {
+                name,
+                source,
+                file: file?,
+            })),
         }
     }
 
@@ -175,7 +166,11 @@ impl FileStore<'_> {
                 return Ok(Some(Verdict::Refused(refusal)));
             }
             (file, _) => file.map_err(|error| {
-                self.unless_ended(subject, self.lock_error(&states, &name, error))
+                let error = self.lock_error(&states, &name, error);
+                match subject {
+                    Subject::Enrolled(account) => self.unless_ended(account, error),
+                    Subject::Stranger(_) | Subject::Invitee(_) => error,
+                }
             })?,
         };
 
@@ -185,6 +180,10 @@ impl FileStore<'_> {
                 enrollment(&secrets, account)?.ok_or(StoreError::Ended)?
             }
             Subject::Stranger(_) => decoy::enrollment_like_any(&secrets),
+            Subject::Invitee(account) => Enrollment {
+                invite: invites::read(&secrets, account)?,
+                ..decoy::enrollment_like_any(&secrets)
+            },
         };
         let (record, state) = file.read()?;
         let before = state.clone();
@@ -193,7 +192,9 @@ impl FileStore<'_> {
             return Ok(None);
         };
         if let Verdict::BackupKey(_) = verdict {
-            end(&secrets, &states, &name)?;
+            if let Subject::Enrolled(account) = subject {
+                remove_records(&secrets, &states, account)?;
+            }
         } else if !decided.remembers_the_same(&before) {
             file.save(&record, &decided)?;
         }
@@ -224,7 +225,9 @@ impl FileStore<'_> {
                     let _ = table.take_back(address, at);
                 }
             }
-            Verdict::BackupKey(_) | Verdict::Empty | Verdict::Refused(_) => reservation.release(),
+            Verdict::BackupKey(_) | Verdict::Empty | Verdict::Invited(_) | Verdict::Refused(_) => {
+                reservation.release()
+            }
         }
         verdict
     }
@@ -283,6 +286,15 @@ impl Store for FileStore<'_> {
                 None => std::thread::sleep(PAUSE),
             }
         }
+    }
+
+    fn enroll(
+        &self,
+        account: &Account,
+        first: &FirstDevice<'_>,
+        entitled: &Entitled,
+    ) -> Result<Enrolling, StoreError> {
+        self.add_first(account, first, entitled)
     }
 }
 

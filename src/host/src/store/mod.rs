@@ -8,6 +8,7 @@
 mod backup_codes;
 mod devices;
 mod enrolling;
+mod invites;
 mod login;
 mod repairing;
 mod unlocking;
@@ -17,7 +18,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 
 use totp_core::config::Config;
-use totp_core::doors::{Account, System};
+use totp_core::doors::{Account, Store, System};
 use totp_core::event::{Event, Severity};
 use totp_core::record::enrollment::EnrollmentError;
 use totp_core::record::{Enrollment, State, account_of, file_name};
@@ -29,7 +30,7 @@ pub use self::repairing::{Found, Resync};
 use crate::error::{Damage, StoreError};
 use crate::file::{CheckedFile, FileError, Others};
 use crate::folder::Folder;
-use crate::lock::{LockError, Locked, Waiting};
+use crate::lock::{self, LockError, Waiting};
 use crate::slot::{self, Record};
 
 /// Largest secret file, in bytes.
@@ -82,6 +83,34 @@ impl<'a> FileStore<'a> {
         }
     }
 
+    /// Locks the records of an account.
+    ///
+    /// # Errors
+    /// [`StoreError::Ended`] where it is not enrolled.
+    fn lock_enrolled(&self, account: &Account) -> Result<LockedRecords, StoreError> {
+        let (secrets, states) = (self.secrets()?, self.states()?);
+        let name = state_name(&account.name)?;
+        let opened = open_state(&states, &name, true);
+        let locked = opened.and_then(|file| self.lock(&states, &name, file));
+        let file = locked.map_err(|error| self.unless_ended(account, error))?;
+        let enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
+        Ok(LockedRecords {
+            secrets,
+            file,
+            enrolled,
+        })
+    }
+
+    /// A missing state is no fault where its person was reset meanwhile.
+    fn unless_ended(&self, account: &Account, error: StoreError) -> StoreError {
+        match error {
+            StoreError::NoState(_) if matches!(self.is_enrolled(account), Ok(false)) => {
+                StoreError::Ended
+            }
+            error => error,
+        }
+    }
+
     fn secrets(&self) -> Result<Folder, FileError> {
         Folder::open(&self.config.secret_dir)
     }
@@ -95,7 +124,7 @@ impl<'a> FileStore<'a> {
         states: &Folder,
         name: &str,
         file: StateFile<CheckedFile>,
-    ) -> Result<StateFile<Locked>, StoreError> {
+    ) -> Result<StateFile<lock::Locked>, StoreError> {
         self.lock_while(states, name, file, &|_| true)
             .map_err(|error| self.lock_error(states, name, error))
     }
@@ -106,7 +135,7 @@ impl<'a> FileStore<'a> {
         name: &str,
         StateFile { file, path }: StateFile<CheckedFile>,
         is_wanted: &dyn Fn(&Record) -> bool,
-    ) -> Result<StateFile<Locked>, LockError> {
+    ) -> Result<StateFile<lock::Locked>, LockError> {
         let killed = |pid| {
             let event = Event::new(Severity::Error, "killed");
             self.system.log(&event.because(format_args!(
@@ -119,7 +148,7 @@ impl<'a> FileStore<'a> {
             is_wanted,
             killed: &killed,
         };
-        let file = Locked::lock(states, name, file, &waiting)?;
+        let file = lock::Locked::lock(states, name, file, &waiting)?;
         Ok(StateFile { file, path })
     }
 
@@ -129,6 +158,13 @@ impl<'a> FileStore<'a> {
             error => StoreError::Lock(states.path_of(name), error),
         }
     }
+}
+
+/// An account that is enrolled, as a change finds it: nobody else changes it, and no login is judged meanwhile.
+struct LockedRecords {
+    secrets: Folder,
+    file: StateFile<lock::Locked>,
+    enrolled: Enrollment,
 }
 
 /// A state on disk, open to read or locked to save.
@@ -146,32 +182,65 @@ impl<F: Deref<Target = File>> StateFile<F> {
     }
 }
 
-impl StateFile<Locked> {
+impl StateFile<lock::Locked> {
     fn save(&self, current: &Record, state: &State) -> Result<(), StoreError> {
         slot::save(&self.file, current, &state.encode())
             .map_err(|error| StoreError::State(self.path.clone(), Damage::Slot(error)))
     }
 }
 
+/// Writes a secret file that can be read again.
+fn write_enrollment(
+    secrets: &Folder,
+    account: &Account,
+    enrolled: &Enrollment,
+) -> Result<(), StoreError> {
+    let name = state_name(&account.name)?;
+    let refused = |error| StoreError::Secret(secrets.path_of(&name), error);
+    enrolled.check().map_err(refused)?;
+    secrets.replace(&name, enrolled.to_toml().as_bytes())?;
+    let _ = secrets.tidy();
+    Ok(())
+}
+
 /// Takes the records of an account away, which is not enrolled when this returns.
-fn end(secrets: &Folder, states: &Folder, name: &str) -> Result<(), StoreError> {
-    secrets.remove(name)?;
-    Ok(states.remove(name)?)
+fn remove_records(secrets: &Folder, states: &Folder, account: &Account) -> Result<(), StoreError> {
+    let name = state_name(&account.name)?;
+    // One that was left behind by an enrollment which was killed.
+    invites::remove(secrets, &account.name)?;
+    secrets.remove(&name)?;
+    // A state without a secret is nobody's; the next enrollment takes it over, and nothing that is in it.
+    let _ = states.remove(&name);
+    Ok(())
+}
+
+/// Whether a file was there to be removed.
+fn removed(result: Result<(), FileError>) -> Result<bool, StoreError> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_missing() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn enrollment(secrets: &Folder, account: &Account) -> Result<Option<Enrollment>, StoreError> {
     let name = state_name(&account.name)?;
-    let Some(enrollment) = read_enrollment(secrets, &name)? else {
-        return Ok(None);
-    };
-    if enrollment.uid != account.uid {
-        return Err(StoreError::Uid {
-            name: account.name.clone(),
-            enrolled: enrollment.uid,
-            found: account.uid,
-        });
+    let enrollment = read_enrollment(secrets, &name)?;
+    enrollment
+        .map(|enrollment| checked_uid(account, enrollment))
+        .transpose()
+}
+
+/// An enrollment that is of this account, and not of another one that had its name.
+fn checked_uid(account: &Account, enrollment: Enrollment) -> Result<Enrollment, StoreError> {
+    if enrollment.uid == account.uid {
+        return Ok(enrollment);
     }
-    Ok(Some(enrollment))
+    Err(StoreError::Uid {
+        name: account.name.clone(),
+        enrolled: enrollment.uid,
+        found: account.uid,
+    })
 }
 
 /// The secret file of that name.

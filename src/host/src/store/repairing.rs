@@ -10,7 +10,7 @@ use totp_core::record::{Enrollment, State};
 use totp_core::throttle::{Codes, Source};
 use totp_core::time::Time;
 
-use super::{FileStore, enrollment, open_state, state_name};
+use super::{FileStore, LockedRecords, enrollment, open_state, state_name};
 use crate::decoy;
 use crate::error::StoreError;
 use crate::slot;
@@ -39,45 +39,51 @@ pub enum Resync {
 
 impl FileStore<'_> {
     /// Gives an enrolled account a state that works: every code up to now is used up. What a whole state
-    /// remembers beside that is kept. `None` where the account is not enrolled.
+    /// remembers beside that is kept. `None` where the account is not enrolled. One of a newer version is replaced
+    /// only by `force`.
     ///
     /// # Errors
     /// [`StoreError`]; nothing has changed then.
-    pub fn repair(&self, account: &Account) -> Result<Option<Found>, StoreError> {
-        let secrets = self.secrets()?;
+    pub fn repair(&self, account: &Account, force: bool) -> Result<Option<Found>, StoreError> {
+        let (secrets, states) = (self.secrets()?, self.states()?);
+        if enrollment(&secrets, account)?.is_none() {
+            return Ok(None);
+        }
+        let (name, now) = (state_name(&account.name)?, self.system.now());
+        let new_file = |state: &State| {
+            let file = slot::new_file(&state.encode());
+            file.map_err(|error| StoreError::slot(states.path_of(&name), error))
+        };
+        let opened = open_state(&states, &name, true);
+        let is_missing = matches!(opened, Err(StoreError::NoState(_)));
+        let opened = match is_missing {
+            true => {
+                // One that knows nothing lets nobody in. It is there to be locked.
+                states.create(&name, &new_file(&State::new(now))?)?;
+                open_state(&states, &name, true)?
+            }
+            false => opened?,
+        };
+        let file = self.lock(&states, &name, opened)?;
         let Some(enrolled) = enrollment(&secrets, account)? else {
             return Ok(None);
         };
-        let (name, now) = (state_name(&account.name)?, self.system.now());
-        let states = self.states()?;
-        let found = match open_state(&states, &name, true) {
-            Err(StoreError::NoState(_)) => {
-                let state = self.with_floors(&enrolled, State::new(now), now);
-                let file = slot::new_file(&state.encode());
-                let file = file.map_err(|error| StoreError::slot(states.path_of(&name), error))?;
-                states.create(&name, &file)?;
-                Found::Missing
-            }
-            file => {
-                let file = self.lock(&states, &name, file?)?;
-                match file.read() {
-                    Ok((record, state)) => {
-                        let state = state.without_future(now);
-                        file.save(&record, &self.with_floors(&enrolled, state, now))?;
-                        Found::Whole
-                    }
-                    Err(StoreError::State(_, damage)) => {
-                        let state = self.with_floors(&enrolled, State::new(now), now);
-                        let new = slot::new_file(&state.encode());
-                        let new =
-                            new.map_err(|error| StoreError::slot(states.path_of(&name), error))?;
-                        // Under the lock of the old one: who waits for that opens this one.
-                        states.replace(&name, &new)?;
-                        Found::Damaged(damage.to_string())
-                    }
-                    Err(error) => return Err(error),
+        let found = match file.read() {
+            Ok((record, state)) => {
+                let state = self.with_floors(&enrolled, state.without_future(now), now);
+                file.save(&record, &state)?;
+                match is_missing {
+                    true => Found::Missing,
+                    false => Found::Whole,
                 }
             }
+            Err(StoreError::State(_, damage)) if damage.is_of_content(force) => {
+                let state = self.with_floors(&enrolled, State::new(now), now);
+                // Under the lock of the old one: who waits for that opens this one.
+                states.replace(&name, &new_file(&state)?)?;
+                Found::Damaged(damage.to_string())
+            }
+            Err(error) => return Err(error),
         };
         let _ = decoy::make_all(&secrets, &states, now);
         Ok(Some(found))
@@ -111,16 +117,16 @@ impl FileStore<'_> {
         device: &DeviceName,
         codes: [(&Answer, Time); 2],
     ) -> Result<Option<Resync>, StoreError> {
-        let secrets = self.secrets()?;
-        if enrollment(&secrets, account)?.is_none() {
-            return Ok(None);
-        }
-        let name = state_name(&account.name)?;
-        let states = self.states()?;
-        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
-        let enrolled = enrollment(&secrets, account)?.ok_or(StoreError::Ended)?;
-        let enrolled = enrolled.unbound();
+        let LockedRecords { file, enrolled, .. } = match self.lock_enrolled(account) {
+            Err(StoreError::Ended) => return Ok(None),
+            locked => locked?,
+        };
         let (record, mut state) = file.read()?;
+        state.share_floors(&enrolled);
+        let tally = state.tally.clone();
+        // Of this device alone: others may have its secret. Nobody has come by ssh.
+        let mut alone = enrolled.clone().unbound();
+        alone.devices.retain(|one| one.name == *device);
         let source = Source {
             is_exempt: true,
             ..Address::Local.into()
@@ -136,11 +142,14 @@ impl FileStore<'_> {
                 now,
             };
             let (verify, limits) = (&self.config.verify, &self.config.limits);
-            let (verdict, decided) = judge(&enrolled, state, &attempt, verify, limits);
+            let (verdict, decided) = judge(&alone, state, &attempt, verify, limits);
             state = decided;
             let has_mark = state.tally.mark_of(&source.address, now).is_some();
             match verdict {
                 Verdict::Accepted(accepted) if accepted.devices().contains(device) => {
+                    // Limits and counts are those of logins, and stay.
+                    let mut state = State { tally, ..state };
+                    state.share_floors(&enrolled);
                     file.save(&record, &state)?;
                     let id = enrolled.device(device).map(|device| device.id);
                     let known = id.and_then(|id| state.device(id));

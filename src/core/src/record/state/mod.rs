@@ -111,6 +111,32 @@ impl State {
         self.devices.iter().find(|device| device.id == id)
     }
 
+    /// Forgets devices and sets that an enrollment does not have.
+    pub fn forget_others(&mut self, enrolled: &Enrollment) {
+        let sets = [&enrolled.backup_codes, &enrolled.backup_key];
+        let ids = sets.map(|set| set.as_ref().map(|set| set.id));
+        self.sets.retain(|known| ids.contains(&Some(known.id)));
+        self.devices
+            .retain(|known| enrolled.devices.iter().any(|device| device.id == known.id));
+    }
+
+    /// What was used of one device is used of all that make the same codes.
+    pub fn share_floors(&mut self, enrolled: &Enrollment) {
+        let device_of = |id| enrolled.devices.iter().find(|device| device.id == id);
+        let floors = self.devices.iter().map(|known| {
+            let device = device_of(known.id)?;
+            let twins = enrolled
+                .devices
+                .iter()
+                .filter(|one| one.makes_codes_of(device));
+            twins.filter_map(|twin| self.device(twin.id)?.floor).max()
+        });
+        let floors: Vec<_> = floors.collect();
+        for (known, floor) in self.devices.iter_mut().zip(floors) {
+            known.floor = known.floor.max(floor);
+        }
+    }
+
     /// What was used of a set.
     #[must_use]
     pub fn set(&self, id: SetId) -> Option<&UsedCodes> {

@@ -1,0 +1,180 @@
+//! An enrollment in the conversation of a login.
+//!
+//! Everything is in memory until a code of the new device is typed: whoever goes away before that leaves nothing, and
+//! begins anew at the next login.
+
+use zeroize::Zeroizing;
+
+use crate::answer::{Answer, Typed};
+use crate::backup_code::{BackupCode, BackupSet};
+use crate::config::{Config, Issuer};
+use crate::device::{Device, DeviceId, DeviceName};
+use crate::doors::{Account, Conversation, Echo, Enrolling, FirstDevice, NoAnswer, Store, System};
+use crate::flow::confirm::{TRIES, confirming_step};
+use crate::judge::Entitled;
+use crate::key_uri::{self, KeyUri};
+use crate::message;
+use crate::otp::{Step, Totp};
+use crate::qr::Qr;
+use crate::secret::Secret;
+
+/// The proof that somebody has enrolled and has the device. Only [`enroll`] makes one.
+#[derive(Debug)]
+pub struct Enrolled {
+    device: DeviceName,
+}
+
+impl Enrolled {
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &DeviceName {
+        &self.device
+    }
+}
+
+/// How an enrollment ends.
+#[must_use]
+#[derive(Debug)]
+pub enum Ending {
+    /// The device is active.
+    Enrolled(Enrolled),
+    /// The person went away, and nothing has changed.
+    Aborted,
+    /// The device is active, but its owner went away before the backup codes were seen.
+    Unseen(DeviceName),
+    /// [`TRIES`] wrong codes.
+    Wrong,
+    /// [`Enrolling::TooLate`] or [`Enrolling::NotInvited`].
+    Lost(Enrolling),
+}
+
+/// Gives somebody a device who is entitled to one.
+///
+/// # Errors
+/// A sentence for the log, where something that is needed can't be had. Nothing has changed then.
+pub fn enroll<S: Store>(
+    account: &Account,
+    entitled: &Entitled,
+    config: &Config,
+    person: &mut dyn Conversation,
+    store: &S,
+    system: &dyn System,
+) -> Result<Ending, String> {
+    let (device, qr) = new_device(account, config, system)?;
+    let used = match confirmed(&device, &qr, config, person, system) {
+        Ok(used) => used,
+        Err(ending) => return Ok(ending),
+    };
+    let count = usize::from(config.backup_codes.get());
+    let (codes, set): (Vec<BackupCode>, _) = BackupSet::make(count, system)?;
+    let first = FirstDevice {
+        device: &device,
+        used,
+        backup_codes: &set,
+    };
+    match store.enroll(account, &first, entitled) {
+        Ok(Enrolling::Done) => {}
+        Ok(lost) => return Ok(Ending::Lost(lost)),
+        Err(error) => return Err(error.to_string()),
+    }
+    // A prompt, since what is only told can get lost on its way.
+    let seen = person.ask(&message::new_backup_codes(&codes), Echo::On);
+    let device = device.name;
+    Ok(match seen {
+        Ok(_) => Ending::Enrolled(Enrolled { device }),
+        Err(NoAnswer) => Ending::Unseen(device),
+    })
+}
+
+fn new_device(
+    account: &Account,
+    config: &Config,
+    system: &dyn System,
+) -> Result<(Device, Qr), String> {
+    let device = Device {
+        id: DeviceId::random(system)?,
+        name: DeviceName::default(),
+        totp: Totp::default(),
+        secret: Secret::random(system)?,
+        enrolled: system.now(),
+        ssh_key: None,
+    };
+    let host = system.host_name();
+    let host = host.as_deref().unwrap_or("localhost");
+    let issuer = config.issuer.clone().or_else(|| Issuer::new(host));
+    let issuer = issuer
+        .ok_or("the host's name can't stand for the issuer: set issuer in the configuration")?;
+    let label = key_uri::label(&account.name, host, &device.name);
+    let key = KeyUri {
+        secret: device.secret.clone(),
+        totp: device.totp,
+    };
+    let qr = Qr::new(&key.write(issuer.as_str(), &label));
+    let qr = qr.ok_or("the otpauth URI is too long for a QR code: set a shorter issuer")?;
+    Ok((device, qr))
+}
+
+/// The step of the code that confirms the device, or how it ends without one.
+fn confirmed(
+    device: &Device,
+    qr: &Qr,
+    config: &Config,
+    person: &mut dyn Conversation,
+    system: &dyn System,
+) -> Result<Step, Ending> {
+    /// Pictures and empty answers beside wrong codes.
+    const MOST_PROMPTS: u8 = 12;
+    let mut prompt = message::new_key(&device.secret);
+    let mut left = TRIES;
+    for _ in 0..MOST_PROMPTS {
+        let Ok(answer) = person.ask(&prompt, Echo::On) else {
+            return Err(Ending::Aborted);
+        };
+        prompt = Zeroizing::new(message::ENROLL_PROMPT.to_owned());
+        if let Some(drawing) = Drawing::asked_for(&answer) {
+            show(qr, drawing, person);
+            continue;
+        }
+        if let Typed::Empty = answer.typed() {
+            continue;
+        }
+        if let Some(step) = confirming_step(device, 0, &answer, &config.verify, system.now()) {
+            return Ok(step);
+        }
+        left = left.saturating_sub(1);
+        if left == 0 {
+            return Err(Ending::Wrong);
+        }
+        let notice = message::not_confirmed(left);
+        *prompt = message::prompt_after(&notice, message::ENROLL_PROMPT);
+    }
+    Err(Ending::Aborted)
+}
+
+/// How a QR code is drawn.
+#[derive(Clone, Copy)]
+enum Drawing {
+    Utf8,
+    Ascii,
+}
+
+impl Drawing {
+    /// The letters that [`message::ENROLL_PROMPT`] offers.
+    fn asked_for(answer: &Answer) -> Option<Self> {
+        match answer.letter()? {
+            b'q' => Some(Self::Utf8),
+            b'a' => Some(Self::Ascii),
+            _ => None,
+        }
+    }
+}
+
+/// Row by row: a message of libpam's holds 512 bytes. The first is empty, since clients put words before it.
+fn show(qr: &Qr, drawing: Drawing, person: &mut dyn Conversation) {
+    let picture = match drawing {
+        Drawing::Utf8 => qr.to_half_blocks(),
+        Drawing::Ascii => qr.to_ascii(),
+    };
+    person.show("");
+    picture.lines().for_each(|line| person.show(line));
+}

@@ -1,0 +1,83 @@
+//! Invites: what entitles people to enroll who are not enrolled.
+//!
+//! One lies in a file of its own beside the secret files, with a name that is no account's.
+
+use std::path::Path;
+
+use totp_core::doors::Account;
+use totp_core::record::{Enrollment, Invite};
+
+use super::{FileStore, checked_uid, enrollment, read_enrollment, removed, state_name};
+use crate::decoy;
+use crate::error::StoreError;
+use crate::folder::Folder;
+
+impl FileStore<'_> {
+    /// Puts an invite in the place of the one before.
+    ///
+    /// # Errors
+    /// [`StoreError::Enrolled`] where the account has a device: nobody needs an invite then.
+    pub fn invite(&self, account: &Account, invite: Invite) -> Result<(), StoreError> {
+        let secrets = Folder::open_or_make(&self.config.secret_dir)?;
+        let states = Folder::open_or_make(&self.config.state_dir)?.refuse_network()?;
+        if enrollment(&secrets, account)?.is_some() {
+            return Err(StoreError::Enrolled);
+        }
+        // What is typed in its place is counted there.
+        decoy::make_all(&secrets, &states, self.system.now())?;
+        let record = Enrollment {
+            invite: Some(invite),
+            ..Enrollment::new(account.uid)
+        };
+        secrets.replace(&name_of(account)?, record.to_toml().as_bytes())?;
+        let _ = secrets.tidy();
+        Ok(())
+    }
+
+    /// The invite of an account, run out or not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn invite_of(&self, account: &Account) -> Result<Option<Invite>, StoreError> {
+        match self.secrets() {
+            Err(error) if error.is_missing() => Ok(None),
+            secrets => read(&secrets?, account),
+        }
+    }
+
+    /// Takes an invite back; `false` where there was none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn take_invite_back(&self, account: &str) -> Result<bool, StoreError> {
+        match self.secrets() {
+            Err(error) if error.is_missing() => Ok(false),
+            secrets => remove(&secrets?, account),
+        }
+    }
+}
+
+/// The invite of an account.
+pub(super) fn read(secrets: &Folder, account: &Account) -> Result<Option<Invite>, StoreError> {
+    let record = read_enrollment(secrets, &name_of(account)?)?;
+    let record = record.map(|record| checked_uid(account, record));
+    Ok(record.transpose()?.and_then(|record| record.invite))
+}
+
+/// Removes what there is of one: with an enrollment begins or ends what it was for.
+pub(super) fn remove(secrets: &Folder, account: &str) -> Result<bool, StoreError> {
+    removed(secrets.remove(&file_name(account)?))
+}
+
+fn name_of(account: &Account) -> Result<String, StoreError> {
+    file_name(&account.name)
+}
+
+fn file_name(account: &str) -> Result<String, StoreError> {
+    let name = format!(".invite-{}", state_name(account)?);
+    // As long as a file's name can be.
+    match Path::new(&name).as_os_str().len() {
+        ..=255 => Ok(name),
+        _ => Err(StoreError::Name),
+    }
+}
