@@ -14,6 +14,7 @@ use crate::otp::Step;
 use crate::ssh_key::Fingerprint;
 use crate::throttle::Standing;
 use crate::time::Time;
+use crate::trust::{Place, Trusted};
 
 /// A person at a login or a terminal.
 pub trait Conversation {
@@ -97,6 +98,18 @@ pub trait Store {
         answer: &Answer,
     ) -> Result<Verdict, Self::Error>;
 
+    /// Whether an enrolled account has logged in at this place before, and is not asked again.
+    ///
+    /// # Errors
+    /// Where what is kept of the account can't be read or is damaged.
+    fn trusted(&self, account: &Account, place: Place) -> Result<Option<Trusted>, Self::Error>;
+
+    /// Notes that a login succeeded at this place, where a code was accepted before.
+    ///
+    /// # Errors
+    /// Where it could not be made durable: then the person is asked again.
+    fn confirm_trust(&self, account: &Account, place: Place) -> Result<(), Self::Error>;
+
     /// Gives an account that is not enrolled its first device, and what goes with it.
     ///
     /// # Errors
@@ -137,6 +150,8 @@ pub struct Caller {
     pub address: Address,
     /// The ssh keys that they have shown in this login.
     pub ssh_keys: Vec<Fingerprint>,
+    /// The place that can be trusted after this login, where the policy has that.
+    pub place: Option<Place>,
 }
 
 /// Whose answers are counted.

@@ -57,6 +57,8 @@ pub enum Change {
     Rotated,
     /// Somebody has looked at a device's key.
     Shown,
+    /// The person is asked everywhere again.
+    TrustCleared,
     /// A device serves any login again.
     Unbound,
 }
@@ -84,6 +86,7 @@ impl Change {
             Self::Resynced => "resynced",
             Self::Rotated => "rotated",
             Self::Shown => "shown",
+            Self::TrustCleared => "trust-cleared",
             Self::Unbound => "unbound",
         }
     }

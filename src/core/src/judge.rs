@@ -20,6 +20,7 @@ use crate::record::{Enrollment, Invite, State};
 use crate::ssh_key::Fingerprint;
 use crate::throttle::{Codes, Limits, Mark, Refusal, Source, Standing};
 use crate::time::{Span, Time};
+use crate::trust;
 
 /// An answer to a prompt, with where and when it was given.
 #[derive(Clone, Copy)]
@@ -30,6 +31,8 @@ pub struct Attempt<'a> {
     pub source: &'a Source,
     /// The keys that the login has shown: a device that is bound to another one does not count.
     pub ssh_keys: &'a [Fingerprint],
+    /// The place that is to be trusted once the login has succeeded, where the policy has that.
+    pub place: Option<trust::Place>,
     /// What is judged at least: limits that are not this user's may ask for two codes.
     pub codes: Codes,
     /// When it is judged.
@@ -230,6 +233,9 @@ pub fn judge(
         }
         state.tally.accept(source, limits, now);
         state.share_floors(enrollment);
+        if let Some(place) = attempt.place {
+            state.trusts.propose(place, now);
+        }
         let devices = accepted
             .iter()
             .map(|(device, _)| device.name.clone())
@@ -259,6 +265,9 @@ fn judge_backup(
             let left = used.left_of(set.hashes.len());
             state.tally.accept(source, limits, now);
             state.tally.forget_total(source);
+            if let Some(place) = attempt.place {
+                state.trusts.propose(place, now);
+            }
             let accepted = Accepted {
                 devices: Vec::new(),
                 first_at: None,

@@ -28,3 +28,4 @@ pub mod secret;
 pub mod ssh_key;
 pub mod throttle;
 pub mod time;
+pub mod trust;

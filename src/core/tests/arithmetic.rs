@@ -61,6 +61,7 @@ impl Target {
             answer: &answer,
             source: &address.clone().into(),
             ssh_keys: &[],
+            place: None,
             codes: Codes::One,
             now: Time::from_unix(self.now),
         };

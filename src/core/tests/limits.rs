@@ -96,6 +96,7 @@ impl Person {
             answer: &answer,
             source: &self.config.source(address),
             ssh_keys: &[],
+            place: None,
             codes: Codes::One,
             now: Time::from_unix(self.now),
         };

@@ -164,6 +164,10 @@ pub(crate) enum Command {
         address: Option<Option<Address>>,
     },
 
+    /// Have people asked for a code again where they are not, after a login that policy trusts for a while
+    #[command(subcommand)]
+    Trust(Trust),
+
     /// Forget wrong answers, so that nobody is refused for them any longer
     #[command(group = ArgGroup::new("what").required(true).args(["user", "address", "all"]))]
     Unlock {
@@ -234,6 +238,19 @@ pub(crate) enum Device {
         /// The device's name
         #[arg(value_name = "NAME", value_parser = device)]
         device: DeviceName,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Trust {
+    /// Ask everywhere again
+    #[command(group = ArgGroup::new("whom").required(true).args(["user", "all"]))]
+    Clear {
+        /// The account
+        user: Option<String>,
+        /// Everybody who is enrolled
+        #[arg(long)]
+        all: bool,
     },
 }
 

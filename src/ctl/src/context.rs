@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 
+use serde_json::{Value, json};
 use totp_core::address::Address;
 use totp_core::config::Config;
 use totp_core::device::{Device, DeviceId, DeviceName};
@@ -141,15 +142,38 @@ impl Context {
         }
     }
 
+    /// Does something for everybody who is enrolled, and goes on after one whose records don't let it.
+    pub(crate) fn for_everybody(
+        &self,
+        each: impl Fn(&str) -> Result<(String, Value), Failure>,
+    ) -> Result<(), Failure> {
+        let (mut lines, mut users, mut failed) = (Vec::new(), Vec::new(), 0_usize);
+        for name in self.store().enrolled_names()? {
+            let (line, document) = each(&name).unwrap_or_else(|failure| {
+                failed = failed.saturating_add(1);
+                let error = failure.message().to_owned();
+                let document = json!({ "user": name, "error": error });
+                (format!("{name}: {error}"), document)
+            });
+            lines.push(line);
+            users.push(document);
+        }
+        if lines.is_empty() {
+            lines.push("Nobody is enrolled.".to_owned());
+        }
+        let document = json!({ "users": users, "failed": failed });
+        self.print(&lines.join("\n"), &document);
+        match failed {
+            0 => Ok(()),
+            _ => Err(Failure::reported()),
+        }
+    }
+
     /// Prints what is never shown again.
     ///
     /// # Errors
     /// Where it can't be printed: whoever asked has nothing of it.
-    pub(crate) fn print_once(
-        &self,
-        text: &str,
-        document: &serde_json::Value,
-    ) -> Result<(), Failure> {
+    pub(crate) fn print_once(&self, text: &str, document: &Value) -> Result<(), Failure> {
         let mut out = io::stdout();
         let printed = match self.json {
             true => writeln!(out, "{document:#}"),
@@ -163,7 +187,7 @@ impl Context {
     }
 
     /// Prints the outcome: text for a person, or the one document.
-    pub(crate) fn print(&self, text: &str, document: &serde_json::Value) {
+    pub(crate) fn print(&self, text: &str, document: &Value) {
         // What was done is done, whether or not anybody reads of it.
         let _ = if self.json {
             writeln!(io::stdout(), "{document:#}")

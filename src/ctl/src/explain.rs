@@ -24,6 +24,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
         caller: Caller {
             address: address.clone(),
             ssh_keys: Vec::new(),
+            place: None,
         },
         options: Options {
             nullok: arguments.nullok,

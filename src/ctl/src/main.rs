@@ -20,13 +20,14 @@ mod rotate;
 mod show;
 mod status;
 mod terminal;
+mod trust;
 mod unlock;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, Device};
+use crate::cli::{Cli, Command, Device, Trust};
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -103,6 +104,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
             ..
         } => status::of_addresses(&context, address.as_ref()),
         Command::Status { user, .. } => status::of_users(&context, user.as_deref()),
+        Command::Trust(Trust::Clear { user, .. }) => match user {
+            Some(user) => trust::clear(&context, &user),
+            None => trust::clear_all(&context),
+        },
         Command::Unlock { user, address, .. } => match (user, address) {
             (Some(user), _) => unlock::user(&context, &user),
             (None, Some(address)) => unlock::address(&context, &address),

@@ -15,30 +15,9 @@ pub(crate) fn user(context: &Context, user: &str, force: bool) -> Result<(), Fai
     Ok(())
 }
 
-/// Of everybody who is enrolled. Goes on after one whose records can't be put right.
+/// Of everybody who is enrolled.
 pub(crate) fn all(context: &Context) -> Result<(), Failure> {
-    let (mut lines, mut users, mut failed) = (Vec::new(), Vec::new(), 0_usize);
-    for name in context.store().enrolled_names()? {
-        let (line, document) = repaired(context, &name, false).unwrap_or_else(|failure| {
-            failed = failed.saturating_add(1);
-            let error = failure.message().to_owned();
-            let document = json!({ "user": name, "error": error });
-            (format!("{name}: {error}"), document)
-        });
-        lines.push(line);
-        users.push(document);
-    }
-    if lines.is_empty() {
-        lines.push("Nobody is enrolled.".to_owned());
-    }
-    context.print(
-        &lines.join("\n"),
-        &json!({ "users": users, "failed": failed }),
-    );
-    if failed == 0 {
-        return Ok(());
-    }
-    Err(Failure::reported())
+    context.for_everybody(|name| repaired(context, name, false))
 }
 
 fn repaired(context: &Context, name: &str, force: bool) -> Result<(String, Value), Failure> {

@@ -183,6 +183,13 @@ fn enrolled(context: &Context, name: &str, enrollment: &Enrollment, state: &Stat
         let known = if backup_key { "there is one" } else { "void" };
         let _ = write!(text, "\n  backup key: {known}");
     }
+    let (now, allowed) = (context.system().now(), context.config.policy.trust);
+    let trusts = state.trusts.all().iter();
+    let trusted = trusts.filter_map(|trust| state.trusts.of(trust.place, allowed, now));
+    let trusted: Vec<String> = trusted.map(|trusted| trusted.until().to_string()).collect();
+    for until in &trusted {
+        let _ = write!(text, "\n  not asked again at one place until {until}");
+    }
     let mut places = Vec::new();
     for place in &state.tally.places {
         let (line, mut document) = place_report(context, state, &place.address);
@@ -209,6 +216,7 @@ fn enrolled(context: &Context, name: &str, enrollment: &Enrollment, state: &Stat
             "devices": devices,
             "backup_codes": backup_codes,
             "backup_key": backup_key,
+            "trusted_until": trusted,
             "addresses": places,
             "unfamiliar": elsewhere,
         }),

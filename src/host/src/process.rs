@@ -13,6 +13,28 @@ pub fn forbid_core_dumps() {
     let _ = prctl::set_dumpable(false);
 }
 
+/// Which session of which terminal this process is of: numbers that no other has on this boot, with the boot's own.
+/// `None` without a terminal, or where the session's leader is gone.
+#[must_use]
+pub fn session() -> Option<String> {
+    let fields = |process: &str| -> Option<Vec<String>> {
+        let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name before the last parenthesis may hold anything (proc(5)).
+        let (_, rest) = text.rsplit_once(") ")?;
+        Some(rest.split(' ').map(str::to_owned).collect())
+    };
+    // Counted behind the name: the session is the fourth, the terminal the fifth, the start the twentieth.
+    let own = fields("self")?;
+    let (session, terminal) = (own.get(3)?, own.get(4)?);
+    if terminal == "0" || session == "0" {
+        return None;
+    }
+    let leader = fields(session)?;
+    let start = leader.get(19)?;
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(format!("{terminal} {session} {start} {}", boot.trim()))
+}
+
 /// Room to work in, whatever limits the caller has set, as far as this process may raise them. Dropping it puts
 /// all back as it was.
 #[derive(Debug)]

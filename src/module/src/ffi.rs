@@ -6,6 +6,7 @@ use std::ptr;
 use libc::{c_char, c_int};
 use pam::module::PamHandle;
 use totp_core::event::Event;
+use totp_core::trust::Place;
 use zeroize::Zeroizing;
 
 // SAFETY: the prototypes are those of pam_ext.h and pam_appl.h; libpam is linked by pam-bindings.
@@ -164,6 +165,29 @@ extern "C" fn answer_with_password(
     // SAFETY: pam_conv(3): `responses` takes the array.
     unsafe { *responses = replies };
     0
+}
+
+/// What this transaction has come to, for as long as it lasts. The process that ends a login need not be the one that
+/// asked (sshd), and the user need not be the same by then (sudo).
+pub(crate) struct Ending {
+    /// The user and the place that is to be trusted, where a code was accepted.
+    pub(crate) trust: Option<(String, Place)>,
+}
+
+impl Ending {
+    const KEY: &str = "pam_totp";
+
+    /// Notes it.
+    pub(crate) fn note(self, pamh: &mut PamHandle) {
+        // Where that can't be done the person is asked again.
+        let _ = pamh.set_data(Self::KEY, Box::new(self));
+    }
+
+    /// What was noted in this transaction.
+    pub(crate) fn noted(pamh: &PamHandle) -> Option<&Self> {
+        // SAFETY: nobody but `note` stores anything under this key, which is the name of this module.
+        unsafe { pamh.get_data(Self::KEY) }.ok()
+    }
 }
 
 /// Writes an event to the system log: authpriv, as `program[pid]: pam_totp(service:auth): …`.

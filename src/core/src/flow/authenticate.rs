@@ -12,6 +12,7 @@ use crate::judge::{Accepted, Entitled, Verdict, Wrong, WrongReason};
 use crate::message;
 use crate::policy::{Decision, Unenrolled};
 use crate::throttle::{Codes, Limit, Refusal, Standing};
+use crate::trust::Trusted;
 
 /// Who wants to log in, where and how.
 pub struct Request<'a> {
@@ -48,6 +49,8 @@ pub enum Outcome {
     Accepted(Accepted),
     /// A device was enrolled, and a code of it typed.
     Enrolled(Enrolled),
+    /// The person has logged in at this place before.
+    Trusted(Trusted),
     /// No.
     Denied,
     /// A second factor is not asked of this person.
@@ -102,7 +105,17 @@ impl<S: Store> Login<'_, S> {
         )?;
         let subject = match (next, &account) {
             (Next::Pass(reason), _) => return Ok(self.pass(reason, &decision)),
-            (Next::Ask, Some(account)) => Subject::Enrolled(account),
+            (Next::Ask, Some(account)) => {
+                if let Some(trusted) = self.trusted(account)? {
+                    let event = Event {
+                        until: Some(trusted.until()),
+                        ..self.event(Severity::Notice, "trusted")
+                    };
+                    self.log(event.because("logged in here before"));
+                    return Ok(Outcome::Trusted(trusted));
+                }
+                Subject::Enrolled(account)
+            }
             (Next::Enroll { by_password }, Some(account)) => {
                 if by_password && self.has_password(account)? {
                     return self.enroll(account, &Entitled::BY_LOGIN);
@@ -113,6 +126,13 @@ impl<S: Store> Login<'_, S> {
             (_, None) => Subject::Stranger(name),
         };
         self.ask_for_code(subject, &decision)
+    }
+
+    fn trusted(&self, account: &Account) -> Result<Option<Trusted>, String> {
+        match self.request.caller.place {
+            None => Ok(None),
+            Some(place) => self.store.trusted(account, place).map_err(fault),
+        }
     }
 
     /// Prompts until there is a verdict.

@@ -152,6 +152,7 @@ impl FileStore<'_> {
             devices: [&enrolled.devices[..], &changed.devices[..]].concat(),
             ..Enrollment::new(account.uid)
         });
+        state.trusts.clear();
         file.save(&record, &state)?;
         write_enrollment(secrets, account, changed)?;
         forget(file, changed);
@@ -197,6 +198,7 @@ impl FileStore<'_> {
         // What it used stays used for those of the same secret.
         let (record, mut state) = locked.file.read()?;
         state.share_floors(&locked.enrolled);
+        state.trusts.clear();
         locked.file.save(&record, &state)?;
         write_enrollment(&locked.secrets, account, &left)?;
         forget(&locked.file, &left);
@@ -216,6 +218,7 @@ impl FileStore<'_> {
                 ..Address::Local.into()
             },
             ssh_keys: &[],
+            place: None,
             codes: Codes::One,
             now: self.system.now(),
         };

@@ -92,6 +92,7 @@ impl FileStore<'_> {
             enrollment.backup_codes = Some(set.clone());
         }
         state.share_floors(&enrollment);
+        state.trusts.clear();
         file.save(&record, &state)?;
         write_enrollment(&secrets, account, &enrollment)?;
         // The device is active. What can't be done now is done by the next call.

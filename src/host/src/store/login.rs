@@ -10,6 +10,7 @@ use totp_core::judge::{Attempt, Entitled, Verdict, judge};
 use totp_core::record::{Enrollment, State};
 use totp_core::throttle::{Codes, Source, Standing};
 use totp_core::time::Time;
+use totp_core::trust::{Place, Trusted};
 
 use super::{FileStore, StateFile, enrollment, invites, open_state, remove_records, state_name};
 use crate::addresses::{Addresses, Charge, PATIENCE, Reservation, table_error};
@@ -122,6 +123,7 @@ impl FileStore<'_> {
             answer,
             source,
             ssh_keys: &caller.ssh_keys,
+            place: caller.place,
             codes,
             now,
         };
@@ -286,6 +288,30 @@ impl Store for FileStore<'_> {
                 None => std::thread::sleep(PAUSE),
             }
         }
+    }
+
+    fn trusted(&self, account: &Account, place: Place) -> Result<Option<Trusted>, StoreError> {
+        let file = open_state(&self.states()?, &state_name(&account.name)?, false)?;
+        let state = file.read()?.1;
+        let (allowed, now) = (self.config.policy.trust, self.system.now());
+        Ok(state.trusts.of(place, allowed, now))
+    }
+
+    fn confirm_trust(&self, account: &Account, place: Place) -> Result<(), StoreError> {
+        let (states, name) = (self.states()?, state_name(&account.name)?);
+        let now = self.system.now();
+        let opened = open_state(&states, &name, true)?;
+        // Most logins were trusted already, or have nothing to confirm.
+        if !opened.read()?.1.trusts.confirm(place, now) {
+            return Ok(());
+        }
+        let file = self.lock(&states, &name, opened)?;
+        let (record, state) = file.read()?;
+        let mut state = state.without_future(now);
+        if !state.trusts.confirm(place, now) {
+            return Ok(());
+        }
+        file.save(&record, &state)
     }
 
     fn enroll(

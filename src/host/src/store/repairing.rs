@@ -103,6 +103,7 @@ impl FileStore<'_> {
         state.devices = devices.collect();
         // Which of them were used is not to be known any more.
         state.sets.clear();
+        state.trusts.clear();
         state
     }
 
@@ -138,6 +139,7 @@ impl FileStore<'_> {
                 answer,
                 source: &source,
                 ssh_keys: &[],
+                place: None,
                 codes: Codes::Two,
                 now,
             };

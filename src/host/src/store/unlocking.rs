@@ -5,7 +5,7 @@ use totp_core::doors::Account;
 use totp_core::record::State;
 use totp_core::throttle::{Limit, Standing};
 
-use super::{FileStore, open_state, state_name};
+use super::{FileStore, LockedRecords, open_state, state_name};
 use crate::addresses::{Addresses, table_error};
 use crate::decoy;
 use crate::error::StoreError;
@@ -25,6 +25,23 @@ impl FileStore<'_> {
             true
         })?;
         Ok(true)
+    }
+
+    /// Has an account asked again wherever it was not, and tells how many places that were; `None` where it is not
+    /// enrolled.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn clear_trust(&self, account: &Account) -> Result<Option<usize>, StoreError> {
+        let LockedRecords { file, .. } = match self.lock_enrolled(account) {
+            Err(StoreError::Ended) => return Ok(None),
+            locked => locked?,
+        };
+        let (record, mut state) = file.read()?;
+        let places = state.trusts.all().len();
+        state.trusts.clear();
+        file.save(&record, &state)?;
+        Ok(Some(places))
     }
 
     /// Forgets the wrong answers that were given from an address, whoever's they were; `false` where there were

@@ -31,6 +31,10 @@
 //! count of sets             u8    of backup codes
 //!   id                      u64
 //!   used                    u16   one bit a code
+//! count of trusted places   u8
+//!   place                   u64   hash
+//!   since                   u32   age
+//!   confirmed               u8    0 or 1
 //! ```
 
 use std::fmt;
@@ -43,6 +47,7 @@ use crate::device::DeviceId;
 use crate::otp::Step;
 use crate::throttle::{Mark, Place, Pool, Tally};
 use crate::time::{Span, Time};
+use crate::trust::{self, Trust, Trusts};
 
 impl State {
     /// The record.
@@ -89,6 +94,13 @@ impl State {
             record.put(set.id.0.to_le_bytes());
             record.put(set.used.to_le_bytes());
         }
+        let trusts = self.trusts.all();
+        record.count(trusts.len());
+        for trust in trusts {
+            record.put(trust.place.0.to_le_bytes());
+            record.time(trust.since);
+            record.put([u8::from(trust.is_confirmed)]);
+        }
         record.bytes
     }
 
@@ -110,6 +122,7 @@ impl State {
             marks: record.list(Mark::MAX, Reader::mark)?,
         };
         let sets = record.list(Self::MAX_SETS, Reader::used_codes)?;
+        let trusts = Trusts::new(record.list(Trusts::MAX, Reader::trust)?);
         if !record.rest.is_empty() {
             return Err(record.error());
         }
@@ -118,6 +131,7 @@ impl State {
             devices,
             tally,
             sets,
+            trusts,
         })
     }
 }
@@ -319,6 +333,14 @@ impl Reader<'_> {
         })
     }
 
+    fn trust(&mut self) -> Result<Trust, StateError> {
+        Ok(Trust {
+            place: trust::Place(u64::from_le_bytes(self.take()?)),
+            since: self.time()?,
+            is_confirmed: self.byte(|flag| flag <= 1)? == 1,
+        })
+    }
+
     fn address(&mut self) -> Result<Address, StateError> {
         Ok(match self.byte(|kind| kind <= 10)? {
             0 => Address::V4(Ipv4Addr::from(self.take::<4>()?)),
@@ -432,6 +454,15 @@ mod tests {
         prop::collection::vec(time, 0..=3)
     }
 
+    fn trusts(count: usize, saved: Time) -> Trusts {
+        let trust = |place| Trust {
+            place: trust::Place(place),
+            since: saved.before(Span::from_seconds(7)),
+            is_confirmed: place % 2 == 0,
+        };
+        Trusts::new((0..).take(count).map(trust).collect())
+    }
+
     fn state() -> impl Strategy<Value = State> {
         (-5_000_000_000_i64..5_000_000_000)
             .prop_map(Time::from_unix)
@@ -440,20 +471,21 @@ mod tests {
                 let places = prop::collection::vec(place(saved), 0..=40);
                 let pools = prop::collection::vec(pool(saved), 0..=8);
                 let marks = prop::collection::vec(mark(saved), 0..=Mark::MAX);
-                (devices, places, pools, marks).prop_map(move |(devices, places, pools, marks)| {
-                    State {
-                        saved,
-                        devices,
-                        tally: Tally {
-                            places,
-                            pools,
-                            marks,
-                        },
-                        sets: vec![UsedCodes {
-                            id: SetId(7),
-                            used: 0x8001,
-                        }],
-                    }
+                let trusts = (0..=Trusts::MAX).prop_map(move |count| trusts(count, saved));
+                let all = (devices, places, pools, marks, trusts);
+                all.prop_map(move |(devices, places, pools, marks, trusts)| State {
+                    saved,
+                    devices,
+                    tally: Tally {
+                        places,
+                        pools,
+                        marks,
+                    },
+                    sets: vec![UsedCodes {
+                        id: SetId(7),
+                        used: 0x8001,
+                    }],
+                    trusts: trusts.clone(),
                 })
             })
     }
@@ -490,6 +522,7 @@ mod tests {
             let times = places.iter().flat_map(|p| p.wrong.iter().chain(&p.daily).chain(&p.accepted));
             let times = times.chain(pools.iter().flat_map(|pool| &pool.daily));
             let times = times.chain(marks.iter().map(|mark| &mark.at));
+            let times = times.chain(clamped.trusts.all().iter().map(|trust| &trust.since));
             prop_assert!(times.chain([&clamped.saved]).all(|time| *time <= now));
             prop_assert_eq!(clamped.clone().without_future(now), clamped);
             prop_assert_eq!(state.clone().without_future(state.saved), state);
@@ -499,8 +532,15 @@ mod tests {
     #[test]
     fn the_largest_record_fits_its_slot() {
         const DEVICE: usize = 27;
-        const LARGEST: usize =
-            8 + 1 + State::MAX_DEVICES * DEVICE + 3 + Tally::MAX_BYTES + 1 + State::MAX_SETS * 10;
+        const LARGEST: usize = 8
+            + 1
+            + State::MAX_DEVICES * DEVICE
+            + 3
+            + Tally::MAX_BYTES
+            + 1
+            + State::MAX_SETS * 10
+            + 1
+            + Trusts::MAX * 13;
         const { assert!(LARGEST <= State::MAX_BYTES) };
     }
 }

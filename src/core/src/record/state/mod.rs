@@ -9,6 +9,7 @@ use crate::otp::Step;
 use crate::record::Enrollment;
 use crate::throttle::{Limits, Source, Standing, Tally};
 use crate::time::Time;
+use crate::trust::Trusts;
 
 /// What is remembered of a person's logins.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,6 +22,8 @@ pub struct State {
     pub tally: Tally,
     /// One entry a set of backup codes, and one for a backup key; a set without one is refused.
     pub sets: Vec<UsedCodes>,
+    /// Where the person is not asked again.
+    pub trusts: Trusts,
 }
 
 /// What is remembered of one device.
@@ -102,6 +105,7 @@ impl State {
             devices: Vec::new(),
             tally: Tally::default(),
             sets: Vec::new(),
+            trusts: Trusts::default(),
         }
     }
 
@@ -152,7 +156,8 @@ impl State {
     /// Whether nothing but the time of saving differs.
     #[must_use]
     pub fn remembers_the_same(&self, other: &Self) -> bool {
-        (&self.devices, &self.tally, &self.sets) == (&other.devices, &other.tally, &other.sets)
+        (&self.devices, &self.tally, &self.sets, &self.trusts)
+            == (&other.devices, &other.tally, &other.sets, &other.trusts)
     }
 
     /// This state with every time that lies after `now` replaced by `now`: the clock went back.
@@ -167,6 +172,7 @@ impl State {
                 .for_each(|lean| clamp(&mut lean.since));
         }
         self.tally.clamp(now);
+        self.trusts.forget_future(now);
         clamp(&mut self.saved);
         self
     }

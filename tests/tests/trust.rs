@@ -1,0 +1,247 @@
+//! Trust: who has just logged in is not asked again at the same place.
+
+use end_to_end::clock::{self, EPOCH};
+use end_to_end::example::Example;
+use end_to_end::libpam::{Code, Item};
+use end_to_end::machine::Machine;
+use end_to_end::phone::Phone;
+use end_to_end::product::{ACCOUNT, HOME, PROMPT, Scratch, answering};
+
+const SETTINGS: &str =
+    "[limits]\ndeny = 0\naddress_deny = 0\ndaily = 0\nuser_limit = 0\n[policy]\ntrust = \"1h\"\n";
+const ELSEWHERE: &str = "198.51.100.9";
+const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
+const DELETE_CRED: i32 = 4;
+
+struct Case {
+    scratch: Scratch,
+    phone: Phone,
+}
+
+impl Case {
+    fn new() -> Self {
+        let case = Self {
+            scratch: Scratch::new(SETTINGS),
+            phone: Phone::new(Phone::SECRET),
+        };
+        for user in [ACCOUNT, "bin"] {
+            case.scratch.enroll(user, &case.phone);
+        }
+        clock::set(EPOCH);
+        case
+    }
+
+    /// A login with the code of now, from its prompt to the end that `end` makes of it.
+    #[track_caller]
+    fn login(&self, minute: i64, end: impl FnOnce(&mut end_to_end::libpam::Login<'_>)) {
+        let now = EPOCH + 60 * minute;
+        clock::set(now);
+        let code = self.phone.code_at(now);
+        let mut login = self.scratch.start(ACCOUNT, answering(code.as_str()));
+        assert_eq!(login.authenticate(0), Code::SUCCESS);
+        assert_eq!(login.heard().len(), 1, "asked once");
+        end(&mut login);
+    }
+
+    fn trust(&self, minute: i64) {
+        self.login(minute, |login| {
+            assert_eq!(login.setcred(2), Code::SUCCESS);
+        });
+    }
+
+    /// Whether somebody gets in unasked. Who is asked answers wrong.
+    fn is_trusted(&self, minute: i64, user: &str, address: &str) -> bool {
+        clock::set(EPOCH + 60 * minute);
+        let mut login = self.scratch.start(user, answering("wrong"));
+        login.set(Item::Rhost, address);
+        let code = login.authenticate(0);
+        let asked = !login.heard().is_empty();
+        assert_eq!(code == Code::SUCCESS, !asked, "{code:?}");
+        !asked
+    }
+
+    fn totpctl(&self, words: &[&str], input: &str) {
+        let output = self.scratch.totpctl(words, input);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+    }
+}
+
+#[test]
+fn after_a_whole_login_the_same_place_is_not_asked_again_for_that_long() {
+    let case = Case::new();
+    assert!(!case.is_trusted(0, ACCOUNT, HOME));
+    case.trust(0);
+    assert!(case.is_trusted(1, ACCOUNT, HOME) && case.is_trusted(59, ACCOUNT, HOME));
+    assert!(!case.is_trusted(1, ACCOUNT, ELSEWHERE), "another address");
+    assert!(!case.is_trusted(1, "bin", HOME), "another user");
+    // Being trusted does not lengthen it.
+    assert!(!case.is_trusted(60, ACCOUNT, HOME));
+    case.trust(61);
+    assert!(case.is_trusted(62, ACCOUNT, HOME));
+}
+
+#[test]
+fn a_code_alone_is_no_login() {
+    let case = Case::new();
+    case.login(0, |_| ());
+    assert!(!case.is_trusted(1, ACCOUNT, HOME), "no setcred");
+    case.login(2, |login| {
+        assert_eq!(login.setcred(DELETE_CRED), Code::SUCCESS);
+    });
+    assert!(!case.is_trusted(3, ACCOUNT, HOME), "the end of a session");
+    // Under `required` our success is not the stack's.
+    let line = case.scratch.line("required", "");
+    case.scratch
+        .service(&format!("auth {line}\nauth required pam_deny.so\n"));
+    clock::set(EPOCH + 60 * 4);
+    let code = case.phone.code_at(EPOCH + 60 * 4);
+    let mut login = case.scratch.start(ACCOUNT, answering(code.as_str()));
+    assert_eq!(login.authenticate(0), Code::AUTH_ERR);
+    drop(login);
+    case.scratch.stack("");
+    assert!(!case.is_trusted(5, ACCOUNT, HOME));
+}
+
+#[test]
+fn the_end_of_a_login_that_came_too_late_trusts_nobody() {
+    let case = Case::new();
+    case.login(0, |login| {
+        clock::set(EPOCH + 60 * 11);
+        assert_eq!(login.setcred(2), Code::SUCCESS);
+    });
+    assert!(!case.is_trusted(12, ACCOUNT, HOME));
+}
+
+#[test]
+fn another_service_is_asked() {
+    let case = Case::new();
+    case.trust(0);
+    let stack = std::fs::read(case.scratch.path("pam.d/scratch")).expect("a stack");
+    std::fs::write(case.scratch.path("pam.d/other"), stack).expect("another");
+    let folder = case.scratch.path("pam.d");
+    let mut login =
+        end_to_end::libpam::Login::start(&folder, "other", ACCOUNT.as_bytes(), answering("wrong"))
+            .expect("a service");
+    login.set(Item::Rhost, HOME);
+    assert_eq!(login.authenticate(0), Code::AUTH_ERR);
+}
+
+#[test]
+fn any_change_of_devices_ends_it() {
+    let key = format!("SHA256:{}", "A".repeat(43));
+    let enroll = [
+        "enroll",
+        ACCOUNT,
+        "--device",
+        "tablet",
+        "--secret-file",
+        "-",
+        "--no-confirm",
+    ];
+    for (words, input) in [
+        (&enroll[..], OTHER),
+        (
+            &[
+                "device",
+                "bind",
+                ACCOUNT,
+                "phone",
+                "--ssh-key",
+                &key,
+                "--force",
+            ],
+            "",
+        ),
+        (&["repair", ACCOUNT], ""),
+        (&["trust", "clear", ACCOUNT], ""),
+        (&["trust", "clear", "--all"], ""),
+        (&["reset", ACCOUNT, "--force"], ""),
+    ] {
+        let case = Case::new();
+        case.trust(0);
+        assert!(case.is_trusted(1, ACCOUNT, HOME));
+        case.totpctl(words, input);
+        assert!(!case.is_trusted(2, ACCOUNT, HOME), "{words:?}");
+    }
+    let case = Case::new();
+    case.scratch
+        .enroll_device(ACCOUNT, "tablet", &Phone::new(OTHER));
+    case.trust(0);
+    case.totpctl(&["device", "remove", ACCOUNT, "tablet", "--force"], "");
+    assert!(!case.is_trusted(1, ACCOUNT, HOME));
+}
+
+#[test]
+fn a_clock_that_went_back_ends_it_and_what_is_off_counts_for_nothing() {
+    let case = Case::new();
+    case.trust(30);
+    assert!(case.is_trusted(31, ACCOUNT, HOME));
+    assert!(!case.is_trusted(0, ACCOUNT, HOME), "in the future");
+    assert!(!case.is_trusted(31, ACCOUNT, HOME), "once and for all");
+    case.trust(32);
+    case.scratch.configure(&SETTINGS.replace("1h", "2h"));
+    assert!(case.is_trusted(33, ACCOUNT, HOME));
+    case.scratch.configure(&SETTINGS.replace("1h", "0s"));
+    assert!(!case.is_trusted(34, ACCOUNT, HOME));
+    case.scratch.configure(SETTINGS);
+    assert!(case.is_trusted(35, ACCOUNT, HOME));
+}
+
+#[test]
+fn real_ssh_asks_once_an_address() {
+    let machine = Machine::new()
+        .user("alice", PASSWORD)
+        .sshd(&Example::named("sshd"), "")
+        .file(CONFIG, "644", TRUST);
+    let mut phone = machine.enroll("alice");
+    let mut ssh = machine.ssh("alice", &["id", "-un"]);
+    ssh.answer(PASSWORD_PROMPT, PASSWORD)
+        .answer(PROMPT, &phone.code());
+    ssh.assert_ends_well("alice");
+    let mut ssh = machine.ssh("alice", &["id", "-un"]);
+    ssh.answer(PASSWORD_PROMPT, PASSWORD);
+    ssh.assert_ends_well("alice");
+    assert!(!ssh.seen().contains(PROMPT), "{}", ssh.seen());
+    machine
+        .log()
+        .assert_has(&["event=trusted", "user=alice", "address=127.0.0.1"]);
+    let status = machine.run("totpctl status alice");
+    let told = status.matches("not asked again at one place until").count();
+    assert_eq!(told, 1, "{status}");
+    // The password is asked for in any case.
+    let mut ssh = machine.ssh("alice", &["id", "-un"]);
+    ssh.answer(PASSWORD_PROMPT, "wrong staple")
+        .see(PASSWORD_PROMPT);
+    let mut elsewhere = machine.ssh("alice", &["-b", "127.0.0.2", "id", "-un"]);
+    elsewhere.answer(PASSWORD_PROMPT, PASSWORD).see(PROMPT);
+}
+
+#[test]
+fn sudo_asks_once_a_terminal_session() {
+    let machine = Machine::new()
+        .user("alice", PASSWORD)
+        .pam("sudo", &Example::named("sudo"))
+        .file(
+            "/etc/sudoers",
+            "440",
+            "Defaults timestamp_timeout=0\nalice ALL = (ALL) ALL\n",
+        )
+        .file(CONFIG, "644", TRUST);
+    let mut phone = machine.enroll("alice");
+    let shell = ["sh", "-c", "sudo id -un && sudo id -un"];
+    let mut first = machine.terminal_as("alice", &shell);
+    first
+        .answer(SUDO_PROMPT, PASSWORD)
+        .answer(PROMPT, &phone.code());
+    first.answer(SUDO_PROMPT, PASSWORD);
+    first.assert_ends_well("root");
+    assert_eq!(first.seen().matches(PROMPT).count(), 1, "{}", first.seen());
+    let mut second = machine.terminal_as("alice", &shell);
+    second.answer(SUDO_PROMPT, PASSWORD).see(PROMPT);
+}
+
+const CONFIG: &str = "/etc/security/pam_totp.toml";
+const TRUST: &str = "[policy]\ntrust = \"12h\"\n";
+const PASSWORD: &str = "correct horse";
+const PASSWORD_PROMPT: &str = "Password: ";
+const SUDO_PROMPT: &str = "password for alice: ";
