@@ -130,6 +130,8 @@ pub struct FirstDevice<'a> {
     pub used: Step,
     /// The backup codes that go with it.
     pub backup_codes: &'a BackupSet,
+    /// Who enrolls: their address is familiar from then on.
+    pub caller: &'a Caller,
 }
 
 /// How an enrollment ends.

@@ -40,6 +40,15 @@ pub const BACKUP_KEY_USED_UP: &str = "All your devices and codes are removed. Pl
 /// The prompt that confirms a new device at a login, with the letters that show its QR code.
 pub const ENROLL_PROMPT: &str = "Code from your app (or q: QR code, a: QR code in ASCII): ";
 
+/// What goes before a QR code: a terminal that is too small shows none that can be read.
+#[must_use]
+pub fn qr_size(columns: usize, rows: usize) -> String {
+    format!(
+        "(It needs {columns} columns and {} rows.)",
+        rows.saturating_add(1)
+    )
+}
+
 /// The prompt for somebody's password, where it entitles to enroll.
 pub const PASSWORD_PROMPT: &str = "Password: ";
 

@@ -6,6 +6,13 @@ use zeroize::Zeroizing;
 /// Quiet zone on a screen. The standard asks for 4; on a screen 2 are read as well, and fit 24 rows.
 const SCREEN_QUIET: i32 = 2;
 
+/// Columns and rows of a drawing.
+#[must_use]
+pub fn size_of(drawing: &str) -> (usize, usize) {
+    let columns = drawing.lines().map(|line| line.chars().count()).max();
+    (columns.unwrap_or(0), drawing.lines().count())
+}
+
 /// The squares of a QR code.
 pub struct Qr {
     code: QrCode,

@@ -210,7 +210,7 @@ impl Key {
             Drawing::Auto => qr.to_ascii(),
         };
         // The last row is the prompt's.
-        let (columns, rows) = qr::size_of(&picture);
+        let (columns, rows) = totp_core::qr::size_of(&picture);
         match terminal.size().filter(|_| terminal.is_watched()) {
             Some((width, height)) if columns > width || rows >= height => terminal.print(&format!(
                 "The QR code needs a terminal of {columns} columns and {} rows.\n\

@@ -41,12 +41,6 @@ pub(crate) fn new(text: &str) -> Result<Qr, Failure> {
     Qr::new(text).ok_or_else(|| Failure::refused("the otpauth URI is too long for a QR code"))
 }
 
-/// Columns and rows of a drawing.
-pub(crate) fn size_of(drawing: &str) -> (usize, usize) {
-    let columns = drawing.lines().map(|line| line.chars().count()).max();
-    (columns.unwrap_or(0), drawing.lines().count())
-}
-
 /// Writes the code into a new file, of the kind that the name's ending says.
 pub(crate) fn write(qr: &Qr, path: &Path) -> Result<Picture, Failure> {
     let bytes = match path.extension().and_then(|extension| extension.to_str()) {

@@ -204,7 +204,7 @@ impl<S: Store> Login<'_, S> {
     fn enroll(&mut self, account: &Account, entitled: &Entitled) -> Result<Outcome, String> {
         let ending = enroll(
             account,
-            entitled,
+            (&self.request.caller, entitled),
             self.config,
             self.person,
             self.store,

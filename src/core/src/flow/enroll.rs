@@ -9,13 +9,15 @@ use crate::answer::{Answer, Typed};
 use crate::backup_code::{BackupCode, BackupSet};
 use crate::config::{Config, Issuer};
 use crate::device::{Device, DeviceId, DeviceName};
-use crate::doors::{Account, Conversation, Echo, Enrolling, FirstDevice, NoAnswer, Store, System};
+use crate::doors::{
+    Account, Caller, Conversation, Echo, Enrolling, FirstDevice, NoAnswer, Store, System,
+};
 use crate::flow::confirm::{TRIES, confirming_step};
 use crate::judge::Entitled;
 use crate::key_uri::{self, KeyUri};
 use crate::message;
 use crate::otp::{Step, Totp};
-use crate::qr::Qr;
+use crate::qr::{self, Qr};
 use crate::secret::Secret;
 
 /// The proof that somebody has enrolled and has the device. Only [`enroll`] makes one.
@@ -54,7 +56,7 @@ pub enum Ending {
 /// A sentence for the log, where something that is needed can't be had. Nothing has changed then.
 pub fn enroll<S: Store>(
     account: &Account,
-    entitled: &Entitled,
+    (caller, entitled): (&Caller, &Entitled),
     config: &Config,
     person: &mut dyn Conversation,
     store: &S,
@@ -71,6 +73,7 @@ pub fn enroll<S: Store>(
         device: &device,
         used,
         backup_codes: &set,
+        caller,
     };
     match store.enroll(account, &first, entitled) {
         Ok(Enrolling::Done) => {}
@@ -146,7 +149,7 @@ fn confirmed(
             return Err(Ending::Wrong);
         }
         let notice = message::not_confirmed(left);
-        *prompt = message::prompt_after(&notice, message::ENROLL_PROMPT);
+        *prompt = message::prompt_after(&format!("\n{notice}"), message::ENROLL_PROMPT);
     }
     Err(Ending::Aborted)
 }
@@ -176,5 +179,7 @@ fn show(qr: &Qr, drawing: Drawing, person: &mut dyn Conversation) {
         Drawing::Ascii => qr.to_ascii(),
     };
     person.show("");
+    let (columns, rows) = qr::size_of(&picture);
+    person.show(&message::qr_size(columns, rows));
     picture.lines().for_each(|line| person.show(line));
 }

@@ -7,6 +7,7 @@ use totp_core::judge::Entitled;
 use totp_core::otp::Step;
 use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, Invite, State};
+use totp_core::throttle::Source;
 
 use super::{
     FileStore, StateFile, enrollment, invites, open_state, removed, state_name, write_enrollment,
@@ -44,7 +45,9 @@ impl FileStore<'_> {
             device,
             used,
             backup_codes,
+            caller,
         } = first;
+        let source = self.config.source(&caller.address);
         let check = |secrets: &Folder, enrollment: &Enrollment| {
             if !enrollment.devices.is_empty() {
                 return Err(StoreError::Enrolled);
@@ -60,7 +63,13 @@ impl FileStore<'_> {
             }
             Err(StoreError::NotInvited)
         };
-        match self.add(account, device, Some(*used), Some(backup_codes), check) {
+        match self.add(
+            account,
+            device,
+            Some(*used),
+            Some((backup_codes, source)),
+            check,
+        ) {
             Ok(()) => Ok(Enrolling::Done),
             Err(StoreError::Enrolled) => Ok(Enrolling::TooLate),
             Err(StoreError::NotInvited) => Ok(Enrolling::NotInvited),
@@ -73,7 +82,7 @@ impl FileStore<'_> {
         account: &Account,
         device: &Device,
         used: Option<Step>,
-        backup_codes: Option<&BackupSet>,
+        at_login: Option<(&BackupSet, Source)>,
         check: impl Fn(&Folder, &Enrollment) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let secrets = Folder::open_or_make(&self.config.secret_dir)?;
@@ -86,7 +95,9 @@ impl FileStore<'_> {
         state.forget_others(&enrollment);
         state.devices.push(DeviceState::new(device.id, used));
         enrollment.devices.push(device.clone());
-        if let Some(set) = backup_codes {
+        if let Some((set, source)) = at_login {
+            let (limits, now) = (&self.config.limits, self.system.now());
+            state.tally.accept(&source, limits, now);
             let (id, used) = (set.id, 0);
             state.sets.push(UsedCodes { id, used });
             enrollment.backup_codes = Some(set.clone());
