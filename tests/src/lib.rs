@@ -26,6 +26,7 @@ pub mod picture;
 pub mod product;
 pub mod said;
 pub mod secret;
+pub mod ssh_key;
 pub mod terminal;
 pub mod thief;
 pub mod tree;

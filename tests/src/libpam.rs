@@ -65,6 +65,14 @@ impl<'a> Login<'a> {
         assert_eq!(Code(code), Code::SUCCESS, "pam_set_item {item:?}");
     }
 
+    /// Puts `NAME=value` into the environment of the transaction, as sshd does with what it knows of a client.
+    pub fn put_env(&mut self, name: &str, value: &str) {
+        let pair = c_string(format!("{name}={value}").as_bytes());
+        // SAFETY: the handle is live until drop; pam_putenv(3) copies a C string.
+        let code = unsafe { pam_putenv(self.handle, pair.as_ptr()) };
+        assert_eq!(Code(code), Code::SUCCESS, "pam_putenv {name}");
+    }
+
     /// `pam_authenticate`.
     pub fn authenticate(&mut self, flags: c_int) -> Code {
         self.call(pam_authenticate, flags)
@@ -343,6 +351,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn pam_end(handle: *mut Handle, status: c_int) -> c_int;
     fn pam_set_item(handle: *mut Handle, item: c_int, value: *const c_void) -> c_int;
+    fn pam_putenv(handle: *mut Handle, pair: *const c_char) -> c_int;
     fn pam_strerror(handle: *mut Handle, code: c_int) -> *const c_char;
     fn pam_authenticate(handle: *mut Handle, flags: c_int) -> c_int;
     fn pam_setcred(handle: *mut Handle, flags: c_int) -> c_int;

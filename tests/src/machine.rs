@@ -14,7 +14,11 @@ use crate::log::Log;
 use crate::phone::Phone;
 use crate::product;
 use crate::secret;
+use crate::ssh_key;
 use crate::terminal::Terminal;
+
+/// The key of sshd's client.
+pub const CLIENT_KEY: &str = "/etc/ssh/client_key";
 
 /// Private mount, pid, net, uts and ipc namespaces in which the product is installed. The system's own
 /// files, users and daemons are seen but never touched. When it is dropped everything in it has ended; the
@@ -88,7 +92,7 @@ impl Machine {
             .file("/etc/ssh/sshd_config.d/machine.conf", "644", own);
         machine.run("cp /usr/share/openssh/sshd_config /etc/ssh/sshd_config");
         for key in [HOST_KEY, CLIENT_KEY] {
-            machine.run(&format!("ssh-keygen -q -t ed25519 -N '' -f {key}"));
+            machine.make_key(key, "ed25519");
         }
         machine.run(&format!(
             "echo 127.0.0.1 $(cat {HOST_KEY}.pub) >{KNOWN_HOSTS}"
@@ -100,16 +104,39 @@ impl Machine {
 
     /// Lets the key of sshd's client in as `user`.
     pub fn authorized_key(self, user: &str) -> Self {
-        let key = format!("{CLIENT_KEY}.pub ~{user}/.ssh/authorized_keys");
-        self.run(&format!("install -D -m 600 -o {user} {key}"));
+        self.authorize(user, &[CLIENT_KEY]);
         self
+    }
+
+    /// Lets these keys in as `user`, and no others.
+    pub fn authorize(&self, user: &str, keys: &[&str]) {
+        let files: Vec<String> = keys.iter().map(|key| format!("{key}.pub")).collect();
+        let place = format!("/dev/fd/0 ~{user}/.ssh/authorized_keys");
+        let install = format!("install -D -m 600 -o {user} {place}");
+        self.run(&format!("cat {} | {install}", files.join(" ")));
+    }
+
+    /// Makes a key of `kind` for `ssh -i`.
+    pub fn make_key(&self, path: &str, kind: &str) {
+        self.run(&format!("ssh-keygen -q -t {kind} -N '' -f {path}"));
+    }
+
+    /// What `ssh-keygen -l` says of a key or certificate.
+    pub fn fingerprint(&self, path: &str) -> String {
+        ssh_key::fingerprint(&self.run(&format!("ssh-keygen -lf {path}")))
     }
 
     /// Enrolls `user` by totpctl with a new secret.
     pub fn enroll(&self, user: &str) -> Enrolled {
+        self.enroll_device(user, "phone")
+    }
+
+    /// Enrolls a further device of `user`.
+    pub fn enroll_device(&self, user: &str, device: &str) -> Enrolled {
         let secret = secret::fresh();
         self.log.keep_secret(&secret);
-        let enroll = format!("totpctl enroll {user} --secret-file - --no-confirm");
+        let enroll =
+            format!("totpctl enroll {user} --device {device} --secret-file - --no-confirm");
         self.feed(&enroll, &secret);
         Enrolled::with(Phone::new(&secret))
     }
@@ -268,7 +295,6 @@ fn become_user(user: &str) -> [&str; 8] {
 
 const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-pam_totp.conf";
 const HOST_KEY: &str = "/etc/ssh/machine_key";
-const CLIENT_KEY: &str = "/etc/ssh/client_key";
 const KNOWN_HOSTS: &str = "/etc/ssh/machine_known_hosts";
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEADLINE: Duration = Duration::from_secs(20);

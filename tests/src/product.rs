@@ -225,7 +225,28 @@ impl Scratch {
 
     /// What totpctl tells about `account`.
     pub fn status(&self, account: &str) -> Value {
-        let output = self.totpctl(&["status", account, "--json"], "");
+        self.document(&["status", account])
+    }
+
+    /// New backup codes of `account`.
+    pub fn new_backup_codes(&self, account: &str) -> Vec<String> {
+        let made = self.document(&["backup-codes", account, "--regenerate"]);
+        let codes = made["codes"].as_array().expect("codes").iter();
+        codes
+            .map(|code| code.as_str().expect("text").to_owned())
+            .collect()
+    }
+
+    /// A new backup key of `account`.
+    pub fn new_backup_key(&self, account: &str) -> String {
+        let made = self.document(&["backup-key", account, "--regenerate"]);
+        made["key"].as_str().expect("a key").to_owned()
+    }
+
+    /// What a command of totpctl that succeeds tells a program.
+    #[track_caller]
+    pub fn document(&self, arguments: &[&str]) -> Value {
+        let output = self.totpctl(&[arguments, &["--json"]].concat(), "");
         assert!(
             output.status.success(),
             "{}",

@@ -17,25 +17,8 @@ fn enrolled(settings: &str) -> (Scratch, Phone) {
     (scratch, phone)
 }
 
-fn document(scratch: &Scratch, arguments: &[&str]) -> Value {
-    let output = scratch.totpctl(arguments, "");
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).expect("one document")
-}
-
-fn new_codes(scratch: &Scratch) -> Vec<String> {
-    let made = document(
-        scratch,
-        &["backup-codes", ACCOUNT, "--regenerate", "--json"],
-    );
-    let codes = made["codes"].as_array().expect("codes").iter();
-    codes
-        .map(|code| code.as_str().expect("text").to_owned())
-        .collect()
-}
-
 fn left(scratch: &Scratch) -> Value {
-    document(scratch, &["backup-codes", ACCOUNT, "--json"])["left"].clone()
+    scratch.document(&["backup-codes", ACCOUNT])["left"].clone()
 }
 
 fn gets_in(scratch: &Scratch, code: &str) -> bool {
@@ -45,7 +28,7 @@ fn gets_in(scratch: &Scratch, code: &str) -> bool {
 #[test]
 fn each_gets_in_once_in_any_spelling_and_the_person_is_told_how_many_are_left() {
     let (scratch, _) = enrolled(BY_PLACE);
-    let codes = new_codes(&scratch);
+    let codes = scratch.new_backup_codes(ACCOUNT);
     assert_eq!(codes.len(), 10);
     for (index, code) in codes.iter().enumerate() {
         let typed = match index % 4 {
@@ -75,7 +58,10 @@ fn each_gets_in_once_in_any_spelling_and_the_person_is_told_how_many_are_left() 
 #[test]
 fn new_ones_void_those_of_before_and_leave_the_devices_alone() {
     let (scratch, phone) = enrolled(NO_LIMITS);
-    let (old, new) = (new_codes(&scratch), new_codes(&scratch));
+    let (old, new) = (
+        scratch.new_backup_codes(ACCOUNT),
+        scratch.new_backup_codes(ACCOUNT),
+    );
     assert!(!gets_in(&scratch, &old[0]) && gets_in(&scratch, &new[0]));
     assert!(gets_in(&scratch, &phone.code_at(EPOCH)));
     assert_eq!(left(&scratch), 9);
@@ -89,7 +75,7 @@ fn of_24_with_one_backup_code_one_gets_in() {
     let contender = env!("CARGO_BIN_EXE_contender").as_ref();
     let mut crowd = Crowd::new(contender, &scratch, [ACCOUNT; 24]);
     for round in 0..5 {
-        for (index, code) in new_codes(&scratch).iter().enumerate() {
+        for (index, code) in scratch.new_backup_codes(ACCOUNT).iter().enumerate() {
             let place = ["inside", "outside"][index % 2];
             let ended = crowd.rush(place, EPOCH, HOME, [code.as_str(); 24]);
             let won = ended.iter().filter(|one| one.code == Code::SUCCESS).count();
@@ -101,7 +87,7 @@ fn of_24_with_one_backup_code_one_gets_in() {
 #[test]
 fn where_a_single_code_is_not_enough_one_backup_code_is_and_ends_that() {
     let (scratch, phone) = enrolled("[limits]\naddress_deny = 0\ndaily = 0\nuser_limit = 5\n");
-    let codes = new_codes(&scratch);
+    let codes = scratch.new_backup_codes(ACCOUNT);
     let wrong = phone.wrong_code_at(EPOCH);
     for stranger in 0..6 {
         scratch.login_from(&format!("198.51.100.{stranger}"), ACCOUNT, wrong.as_str());
@@ -115,7 +101,7 @@ fn where_a_single_code_is_not_enough_one_backup_code_is_and_ends_that() {
 #[test]
 fn wrong_ones_are_charged_and_a_locked_address_gets_none_in() {
     let (scratch, _) = enrolled("");
-    let codes = new_codes(&scratch);
+    let codes = scratch.new_backup_codes(ACCOUNT);
     for left in [2, 1] {
         let told = scratch.login(ACCOUNT, "ABCD-EFGH-IJKL-MNOP");
         assert_eq!(told.told(), [attempts_left(left)]);
@@ -130,7 +116,7 @@ fn wrong_ones_are_charged_and_a_locked_address_gets_none_in() {
 fn those_of_somebody_else_do_not_serve() {
     let (scratch, phone) = enrolled(NO_LIMITS);
     scratch.enroll("bin", &phone);
-    let codes = new_codes(&scratch);
+    let codes = scratch.new_backup_codes(ACCOUNT);
     assert_eq!(scratch.login("bin", codes[0].as_str()).code, Code::AUTH_ERR);
     assert_eq!(scratch.login("sys", codes[0].as_str()).code, Code::AUTH_ERR);
     assert!(gets_in(&scratch, &codes[0]));
@@ -139,25 +125,25 @@ fn those_of_somebody_else_do_not_serve() {
 #[test]
 fn a_repaired_or_older_state_revives_none() {
     let (scratch, _) = enrolled(NO_LIMITS);
-    let codes = new_codes(&scratch);
+    let codes = scratch.new_backup_codes(ACCOUNT);
     let older = std::fs::read(scratch.state(ACCOUNT)).expect("a state");
     assert!(gets_in(&scratch, &codes[0]));
-    let newer = new_codes(&scratch);
+    let newer = scratch.new_backup_codes(ACCOUNT);
     std::fs::write(scratch.state(ACCOUNT), older).expect("a state");
     assert!(!gets_in(&scratch, &codes[0]) && !gets_in(&scratch, &codes[1]));
     assert!(
         !gets_in(&scratch, &newer[0]),
         "of a set that the state does not know"
     );
-    document(&scratch, &["repair", ACCOUNT, "--json"]);
+    scratch.document(&["repair", ACCOUNT]);
     assert!(!gets_in(&scratch, &newer[0]));
-    assert!(gets_in(&scratch, &new_codes(&scratch)[0]));
+    assert!(gets_in(&scratch, &scratch.new_backup_codes(ACCOUNT)[0]));
 }
 
 #[test]
 fn no_file_holds_a_code() {
     let (scratch, _) = enrolled(NO_LIMITS);
-    let codes = new_codes(&scratch);
+    let codes = scratch.new_backup_codes(ACCOUNT);
     assert!(gets_in(&scratch, &codes[0]));
     for path in end_to_end::tree::names(&scratch.path("")) {
         let Ok(content) = std::fs::read(&path) else {
