@@ -48,7 +48,17 @@ impl Crowd {
         scratch: &Scratch,
         users: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let gate = scratch.path("gate");
+        Self::with_gate(contender, scratch, "gate", users)
+    }
+
+    /// The same with a gate of its own, for several crowds in one scratch folder.
+    pub fn with_gate<'a>(
+        contender: &Path,
+        scratch: &Scratch,
+        gate: &str,
+        users: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let gate = scratch.path(gate);
         File::create(&gate).expect("a new file");
         let start = |user| {
             let mut process = Command::new(contender)
