@@ -3,7 +3,7 @@
 //! The cases are transcripts in tests/cli, one file each. After sentences that start with `#`, a step is a
 //! line of shell (`$`), its input (`<`), what it prints (`>`) and complains about (`!`), and its exit
 //! status (`=`). It runs in a scratch folder where `totpctl` has that folder's configuration; `command
-//! totpctl` has none. Blanks at the ends of lines don't count. `$PWD`, `$HOST` and `$TIME` stand for what
+//! totpctl` has none, and `nobody` is `totpctl` of somebody who is not root. Blanks at the ends of lines don't count. `$PWD`, `$HOST` and `$TIME` stand for what
 //! differs from run to run. `UPDATE_CASES=1 cargo test` writes what happened into the files, for a look at
 //! the difference.
 
@@ -297,5 +297,12 @@ fn difference(written: &str, ran: &str) -> String {
 
 const SETTINGS: &str = "issuer = \"Example\"\n";
 
-/// The shell's own `totpctl`.
-const OURS: &str = r#"totpctl() { command totpctl --config "$PWD/pam_totp.toml" "$@"; }"#;
+/// The shell's own `totpctl`, and that of `nobody`, who may not even reach the folder that it was built in.
+const OURS: &str = r#"
+totpctl() { command totpctl --config "$PWD/pam_totp.toml" "$@"; }
+nobody() {
+    chmod 755 .
+    exec 3<"$(which totpctl)"
+    set -- --config "$PWD/pam_totp.toml" "$@"
+    setpriv --reuid 65534 --regid 65534 --clear-groups /proc/self/fd/3 "$@"
+}"#;
