@@ -33,8 +33,9 @@ fn bind(machine: &Machine, user: &str, device: &str, key: &str) {
     ));
 }
 
-fn assert_says_why(machine: &Machine, service: &str) {
-    machine.log().assert_has(&[
+/// A person is told first, and may have seen it by then.
+fn wait_for_the_reason(machine: &Machine, service: &str) {
+    machine.log().wait_for(&[
         "event=wrong",
         service,
         "reason=\"a code of a device that is bound to another ssh key\"",
@@ -61,7 +62,7 @@ fn beside_another_key_its_code_is_refused_and_stays_good_for_its_own() {
     let mut ssh = machine.ssh("alice", &["id", "-un"]);
     ssh.answer(PROMPT, &code);
     ssh.see(&attempts_left(2));
-    assert_says_why(&machine, "service=sshd");
+    wait_for_the_reason(&machine, "service=sshd");
     drop(ssh);
     machine.authorize("alice", &[OTHER_KEY]);
     let mut ssh = machine.ssh("alice", &["-i", OTHER_KEY, "id", "-un"]);
@@ -145,7 +146,7 @@ fn with_a_password_for_a_key_a_bound_device_is_refused() {
     let mut ssh = machine.ssh("alice", &["id", "-un"]);
     ssh.answer("Password: ", PASSWORD).answer(PROMPT, &code);
     ssh.see(&attempts_left(2));
-    assert_says_why(&machine, "service=sshd");
+    wait_for_the_reason(&machine, "service=sshd");
 }
 
 #[test]
@@ -178,7 +179,7 @@ fn sudo_takes_no_code_of_a_bound_device() {
     sudo.answer("[sudo] password for alice: ", PASSWORD)
         .answer(PROMPT, &code);
     sudo.see("Sorry, try again.");
-    assert_says_why(&machine, "service=sudo");
+    wait_for_the_reason(&machine, "service=sudo");
 }
 
 #[test]
@@ -196,7 +197,7 @@ fn su_takes_no_code_of_a_bound_device() {
     su.answer("Password: ", PASSWORD).answer(PROMPT, &code);
     su.see(&attempts_left(2));
     assert_ne!(su.end().status, 0);
-    assert_says_why(&machine, "service=su");
+    wait_for_the_reason(&machine, "service=su");
 }
 
 /// Somebody with a phone, and two keys.
