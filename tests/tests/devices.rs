@@ -8,6 +8,7 @@ use end_to_end::clock::{self, system as now};
 use end_to_end::libpam::{Code, Message, Reply};
 use end_to_end::phone::Phone;
 use end_to_end::product::{self, ACCOUNT, NO_LIMITS, Scratch};
+use end_to_end::secret;
 
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 
@@ -251,6 +252,67 @@ fn a_rotation_while_the_old_code_is_asked_for_lets_nobody_in() {
     };
     let mut login = case.scratch.start(ACCOUNT, person);
     assert_eq!(login.authenticate(0), Code::AUTH_ERR);
+}
+
+#[test]
+fn a_name_and_a_bond_given_while_a_rotation_asks_for_its_code_stay() {
+    let case = Case::new();
+    let rotation = Rotation::of(&case, "phone");
+    let print = format!("SHA256:{}", "A".repeat(43));
+    for change in [
+        &["device", "rename", ACCOUNT, "phone", "pixel"][..],
+        &["device", "bind", ACCOUNT, "pixel", "--ssh-key", &print],
+    ] {
+        assert_eq!(case.totpctl(change, ""), 0);
+    }
+    // Another one may have taken the name.
+    let third = Phone::new(&secret::fresh());
+    case.scratch.enroll_device(ACCOUNT, "phone", &third);
+    let new = rotation.phone.clone();
+    let code = new.code_at(now());
+    assert_eq!(rotation.end(&format!("{code}\n")).0, 0);
+    let devices = case.scratch.status(ACCOUNT)["users"][0]["devices"].clone();
+    assert_eq!(
+        (&devices[0]["name"], &devices[0]["ssh_key"]),
+        (&"pixel".into(), &print.into())
+    );
+    assert!(!case.lets_in(&new) && !case.lets_in(&case.phone), "bound");
+    assert!(case.lets_in(&third) && case.lets_in(&case.tablet));
+}
+
+#[test]
+fn a_code_of_a_key_that_another_device_has_is_used_up_for_both() {
+    // Typed to confirm a device.
+    for command in ["enroll", "rotate"] {
+        let case = Case::new();
+        let device = if command == "enroll" {
+            "third"
+        } else {
+            "phone"
+        };
+        let words = [command, ACCOUNT, "--device", device, "--secret-file", "-"];
+        let code = case.tablet.code_at(now());
+        assert_eq!(case.totpctl(&words, &format!("{OTHER}\n{code}\n")), 0);
+        let login = case.scratch.login(ACCOUNT, code.as_str());
+        assert_eq!(login.code, Code::AUTH_ERR, "after {command}");
+        assert!(case.lets_in(&case.tablet));
+    }
+    // Typed at a login, before the device is confirmed by an older one.
+    for command in ["enroll", "rotate"] {
+        let case = Case::new();
+        let device = if command == "enroll" {
+            "third"
+        } else {
+            "phone"
+        };
+        let words = [command, ACCOUNT, "--device", device, "--secret-file", "-"];
+        let [older, code] = [now(), now() + 30].map(|time| case.tablet.code_at(time));
+        let login = case.scratch.login(ACCOUNT, code.as_str());
+        assert_eq!(login.code, Code::SUCCESS);
+        assert_eq!(case.totpctl(&words, &format!("{OTHER}\n{older}\n")), 0);
+        let login = case.scratch.login(ACCOUNT, code.as_str());
+        assert_eq!(login.code, Code::AUTH_ERR, "twice, around {command}");
+    }
 }
 
 #[test]
