@@ -280,38 +280,39 @@ fn a_name_and_a_bond_given_while_a_rotation_asks_for_its_code_stay() {
     assert!(case.lets_in(&third) && case.lets_in(&case.tablet));
 }
 
+/// Gives the tablet's key to another device too, confirmed by `code`.
+fn give_the_tablets_key(case: &Case, command: &str, code: &str) {
+    let device = if command == "enroll" {
+        "third"
+    } else {
+        "phone"
+    };
+    let words = [command, ACCOUNT, "--device", device, "--secret-file", "-"];
+    assert_eq!(case.totpctl(&words, &format!("{OTHER}\n{code}\n")), 0);
+}
+
 #[test]
-fn a_code_of_a_key_that_another_device_has_is_used_up_for_both() {
-    // Typed to confirm a device.
+fn a_code_that_confirms_a_device_is_used_up_for_all_that_have_its_key() {
     for command in ["enroll", "rotate"] {
         let case = Case::new();
-        let device = if command == "enroll" {
-            "third"
-        } else {
-            "phone"
-        };
-        let words = [command, ACCOUNT, "--device", device, "--secret-file", "-"];
         let code = case.tablet.code_at(now());
-        assert_eq!(case.totpctl(&words, &format!("{OTHER}\n{code}\n")), 0);
+        give_the_tablets_key(&case, command, &code);
         let login = case.scratch.login(ACCOUNT, code.as_str());
-        assert_eq!(login.code, Code::AUTH_ERR, "after {command}");
+        assert_eq!(login.code, Code::AUTH_ERR, "{command}");
         assert!(case.lets_in(&case.tablet));
     }
-    // Typed at a login, before the device is confirmed by an older one.
+}
+
+#[test]
+fn a_code_that_was_accepted_stays_used_up_when_another_device_gets_its_key() {
     for command in ["enroll", "rotate"] {
         let case = Case::new();
-        let device = if command == "enroll" {
-            "third"
-        } else {
-            "phone"
-        };
-        let words = [command, ACCOUNT, "--device", device, "--secret-file", "-"];
         let [older, code] = [now(), now() + 30].map(|time| case.tablet.code_at(time));
         let login = case.scratch.login(ACCOUNT, code.as_str());
         assert_eq!(login.code, Code::SUCCESS);
-        assert_eq!(case.totpctl(&words, &format!("{OTHER}\n{older}\n")), 0);
+        give_the_tablets_key(&case, command, &older);
         let login = case.scratch.login(ACCOUNT, code.as_str());
-        assert_eq!(login.code, Code::AUTH_ERR, "twice, around {command}");
+        assert_eq!(login.code, Code::AUTH_ERR, "{command}");
     }
 }
 

@@ -225,13 +225,23 @@ fn a_removal() {
 #[test]
 fn new_backup_codes() {
     let words = ["backup-codes", ACCOUNT, "--regenerate"];
-    kill_totpctl_everywhere(false, &words, |case, at| {
-        assert!(case.lets_in(&case.phone, 0), "{at}");
-        assert_eq!(case.run(&words[..2]), Some(0), "{at}");
-        assert_eq!(case.run(&words), Some(0), "{at}");
-        let codes = case.scratch.status(ACCOUNT)["users"][0]["backup_codes"].clone();
-        assert_eq!(codes, 10, "{at}");
-    });
+    for has_old in [false, true] {
+        let job = |case: &Case| {
+            if has_old {
+                case.scratch.new_backup_codes(ACCOUNT);
+            }
+            case.totpctl(&words, "")
+        };
+        kill_everywhere(false, job, |case, at| {
+            let count = case.status()["backup_codes"].clone();
+            let is_whole = count == 10 || !has_old && count.is_null();
+            assert!(is_whole, "{at}: the old or the new, not {count}");
+            assert!(case.lets_in(&case.phone, 0), "{at}");
+            let codes = case.scratch.new_backup_codes(ACCOUNT);
+            assert!(case.takes(&codes[0], 1, ""), "{at}");
+            assert_eq!(case.status()["backup_codes"], 9, "{at}");
+        });
+    }
 }
 
 #[test]
