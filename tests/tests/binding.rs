@@ -25,7 +25,7 @@ fn alice_with_keys() -> Machine {
     machine
 }
 
-/// Nothing is left for logins without a key.
+/// By force: there may be no other device.
 fn bind(machine: &Machine, user: &str, device: &str, key: &str) {
     let print = machine.fingerprint(key);
     machine.run(&format!(
