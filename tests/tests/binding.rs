@@ -38,7 +38,7 @@ fn wait_for_the_reason(machine: &Machine, service: &str) {
     machine.log().wait_for(&[
         "event=wrong",
         service,
-        "reason=\"a code of a device that is bound to another ssh key\"",
+        "reason=\"a code of a device that is bound to an ssh key which this login has not shown\"",
     ]);
 }
 

@@ -184,11 +184,7 @@ impl Key {
                 ));
             }
         }
-        let failed = |error| {
-            Failure::unreachable(format_args!(
-                "the key can't be shown, so nothing has changed: {error}"
-            ))
-        };
+        let failed = |error| Failure::unreachable(format_args!("the key can't be shown: {error}"));
         let Totp {
             algorithm,
             digits,

@@ -46,11 +46,12 @@ pub(crate) fn run(
         &mut terminal,
         "the old key still works",
     )?;
-    context
+    // It may have got another name meanwhile.
+    let name = context
         .store()
         .rotate_device(&account, old.id, &new, used)?;
     picture.into_iter().for_each(Picture::keep);
-    context.changed(Change::Rotated, &account, Some(name));
+    context.changed(Change::Rotated, &account, Some(&name));
 
     let user = account.name.as_str();
     let mut others = enrollment.devices.iter().filter(|one| one.id != old.id);

@@ -35,7 +35,7 @@ pub enum StoreError {
     Enrolled,
     /// The invite that somebody has come with is worth nothing.
     NotInvited,
-    /// The device was rotated or removed meanwhile.
+    /// The device is not the one any more that it was.
     Replaced(DeviceName),
     /// No other device serves logins without an ssh key.
     OnlyUnbound(DeviceName),
@@ -117,12 +117,12 @@ impl fmt::Display for StoreError {
             ),
             Self::Replaced(name) => write!(
                 f,
-                "device {name} was rotated or removed meanwhile, and nothing else has changed: look at totpctl device list"
+                "device {name} was changed or removed meanwhile, and this has changed nothing: look at totpctl device list"
             ),
             Self::OnlyUnbound(name) => write!(
                 f,
-                "no other device serves where there is no ssh key, so sudo, su and the console would let nobody in: \
-                 enroll another one, or say --force if {name} is to serve ssh logins only"
+                "no other device serves where there is no ssh key, so its owner would have no code for sudo, su and the \
+                 console: enroll another one, or say --force if {name} is to serve ssh logins only"
             ),
             Self::Secret(path, reason) => {
                 write!(f, "{}: {reason}: {}", path.display(), EnrollAgain(path))

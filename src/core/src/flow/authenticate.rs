@@ -507,7 +507,7 @@ fn reason(subject: Subject<'_>, reason: WrongReason, account: &Option<String>) -
         (Subject::Stranger(_), _) if account.is_none() => "unknown user",
         (Subject::Stranger(_) | Subject::Invitee(_), _) => "not enrolled",
         (Subject::Enrolled(_), WrongReason::Bound) => {
-            "a code of a device that is bound to another ssh key"
+            "a code of a device that is bound to an ssh key which this login has not shown"
         }
         (Subject::Enrolled(_), WrongReason::First) => "first of two codes",
         (Subject::Enrolled(_), WrongReason::Malformed) => "malformed",

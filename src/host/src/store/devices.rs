@@ -99,7 +99,7 @@ impl FileStore<'_> {
     }
 
     /// Gives a device the key of `new`: the old one's codes are dead when this returns, those of the new one are good
-    /// from then on. Its name and its ssh key stay. `used` is a step that is used up from the start.
+    /// from then on. Its name, which is returned, and its ssh key stay. `used` is a step that is used up from the start.
     ///
     /// # Errors
     /// [`StoreError::Ended`] where the account is not enrolled, [`StoreError::Replaced`] where the old one is not
@@ -110,13 +110,14 @@ impl FileStore<'_> {
         old: DeviceId,
         new: &Device,
         used: Step,
-    ) -> Result<(), StoreError> {
+    ) -> Result<DeviceName, StoreError> {
         let locked = self.lock_enrolled(account)?;
         let mut devices = locked.enrolled.devices.iter();
         let known = devices.find(|device| device.id == old);
         let known = known.ok_or_else(|| StoreError::Replaced(new.name.clone()))?;
+        let name = known.name.clone();
         let rotated = Device {
-            name: known.name.clone(),
+            name: name.clone(),
             ssh_key: known.ssh_key,
             ..new.clone()
         };
@@ -125,7 +126,8 @@ impl FileStore<'_> {
         self.replace_device(account, &locked, old, &changed, |known| DeviceState {
             drift: known.drift,
             ..DeviceState::new(new.id, Some(used))
-        })
+        })?;
+        Ok(name)
     }
 
     /// Puts an enrollment in the place of the one before, in which the device `old` has become another.
