@@ -168,6 +168,11 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Trust(Trust),
 
+    /// Run the real stack of a service once, and see what would happen to a login
+    ///
+    /// Nobody is logged in, but what is typed is judged and counted as at a login.
+    Try(Try),
+
     /// Forget wrong answers, so that nobody is refused for them any longer
     #[command(group = ArgGroup::new("what").required(true).args(["user", "address", "all"]))]
     Unlock {
@@ -252,6 +257,21 @@ pub(crate) enum Trust {
         #[arg(long)]
         all: bool,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct Try {
+    /// The PAM service, such as sshd
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: String,
+    /// Who logs in
+    pub(crate) user: String,
+    /// From this remote address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) rhost: Option<String>,
+    /// At this terminal
+    #[arg(long, value_name = "TTY")]
+    pub(crate) tty: Option<String>,
 }
 
 #[derive(Args)]

@@ -67,6 +67,11 @@ impl Failure {
         }
     }
 
+    /// What was asked has an answer, which the report of the command has given, and it is no.
+    pub(crate) fn answered_no() -> Self {
+        Self::refused("")
+    }
+
     /// Something can't be read, and the report of the command has said what.
     pub(crate) fn reported() -> Self {
         Self::unreachable("")

@@ -1,6 +1,7 @@
 //! `totpctl`: enrolls people in pam_totp, shows where they stand and gets them back in.
 #![forbid(unsafe_code)]
 
+mod attempt;
 mod backup;
 mod cli;
 mod context;
@@ -108,6 +109,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Some(user) => trust::clear(&context, &user),
             None => trust::clear_all(&context),
         },
+        Command::Try(arguments) => attempt::run(&context, &arguments),
         Command::Unlock { user, address, .. } => match (user, address) {
             (Some(user), _) => unlock::user(&context, &user),
             (None, Some(address)) => unlock::address(&context, &address),

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use terminal_size::{Height, Width};
 use totp_core::answer::Answer;
 use totp_core::doors::{Conversation, Echo, NoAnswer};
+use totp_host::terminal::NoEcho;
 use zeroize::Zeroizing;
 
 /// Speaks on stdout, or on stderr where stdout is for a JSON document; listens on stdin.
@@ -54,9 +55,11 @@ impl Terminal {
 }
 
 impl Conversation for Terminal {
-    fn ask(&mut self, prompt: &str, _: Echo) -> Result<Answer, NoAnswer> {
+    fn ask(&mut self, prompt: &str, echo: Echo) -> Result<Answer, NoAnswer> {
         self.print(prompt).map_err(|_| NoAnswer)?;
+        let hidden = (echo == Echo::Off).then(NoEcho::new);
         let line = read_line(&mut io::stdin().lock()).map_err(|_| NoAnswer)?;
+        drop(hidden);
         // Whoever types a line ends it on the screen too.
         if !io::stdin().is_terminal() || line.is_none() {
             self.print("\n").map_err(|_| NoAnswer)?;

@@ -9,8 +9,7 @@ use totp_core::doors::{Account, Echo, NoAnswer, PasswordCheck};
 use totp_core::message;
 use totp_host::process::Room;
 
-use crate::ffi::Password;
-use crate::password;
+use crate::password::{self, Password};
 
 /// The conversation function of the application. It runs under the limits that the caller has set, while all else
 /// that we do has [`Room`].

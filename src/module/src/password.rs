@@ -9,37 +9,62 @@ use std::os::unix::fs::MetadataExt;
 use pam::items::{AuthTok, RHost, Tty};
 use pam::module::PamHandle;
 use totp_core::doors::Account;
+use totp_host::pam::{Code, Item, Message, QUIET_AND_STRICT, Reply, Transaction};
+use zeroize::Zeroizing;
 
-use crate::ffi::{self, Attempt};
 use crate::item;
 
 /// The service that checks passwords. Its stack must not lead to this module.
 pub(crate) const SERVICE: &str = "totp-enroll";
 
-/// The password that was typed before our turn.
-pub(crate) fn typed_before(pamh: &PamHandle) -> Option<ffi::Password> {
-    let token = pamh.get_item::<AuthTok<'_>>().ok().flatten()?;
-    ffi::Password::new(token.as_bytes())
+/// A password. Wiped on drop; has no `Debug`.
+pub(crate) struct Password(Zeroizing<Vec<u8>>);
+
+impl Password {
+    /// Takes it over; `None` where it is none that libpam could hand on.
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+        const MAX_BYTES: usize = 512;
+        let is_one = (1..=MAX_BYTES).contains(&bytes.len()) && !bytes.contains(&0);
+        is_one.then(|| Self(Zeroizing::new(bytes.to_vec())))
+    }
 }
 
-/// Whether a password is the account's.
+/// The password that was typed before our turn.
+pub(crate) fn typed_before(pamh: &PamHandle) -> Option<Password> {
+    let token = pamh.get_item::<AuthTok<'_>>().ok().flatten()?;
+    Password::new(token.as_bytes())
+}
+
+/// Whether a password is the account's: it is the answer to each prompt of the service that hides what is typed. What
+/// the service says is dropped, and any other question ends the attempt.
 ///
 /// # Errors
 /// A sentence for the log, where that can't be told.
 pub(crate) fn is_right(
     pamh: &PamHandle,
     account: &Account,
-    password: &ffi::Password,
+    password: &Password,
 ) -> Result<bool, String> {
     refuse_other_stacks()?;
-    let attempt = Attempt {
-        service: SERVICE,
-        user: &account.name,
-        rhost: item::<RHost<'_>>(pamh),
-        tty: item::<Tty<'_>>(pamh),
-        password,
+    let mut answer = |message: Message<'_>| match message {
+        Message::AskHidden(_) => Some(password.0.clone()),
+        Message::Error(_) | Message::Info(_) => Some(Reply::default()),
+        Message::Ask(_) => None,
     };
-    ffi::authenticate(&attempt)
+    let mut transaction = Transaction::start(SERVICE, &account.name, &mut answer)?;
+    for (item, value) in [
+        (Item::Tty, item::<Tty<'_>>(pamh)),
+        (Item::Rhost, item::<RHost<'_>>(pamh)),
+    ] {
+        if let Some(value) = value {
+            transaction.set(item, &value)?;
+        }
+    }
+    match transaction.authenticate(QUIET_AND_STRICT) {
+        Code::SUCCESS => Ok(true),
+        Code::AUTH_ERR | Code::MAX_TRIES | Code::USER_UNKNOWN => Ok(false),
+        code => Err(format!("service {SERVICE}: {code}")),
+    }
 }
 
 /// Without a file of exactly that name libpam would take the stack of `other`.
