@@ -168,6 +168,12 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Trust(Trust),
 
+    /// Turn the module on for a service, and off again unless a new login confirms it
+    ///
+    /// Shows the changes to /etc/pam.d, and for sshd to /etc/ssh/sshd_config.d, and saves the old files. Without
+    /// `totpctl rollout --confirm` from a new login they come back by themselves.
+    Rollout(Rollout),
+
     /// Run the real stack of a service once, and see what would happen to a login
     ///
     /// Nobody is logged in, but what is typed is judged and counted as at a login.
@@ -257,6 +263,56 @@ pub(crate) enum Trust {
         #[arg(long)]
         all: bool,
     },
+}
+
+#[derive(Args)]
+#[command(group = ArgGroup::new("step").required(true).args(["service", "confirm", "revert", "expire"]))]
+pub(crate) struct Rollout {
+    /// The PAM service: sshd, sudo, sudo-i, su or login
+    service: Option<String>,
+    /// It works: let it stay. To be run from a new login with a code
+    #[arg(long)]
+    confirm: bool,
+    /// Put the old files back, at any time
+    #[arg(long)]
+    revert: bool,
+    /// Put the old files back if nobody has confirmed in time; a timer runs this
+    #[arg(long, hide = true)]
+    expire: bool,
+    /// Until that time
+    #[arg(long, hide = true, requires = "expire")]
+    wait: bool,
+    /// Who will log in to confirm; by default whoever logged in to run this
+    #[arg(long, value_name = "USER", requires = "service")]
+    pub(crate) user: Option<String>,
+    /// How long to wait for the confirmation
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = span)]
+    pub(crate) within: Span,
+    /// For sshd: ask for the key and then the code, and for no password
+    #[arg(long, requires = "service")]
+    pub(crate) after_key: bool,
+    /// Don't ask before the changes are made
+    #[arg(long, requires = "service")]
+    pub(crate) yes: bool,
+}
+
+/// What of a rollout is to be done.
+pub(crate) enum RolloutStep<'a> {
+    Begin(&'a str),
+    Confirm,
+    Revert,
+    Expire { wait: bool },
+}
+
+impl Rollout {
+    pub(crate) fn step(&self) -> RolloutStep<'_> {
+        match &self.service {
+            Some(service) => RolloutStep::Begin(service),
+            None if self.confirm => RolloutStep::Confirm,
+            None if self.revert => RolloutStep::Revert,
+            None => RolloutStep::Expire { wait: self.wait },
+        }
+    }
 }
 
 #[derive(Args)]

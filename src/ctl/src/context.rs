@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use totp_core::address::Address;
@@ -20,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     /// One JSON document on stdout, people's text on stderr.
     pub(crate) json: bool,
+    /// Where the configuration is, if not at the usual place.
+    pub(crate) config_path: Option<PathBuf>,
     system: Machine<fn(&Event)>,
 }
 
@@ -28,6 +30,7 @@ impl Context {
         Ok(Self {
             config: totp_host::config::load(config)?,
             json,
+            config_path: config.map(Path::to_owned),
             system: Machine::new(totp_host::log::log),
         })
     }
@@ -97,6 +100,16 @@ impl Context {
             device: device.map(DeviceName::to_string),
             ..self.event(change.name())
         }
+    }
+
+    /// Logs something else that was done, with who did it.
+    pub(crate) fn log_as_actor(&self, event: Event) {
+        let Event { service, actor, .. } = self.event(event.name);
+        self.system.log(&Event {
+            service,
+            actor,
+            ..event
+        });
     }
 
     /// Logs that somebody had no code of the user's where one was asked for.

@@ -17,6 +17,7 @@ mod qr;
 mod repair;
 mod reset;
 mod resync;
+mod rollout;
 mod rotate;
 mod show;
 mod status;
@@ -109,6 +110,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Some(user) => trust::clear(&context, &user),
             None => trust::clear_all(&context),
         },
+        Command::Rollout(arguments) => rollout::run(&context, &arguments),
         Command::Try(arguments) => attempt::run(&context, &arguments),
         Command::Unlock { user, address, .. } => match (user, address) {
             (Some(user), _) => unlock::user(&context, &user),

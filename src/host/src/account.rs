@@ -30,6 +30,20 @@ pub fn account(name: &str) -> Result<Option<Account>, String> {
     }
 }
 
+/// The account of a user id; `None` where there is none.
+///
+/// # Errors
+/// A sentence, where the account database can't be asked.
+pub fn account_of_uid(uid: u32) -> Result<Option<Account>, String> {
+    match User::from_uid(uid.into()) {
+        Ok(user) => Ok(user.map(|user| Account {
+            name: user.name,
+            uid: user.uid.as_raw(),
+        })),
+        Err(errno) => Err(format!("cannot look up the account: {}", errno.desc())),
+    }
+}
+
 /// Whether an account is in a group, be it as its primary one; in one that does not exist nobody is.
 ///
 /// # Errors
