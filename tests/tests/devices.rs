@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use end_to_end::clock::{self, system as now};
 use end_to_end::libpam::{Code, Message, Reply};
 use end_to_end::phone::Phone;
-use end_to_end::product::{self, ACCOUNT, NO_LIMITS, Scratch};
+use end_to_end::product::{ACCOUNT, NO_LIMITS, Scratch};
 use end_to_end::secret;
 
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
@@ -157,10 +157,9 @@ struct Rotation {
 
 impl Rotation {
     fn of(case: &Case, device: &str) -> Self {
-        let mut child = Command::new(product::totpctl())
-            .arg("--config")
-            .arg(case.scratch.config())
-            .args(["rotate", ACCOUNT, "--device", device, "--qr", "none"])
+        let mut child = case
+            .scratch
+            .command(&["rotate", ACCOUNT, "--device", device, "--qr", "none"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
