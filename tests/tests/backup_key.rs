@@ -110,6 +110,16 @@ fn nullok_lets_this_login_in_too() {
 }
 
 #[test]
+fn where_messages_are_hidden_a_person_who_is_let_in_reads_it_at_a_prompt() {
+    let case = Case::skipping(NO_LIMITS);
+    case.scratch.stack("no_info");
+    let outcome = case.answer(&case.key);
+    assert_eq!(outcome.code, Code::SUCCESS);
+    assert_eq!(outcome.asked(), [PROMPT, &format!("{GONE} (Press Enter) ")]);
+    assert_eq!(outcome.told(), [""; 0]);
+}
+
+#[test]
 fn where_messages_are_hidden_a_denied_person_reads_it_at_a_prompt() {
     let case = Case::new(NO_LIMITS);
     case.scratch.stack("no_info");
