@@ -11,7 +11,6 @@ use end_to_end::ssh_key::SshKey;
 struct Case {
     scratch: Scratch,
     phone: Phone,
-    tablet: Phone,
     key: SshKey,
 }
 
@@ -25,7 +24,6 @@ impl Case {
         Self {
             scratch,
             phone,
-            tablet,
             key,
         }
     }
