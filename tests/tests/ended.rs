@@ -11,8 +11,10 @@ use end_to_end::said::Said;
 use end_to_end::secret;
 
 const PHONE: &str = "phone";
-/// How often a command opens a record before it has the lock.
-const OPENED: std::ops::RangeInclusive<usize> = 1..=3;
+/// How often a command that changes something opens a record before it has the lock.
+const UNTIL_LOCKED: usize = 3;
+/// How often one that shows something does at all.
+const UNTIL_READ: usize = 2;
 
 /// Somebody with a phone and a tablet, and the key of a third device in a file.
 struct Case {
@@ -58,8 +60,8 @@ impl Case {
 }
 
 /// Ends the enrollment while a command is at each of its first steps.
-fn end_during(words: &[&str], check: impl Fn(&Case, &Said, &str)) {
-    for nth in OPENED {
+fn end_during(words: &[&str], steps: usize, check: impl Fn(&Case, &Said, &str)) {
+    for nth in 1..=steps {
         let case = Case::new();
         let key = case.scratch.path("key");
         let key = key.to_str().expect("a plain path");
@@ -72,7 +74,8 @@ fn end_during(words: &[&str], check: impl Fn(&Case, &Said, &str)) {
         let said = paused.end();
         let at = format!("{words:?} at {nth}: {said:?}");
         assert!(matches!(said.code, Some(0 | 1)), "{at}");
-        assert!(!said.err.contains("totpctl repair"), "{at}");
+        let told = format!("{}{}", said.out, said.err);
+        assert!(!told.contains("totpctl repair"), "{at}");
         assert!(!case.lets_in(&case.phone), "{at}");
         check(&case, &said, &at);
     }
@@ -80,7 +83,7 @@ fn end_during(words: &[&str], check: impl Fn(&Case, &Said, &str)) {
 
 /// The same of a command that needs an enrollment.
 fn end_for_good_during(words: &[&str]) {
-    end_during(words, |case, said, at| {
+    end_during(words, UNTIL_LOCKED, |case, said, at| {
         assert_eq!(said.code, Some(1), "{at}");
         let user = case.scratch.status(ACCOUNT)["users"][0].clone();
         assert_eq!(user["enrolled"], false, "{at}");
@@ -91,7 +94,7 @@ fn end_for_good_during(words: &[&str]) {
 fn an_enrollment_begins_anew() {
     let enroll = ["enroll", ACCOUNT, "--device", "third", "--no-confirm"];
     let words = [&enroll[..], &["--secret-file", "KEY"]].concat();
-    end_during(&words, |case, said, at| {
+    end_during(&words, UNTIL_LOCKED, |case, said, at| {
         assert_eq!(said.code, Some(0), "{at}");
         assert_eq!(case.devices(), ["third"], "{at}");
         assert!(case.lets_in(&case.third), "{at}");
@@ -112,6 +115,27 @@ fn a_device_is_not_removed() {
 fn backup_codes_and_a_key_are_not_made() {
     for command in ["backup-codes", "backup-key"] {
         end_for_good_during(&[command, ACCOUNT, "--regenerate"]);
+    }
+}
+
+#[test]
+fn a_device_is_not_bound() {
+    let print = format!("SHA256:{}", "A".repeat(43));
+    end_for_good_during(&["device", "bind", ACCOUNT, PHONE, "--ssh-key", &print]);
+}
+
+#[test]
+fn nothing_is_shown_as_if_it_were_damaged() {
+    for words in [
+        &["status", ACCOUNT][..],
+        &["device", "list", ACCOUNT],
+        &["backup-codes", ACCOUNT],
+        &["show", ACCOUNT, "--show-secret", "--qr", "none"],
+    ] {
+        end_during(words, UNTIL_READ, |_, said, at| {
+            let is_told = format!("{}{}", said.out, said.err).contains("not enrolled");
+            assert!(is_told, "{at}");
+        });
     }
 }
 
