@@ -1,5 +1,7 @@
 //! Devices of one secret: what one of them used, and what one of them is bound to, counts for all.
 
+use std::fs;
+
 use end_to_end::clock::{self, EPOCH, system as now};
 use end_to_end::libpam::Code;
 use end_to_end::phone::Phone;
@@ -213,4 +215,33 @@ fn a_bond_of_one_needs_another_device_for_logins_without_a_key() {
     let refused = case.scratch.totpctl(&bind, "");
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(case.takes_beside("", 0));
+}
+
+#[test]
+fn a_secret_file_of_before_undoes_no_bond() {
+    let case = Case::with_twin();
+    let third = Phone::new(&secret::fresh());
+    case.scratch.enroll_device(ACCOUNT, "third", &third);
+    let (secret, copy) = (case.scratch.secret(ACCOUNT), case.scratch.path("copy"));
+    // With its owner and mode, as a backup brings it back.
+    fs::copy(&secret, &copy).expect("a secret");
+    case.bind("phone");
+    fs::rename(&copy, &secret).expect("a secret");
+    assert!(!case.takes_beside("", 0));
+    let time = EPOCH + 120;
+    clock::set(time);
+    assert!(case.takes(&third.code_at(time)), "it was not touched by it");
+}
+
+#[test]
+fn eight_digits_use_up_the_six_that_they_end_with() {
+    let case = Case::new();
+    let long = Phone {
+        digits: 8,
+        ..case.phone.clone()
+    };
+    case.scratch.enroll_device(ACCOUNT, "copy", &long);
+    let code = long.code_at(now());
+    assert!(case.takes(&code));
+    assert!(!case.takes(&code[2..]));
 }
