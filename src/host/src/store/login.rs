@@ -291,7 +291,8 @@ impl Store for FileStore<'_> {
     }
 
     fn trusted(&self, account: &Account, place: Place) -> Result<Option<Trusted>, StoreError> {
-        let file = open_state(&self.states()?, &state_name(&account.name)?, false)?;
+        let opened = open_state(&self.states()?, &state_name(&account.name)?, false);
+        let file = opened.map_err(|error| self.unless_ended(account, error))?;
         let state = file.read()?.1;
         let (allowed, now) = (self.config.policy.trust, self.system.now());
         Ok(state.trusts.of(place, allowed, now))
@@ -300,7 +301,11 @@ impl Store for FileStore<'_> {
     fn confirm_trust(&self, account: &Account, place: Place) -> Result<(), StoreError> {
         let (states, name) = (self.states()?, state_name(&account.name)?);
         let now = self.system.now();
-        let opened = open_state(&states, &name, true)?;
+        let opened = open_state(&states, &name, true);
+        let opened = match opened.map_err(|error| self.unless_ended(account, error)) {
+            Err(StoreError::Ended) => return Ok(()),
+            opened => opened?,
+        };
         // Most logins were trusted already, or have nothing to confirm.
         if !opened.read()?.1.trusts.confirm(place, now) {
             return Ok(());
