@@ -9,7 +9,7 @@ build) ;;
 demo) packages="$packages oathtool" ;;
 test)
     packages="$packages oathtool openssh-server openssh-client sudo login passwd util-linux iproute2"
-    packages="$packages binutils procps strace zbar-tools"
+    packages="$packages binutils procps strace zbar-tools man-db mandoc"
     ;;
 *)
     echo "usage: set-up.sh build|demo|test" >&2
