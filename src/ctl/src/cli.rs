@@ -11,7 +11,7 @@ use totp_core::time::Span;
 
 /// Enroll people in pam_totp, see where they stand and get them back in.
 ///
-/// Exit status: 0 done, 1 refused, 2 wrong usage, 3 something needed can't be reached or read.
+/// Exit status: 0 done, 1 refused or the answer is no, 2 wrong usage, 3 something needed can't be reached or read.
 #[derive(Parser)]
 #[command(name = "totpctl", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -66,7 +66,7 @@ pub(crate) enum Command {
         print: bool,
     },
 
-    /// Take all devices of a user away, by a code of any of them
+    /// Take all devices of a user away, by a code of any of them or a backup code
     ///
     /// The next login follows the policy for people who are not enrolled.
     Disable {
@@ -121,7 +121,7 @@ pub(crate) enum Command {
 
     /// Give users a state that works, where theirs is damaged, missing or from a backup
     ///
-    /// All codes of before are used up then: the next new one gets in.
+    /// All codes of before are used up then: the next new one gets in. Backup codes and a backup key are void.
     #[command(group = ArgGroup::new("whose").required(true).args(["user", "all"]))]
     Repair {
         /// The account
@@ -143,7 +143,7 @@ pub(crate) enum Command {
         device: DeviceName,
     },
 
-    /// Remove all devices of a user
+    /// Remove all that is kept of a user, be the account gone or not
     ///
     /// The next login follows the policy for people who are not enrolled.
     Reset {
@@ -213,7 +213,7 @@ pub(crate) enum Device {
         to: DeviceName,
     },
 
-    /// Take a device away, by a code of any device of the user
+    /// Take a device away, by a code of any device of the user or a backup code
     Remove {
         /// The account
         user: String,
@@ -354,7 +354,7 @@ pub(crate) struct Enroll {
     /// The account
     pub(crate) user: String,
 
-    /// Name of the device: letters, digits, dots, dashes and underscores
+    /// Name of the device: 1 to 32 letters, digits, dots, dashes and underscores, a letter or digit first
     #[arg(long, value_name = "NAME", default_value = DeviceName::DEFAULT, value_parser = device)]
     pub(crate) device: DeviceName,
 
