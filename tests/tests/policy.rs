@@ -77,7 +77,9 @@ impl Table {
     fn line_of_rule(&self, scratch: &Scratch, number: usize) -> usize {
         let config = fs::read_to_string(scratch.config()).expect("a configuration");
         let mut lines = config.lines().enumerate();
-        let mut rules = lines.by_ref().filter(|(_, line)| *line == "[[policy.rule]]");
+        let mut rules = lines
+            .by_ref()
+            .filter(|(_, line)| *line == "[[policy.rule]]");
         rules.nth(number - 1).expect("so many rules").0 + 1
     }
 
@@ -195,7 +197,9 @@ fn logged_in(scratch: &Scratch, phone: &Phone, row: &Row) -> Result<(), String> 
             let invite = scratch.document(&["invite", &row.user])["code"].clone();
             let mut answers = invite.as_str().into_iter();
             row.login(scratch, |message| match message.style.is_prompt() {
-                true => answers.next().map_or(Reply::Fail(Code::CONV_ERR), Reply::from),
+                true => answers
+                    .next()
+                    .map_or(Reply::Fail(Code::CONV_ERR), Reply::from),
                 false => Reply::Null,
             })
         }
