@@ -26,6 +26,7 @@ pub mod phone;
 pub mod picture;
 pub mod product;
 pub mod said;
+pub mod screen;
 pub mod secret;
 pub mod ssh_key;
 pub mod terminal;
