@@ -166,11 +166,11 @@ impl<S: Store> Login<'_, S> {
 
     /// Nothing is asked of this person.
     fn pass(&mut self, reason: Reason, decision: &Decision<'_>) -> Outcome {
+        let event = self.event(Severity::Notice, "ignored");
+        self.log(event.because(reason.words()));
         if let (Reason::NotEnrolled, Some(from)) = (reason, decision.announced) {
             self.tell_even_if_hidden(&message::announced(from, self.system.now()));
         }
-        let event = self.event(Severity::Notice, "ignored");
-        self.log(event.because(reason.words()));
         Outcome::Ignored
     }
 
@@ -217,17 +217,17 @@ impl<S: Store> Login<'_, S> {
                     device: Some(enrolled.device().to_string()),
                     ..self.event(Severity::Notice, Change::Enrolled.name())
                 });
-                return Ok(Outcome::Enrolled(enrolled));
-            }
-            Ending::Unseen(device) => {
-                let event = Event {
-                    device: Some(device.to_string()),
-                    ..self.event(Severity::Notice, Change::Enrolled.name())
+                let Err(NoAnswer) = enrolled.show_backup_codes(self.person) else {
+                    return Ok(Outcome::Enrolled(enrolled));
                 };
+                let event = self.event(Severity::Notice, "aborted");
                 self.log(event.because("went away before the backup codes were seen"));
                 return Ok(Outcome::Denied);
             }
-            Ending::Aborted => lost(message::CANNOT_ENROLL, "no code was typed"),
+            Ending::Aborted => lost(
+                message::CANNOT_ENROLL,
+                "no code was typed; whose client can't be asked has to log in once by ssh in a terminal",
+            ),
             Ending::Wrong => lost(message::NOT_ENROLLED, "three wrong codes of the new device"),
             Ending::Lost(Enrolling::NotInvited) => lost(
                 message::INVITE_GONE,
@@ -238,8 +238,8 @@ impl<S: Store> Login<'_, S> {
                 "somebody else has enrolled the account meanwhile",
             ),
         };
-        self.tell_even_if_hidden(sentence);
         self.log(self.event(Severity::Warning, event).because(reason));
+        self.tell_even_if_hidden(sentence);
         Ok(Outcome::Denied)
     }
 
@@ -317,8 +317,6 @@ impl<S: Store> Login<'_, S> {
     }
 
     fn refuse(&mut self, subject: Subject<'_>, Refusal { until, limit }: Refusal) -> Attempted {
-        let sentence = message::refused(until.since(self.system.now()));
-        self.tell_even_if_hidden(&sentence);
         let event = self.event(Severity::Warning, "refused");
         self.log(
             Event {
@@ -333,12 +331,13 @@ impl<S: Store> Login<'_, S> {
                 }
             }),
         );
+        let sentence = message::refused(until.since(self.system.now()));
+        self.tell_even_if_hidden(&sentence);
         Attempted::Over
     }
 
     fn report_accepted(&mut self, accepted: &Accepted) {
         if let Some(left) = accepted.backup_left() {
-            self.tell_even_if_hidden(&message::backup_codes_left(left));
             let severity = if left <= 3 {
                 Severity::Warning
             } else {
@@ -348,7 +347,8 @@ impl<S: Store> Login<'_, S> {
                 device: Some("backup-code".to_owned()),
                 ..self.event(severity, "accepted")
             };
-            return self.log(event.because(format_args!("{left} backup codes left")));
+            self.log(event.because(format_args!("{left} backup codes left")));
+            return self.tell_even_if_hidden(&message::backup_codes_left(left));
         }
         let names: Vec<&str> = accepted
             .devices()
@@ -375,12 +375,12 @@ impl<S: Store> Login<'_, S> {
         let event = self.event(Severity::Warning, Change::BackupKeyUsed.name());
         match (unenrolled(decision, self.request, self.config), subject) {
             (Unenrolled::Skip, _) => {
-                self.tell_even_if_hidden(message::BACKUP_KEY_USED);
                 self.log(
                     event.because(
                         "all devices and codes are removed; the rest of the stack decides",
                     ),
                 );
+                self.tell_even_if_hidden(message::BACKUP_KEY_USED);
                 Ok(Outcome::Accepted(accepted))
             }
             (Unenrolled::Enroll, Subject::Enrolled(account)) => {
@@ -390,22 +390,17 @@ impl<S: Store> Login<'_, S> {
                 self.enroll(account, &Entitled::BY_LOGIN)
             }
             (Unenrolled::Deny | Unenrolled::Enroll, _) => {
-                self.tell_even_if_hidden(message::BACKUP_KEY_USED_UP);
                 let user = self.user.as_deref().unwrap_or("USER");
                 self.log(event.because(format_args!(
                     "all devices and codes are removed, and the policy lets nobody in without: run totpctl enroll {user}"
                 )));
+                self.tell_even_if_hidden(message::BACKUP_KEY_USED_UP);
                 Ok(Outcome::Denied)
             }
         }
     }
 
     fn report_wrong(&mut self, subject: Subject<'_>, wrong: &Wrong) {
-        let sentence = message::wrong(wrong.codes, wrong.standing, self.system.now());
-        match wrong.standing {
-            Standing::Open { .. } => self.tell(&sentence),
-            Standing::Refused(_) => self.tell_even_if_hidden(&sentence),
-        }
         let left = match wrong.standing {
             Standing::Open { left, .. } => left,
             Standing::Refused(_) => Some(0),
@@ -438,6 +433,11 @@ impl<S: Store> Login<'_, S> {
                 account.name
             )));
         }
+        let sentence = message::wrong(wrong.codes, wrong.standing, self.system.now());
+        match wrong.standing {
+            Standing::Open { .. } => self.tell(&sentence),
+            Standing::Refused(_) => self.tell_even_if_hidden(&sentence),
+        }
     }
 
     /// The account database takes longer to say that it does not know a name. Whoever is denied has waited for both
@@ -454,11 +454,13 @@ impl<S: Store> Login<'_, S> {
 
     /// Ends a login that a fault of ours makes impossible.
     fn fail(&mut self, fault: &str) -> Outcome {
-        self.tell(message::OUT_OF_ORDER);
         self.log(self.event(Severity::Error, "failed").because(fault));
+        self.tell(message::OUT_OF_ORDER);
         Outcome::Denied
     }
 
+    /// Logged is before this: whoever is to be told may have gone away, and the process with them.
+    ///
     /// No further prompt could carry this, so where messages are hidden it is one itself. No code is asked
     /// for: whatever is typed there is dropped.
     fn tell_even_if_hidden(&mut self, sentence: &str) {
