@@ -40,12 +40,12 @@ pub const BACKUP_KEY_USED_UP: &str = "All your devices and codes are removed. Pl
 /// The prompt that confirms a new device at a login, with the letters that show its QR code.
 pub const ENROLL_PROMPT: &str = "Code from your app (or q: QR code, a: QR code in ASCII): ";
 
-/// What goes before a QR code: a terminal that is too small shows none that can be read.
+/// What goes below a QR code that a usual terminal can't show: there is no other way to tell what is wrong.
 #[must_use]
 pub fn qr_size(columns: usize, rows: usize) -> String {
     format!(
-        "(It needs {columns} columns and {} rows.)",
-        rows.saturating_add(1)
+        "(This QR code needs a terminal of {columns} columns and {} rows.)",
+        rows.saturating_add(2)
     )
 }
 

@@ -268,7 +268,11 @@ impl<S: Store> Login<'_, S> {
             ..self.event(Severity::Debug, "asked")
         });
         let Ok(answer) = self.ask(left, codes) else {
-            self.log(self.event(Severity::Notice, "aborted"));
+            let event = self.event(Severity::Notice, "aborted");
+            self.log(match subject {
+                Subject::Invitee(_) => event.because(NOT_INVITED),
+                Subject::Enrolled(_) | Subject::Stranger(_) => event,
+            });
             return Ok(Attempted::Over);
         };
         Ok(
@@ -493,6 +497,9 @@ impl<S: Store> Login<'_, S> {
     }
 }
 
+/// For the log: whoever is not enrolled and may.
+const NOT_INVITED: &str = "not enrolled, and no invitation typed: totpctl invite makes one, for a login by ssh in a terminal";
+
 /// What came of one prompt.
 enum Attempted {
     Accepted(Accepted),
@@ -507,7 +514,8 @@ enum Attempted {
 fn reason(subject: Subject<'_>, reason: WrongReason, account: &Option<String>) -> &'static str {
     match (subject, reason) {
         (Subject::Stranger(_), _) if account.is_none() => "unknown user",
-        (Subject::Stranger(_) | Subject::Invitee(_), _) => "not enrolled",
+        (Subject::Stranger(_), _) => "not enrolled",
+        (Subject::Invitee(_), _) => NOT_INVITED,
         (Subject::Enrolled(_), WrongReason::Bound) => {
             "a code of a device that is bound to an ssh key which this login has not shown"
         }

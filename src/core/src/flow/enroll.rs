@@ -185,12 +185,18 @@ impl Drawing {
 
 /// Row by row: a message of libpam's holds 512 bytes. The first is empty, since clients put words before it.
 fn show(qr: &Qr, drawing: Drawing, person: &mut dyn Conversation) {
+    /// Of a terminal that nobody has resized.
+    const USUAL_COLUMNS: usize = 80;
+    const USUAL_ROWS: usize = 24;
     let picture = match drawing {
         Drawing::Utf8 => qr.to_half_blocks(),
         Drawing::Ascii => qr.to_ascii(),
     };
     person.show("");
-    let (columns, rows) = qr::size_of(&picture);
-    person.show(&message::qr_size(columns, rows));
     picture.lines().for_each(|line| person.show(line));
+    // Below it: of what is too tall the top is gone.
+    let (columns, rows) = qr::size_of(&picture);
+    if columns > USUAL_COLUMNS || rows >= USUAL_ROWS {
+        person.show(&message::qr_size(columns, rows));
+    }
 }
