@@ -19,8 +19,8 @@ use serde_json::Value;
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 const SKIP: &str = "[policy]\nunenrolled = \"skip\"\n";
 const GONE: &str = "All your devices and codes are removed. Please enroll a new device soon.";
-const GONE_AND_DENIED: &str = "All your devices and codes are removed. Please ask your administrator to enroll \
-                               you, then log in again.";
+const GONE_AND_DENIED: &str = "All your devices and codes are removed.\n\
+                               Please ask your administrator to enroll you, then log in again.";
 /// Of the right length, and nobody's.
 const WRONG: &str = "ABCD-EFGH-IJKL-MNOP-QRST-UVWX-YZ23-4567";
 /// libpam's answer where the only module abstains.
@@ -449,7 +449,7 @@ fn through_sshd_it_denies_where_people_must_be_enrolled_and_a_new_device_gets_in
     let (machine, key) = alice("");
     let mut ssh = machine.ssh("alice", &["id", "-un"]);
     ssh.answer(PASSWORD_PROMPT, PASSWORD).answer(PROMPT, &key);
-    ssh.see(GONE_AND_DENIED);
+    ssh.see(&GONE_AND_DENIED.replace('\n', "\r\n"));
     drop(ssh);
     // A person is told first, and may have seen it by then.
     let used = ["event=backup-key-used", "run totpctl enroll alice"];

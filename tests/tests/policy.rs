@@ -128,7 +128,7 @@ impl Table {
             "exempt" => ("ignored", Some("exempt by a rule"), Value::Null),
             "elsewhere" => ("ignored", Some("not a local user"), Value::Null),
             "free" | "announced" => ("ignored", Some("not enrolled"), Value::Null),
-            "invited" => ("enrolled", None, Value::from(vec!["invite"])),
+            "invited" => ("denied", None, Value::from(vec!["invite"])),
             "password" => ("enrolled", None, Value::from(vec!["password", "invite"])),
             outcome => (outcome, None, Value::Null),
         };

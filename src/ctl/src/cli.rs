@@ -336,7 +336,7 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "USER")]
     pub(crate) user: String,
     /// The PAM service, such as sshd
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) service: String,
     /// The remote address
     #[arg(long, value_name = "ADDRESS")]
@@ -344,6 +344,9 @@ pub(crate) struct Explain {
     /// The terminal, where there is no remote address
     #[arg(long, value_name = "TTY")]
     pub(crate) tty: Option<String>,
+    /// Who calls su or sudo; for sudo the user by default
+    #[arg(long, value_name = "USER")]
+    pub(crate) ruser: Option<String>,
     /// As if nullok stood in the stack's line
     #[arg(long)]
     pub(crate) nullok: bool,

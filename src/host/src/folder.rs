@@ -277,13 +277,25 @@ impl Folder {
     /// # Errors
     /// [`FileError`].
     pub fn names(&self) -> Result<Vec<String>, FileError> {
+        self.names_that(|name| !name.starts_with('.'))
+    }
+
+    /// The other ones.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn hidden_names(&self) -> Result<Vec<String>, FileError> {
+        self.names_that(|name| name.starts_with('.'))
+    }
+
+    fn names_that(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, FileError> {
         let error = |e: io::Error| self.error(Fault::io("list", &e));
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.path).map_err(error)? {
             let name = entry.map_err(error)?.file_name();
             names.extend(
                 name.to_str()
-                    .filter(|name| !name.starts_with('.'))
+                    .filter(|name| is_wanted(name))
                     .map(str::to_owned),
             );
         }

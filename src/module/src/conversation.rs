@@ -45,7 +45,12 @@ impl totp_core::doors::Conversation for Conversation<'_> {
             Echo::On => PAM_PROMPT_ECHO_ON,
             Echo::Off => PAM_PROMPT_ECHO_OFF,
         };
-        self.send(style, prompt).ok_or(NoAnswer)
+        let answer = self.send(style, prompt).ok_or(NoAnswer)?;
+        // A client that can answer only one prompt answers ours with the password. That is no guess.
+        match password::typed_before(self.pamh) {
+            Some(password) if password.is(answer.bytes()) => Err(NoAnswer),
+            _ => Ok(answer),
+        }
     }
 
     fn tell(&mut self, sentence: &str) {

@@ -224,7 +224,8 @@ impl<S: Store> Login<'_, S> {
                 self.log(event.because("went away before the backup codes were seen"));
                 return Ok(Outcome::Denied);
             }
-            Ending::Aborted => lost(
+            Ending::Aborted => lost(message::NOT_ENROLLED, "went away before a right code"),
+            Ending::Unasked => lost(
                 message::CANNOT_ENROLL,
                 "no code was typed; whose client can't be asked has to log in once by ssh in a terminal",
             ),

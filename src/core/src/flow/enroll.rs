@@ -58,6 +58,8 @@ pub enum Ending {
     Enrolled(Enrolled),
     /// The person went away, and nothing has changed.
     Aborted,
+    /// The person could not be asked at all.
+    Unasked,
     /// [`TRIES`] wrong codes.
     Wrong,
     /// [`Enrolling::TooLate`] or [`Enrolling::NotInvited`].
@@ -140,10 +142,15 @@ fn confirmed(
     const MOST_PROMPTS: u8 = 12;
     let mut prompt = message::new_key(&device.secret);
     let mut left = TRIES;
+    let mut is_first = true;
     for _ in 0..MOST_PROMPTS {
         let Ok(answer) = person.ask(&prompt, Echo::On) else {
-            return Err(Ending::Aborted);
+            return Err(match is_first {
+                true => Ending::Unasked,
+                false => Ending::Aborted,
+            });
         };
+        is_first = false;
         prompt = Zeroizing::new(message::ENROLL_PROMPT.to_owned());
         if let Some(drawing) = Drawing::asked_for(&answer) {
             show(qr, drawing, person);

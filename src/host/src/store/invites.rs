@@ -5,12 +5,14 @@
 use std::path::Path;
 
 use totp_core::doors::Account;
-use totp_core::record::{Enrollment, Invite};
+use totp_core::record::{Enrollment, Invite, account_of};
 
 use super::{FileStore, checked_uid, enrollment, read_enrollment, removed, state_name};
 use crate::decoy;
 use crate::error::StoreError;
 use crate::folder::Folder;
+
+const PREFIX: &str = ".invite-";
 
 impl FileStore<'_> {
     /// Puts an invite in the place of the one before.
@@ -45,6 +47,20 @@ impl FileStore<'_> {
         }
     }
 
+    /// The names of the accounts that have one, run out or not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn invited_names(&self) -> Result<Vec<String>, StoreError> {
+        let secrets = match self.secrets() {
+            Err(error) if error.is_missing() => return Ok(Vec::new()),
+            secrets => secrets?,
+        };
+        let names = secrets.hidden_names()?;
+        let names = names.iter().filter_map(|name| name.strip_prefix(PREFIX));
+        Ok(names.filter_map(account_of).collect())
+    }
+
     /// Takes an invite back; `false` where there was none.
     ///
     /// # Errors
@@ -74,7 +90,7 @@ fn name_of(account: &Account) -> Result<String, StoreError> {
 }
 
 fn file_name(account: &str) -> Result<String, StoreError> {
-    let name = format!(".invite-{}", state_name(account)?);
+    let name = format!("{PREFIX}{}", state_name(account)?);
     // As long as a file's name can be.
     match Path::new(&name).as_os_str().len() {
         ..=255 => Ok(name),
