@@ -77,6 +77,11 @@ pub(crate) enum Command {
         force: bool,
     },
 
+    /// Find what is wrong or will be, by reading alone: stacks, sshd, clock, files, who is locked out
+    ///
+    /// The most dangerous comes first. Exit status: 0 nothing to mend (notes ask for nothing), 1 something to mend.
+    Doctor(Doctor),
+
     /// Tell what a login will be asked for, and by which rule
     Explain(Explain),
 
@@ -350,6 +355,13 @@ pub(crate) struct Explain {
     /// As if nullok stood in the stack's line
     #[arg(long)]
     pub(crate) nullok: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// Look at the system below this folder, such as a disk that is mounted for repair
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
 }
 
 #[derive(Args)]

@@ -100,6 +100,12 @@ pub fn real_uid() -> u32 {
     nix::unistd::Uid::current().as_raw()
 }
 
+/// The effective user id of this process.
+#[must_use]
+pub fn effective_uid() -> u32 {
+    nix::unistd::Uid::effective().as_raw()
+}
+
 /// Who logged in, whoever they have become since (the audit system's login uid, proc(5)); `None` where nobody did.
 #[must_use]
 pub fn login_uid() -> Option<u32> {

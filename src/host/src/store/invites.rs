@@ -47,18 +47,32 @@ impl FileStore<'_> {
         }
     }
 
-    /// The names of the accounts that have one, run out or not.
+    /// The names of the accounts that have an invite, run out or not.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn invited_names(&self) -> Result<Vec<String>, StoreError> {
-        let secrets = match self.secrets() {
-            Err(error) if error.is_missing() => return Ok(Vec::new()),
-            secrets => secrets?,
-        };
-        let names = secrets.hidden_names()?;
-        let names = names.iter().filter_map(|name| name.strip_prefix(PREFIX));
-        Ok(names.filter_map(account_of).collect())
+        match self.secrets() {
+            Err(error) if error.is_missing() => Ok(Vec::new()),
+            secrets => {
+                let files = secrets?.names_after(PREFIX)?;
+                Ok(files.iter().filter_map(|name| account_of(name)).collect())
+            }
+        }
+    }
+
+    /// The names of the accounts that have a state.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn state_names(&self) -> Result<Vec<String>, StoreError> {
+        match self.states() {
+            Err(error) if error.is_missing() => Ok(Vec::new()),
+            states => {
+                let files = states?.names()?;
+                Ok(files.iter().filter_map(|name| account_of(name)).collect())
+            }
+        }
     }
 
     /// Takes an invite back; `false` where there was none.
@@ -97,3 +111,5 @@ fn file_name(account: &str) -> Result<String, StoreError> {
         _ => Err(StoreError::Name),
     }
 }
+
+const PREFIX: &str = ".invite-";
