@@ -435,7 +435,7 @@ mod tests {
             ("auth required pam_totp.so; auth required pam_unix.so", ""),
             (
                 "auth sufficient pam_unix.so; auth required pam_totp.so",
-                "sc",
+                "sce",
             ),
             (
                 "auth sufficient pam_rootok.so; auth substack sub; auth required pam_totp.so",
@@ -449,7 +449,7 @@ mod tests {
             ),
             (
                 "auth substack sub; auth [success=die default=bad] pam_totp.so",
-                "n",
+                "ne",
             ),
             ("auth substack sub; auth [default=die] pam_totp.so", "ne"),
             (
@@ -472,7 +472,7 @@ mod tests {
             ),
             (
                 "auth [success=2 default=bad] pam_unix.so; auth required pam_totp.so; auth required pam_permit.so",
-                "n",
+                "ne",
             ),
             (
                 "auth [success=9 default=bad] pam_unix.so; auth required pam_totp.so",
@@ -485,7 +485,7 @@ mod tests {
             ),
             (
                 "auth required pam_unix.so; auth [default=reset success=ok] pam_totp.so",
-                "oe",
+                "e",
             ),
             (
                 "auth sufficient pam_totp.so; auth sufficient pam_unix.so; auth required pam_deny.so",
