@@ -308,7 +308,8 @@ fn ways(
         );
         return;
     }
-    if !is_missing && !reach.lets_in {
+    // Where something else lets people in, or a line is broken, that is why.
+    if !is_missing && !reach.lets_in && reach.skipped.is_empty() && stack.faults.is_empty() {
         add(
             Finding::new(
                 "code-refused",

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
 use totp_core::policy::Unenrolled;
 
@@ -88,16 +89,17 @@ const CONFIG: &str = "/etc/ssh/sshd_config";
 /// What sshd complained about.
 fn settings(tree: &Tree<'_>, program: &Path, user: Option<&str>) -> Result<Settings, String> {
     let mut command = Command::new(program);
-    command.arg("-T").env_clear();
-    if !tree.is_this_machine() {
-        command.arg("-f").arg(tree.path(CONFIG));
-    }
+    command.arg("-T").env_clear().stdin(Stdio::null());
     if let Some(user) = user {
         let of =
             format!("user={user},host=client.invalid,addr=203.0.113.1,laddr=192.0.2.1,lport=22");
         command.arg("-C").arg(of);
     }
-    let output = command.output().map_err(|error| error.to_string())?;
+    let output = match tree.is_this_machine() {
+        true => command.output(),
+        false => of_another(tree, command),
+    };
+    let output = output.map_err(|error| error.to_string())?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         let lines: Vec<&str> = text
@@ -109,6 +111,44 @@ fn settings(tree: &Tree<'_>, program: &Path, user: Option<&str>) -> Result<Setti
     }
     Ok(Settings::parse(&String::from_utf8_lossy(&output.stdout)))
 }
+
+/// Has this machine's sshd tell the settings of another tree. sshd would take what is included from this machine, so it
+/// is given all in one.
+fn of_another(tree: &Tree<'_>, mut command: Command) -> io::Result<Output> {
+    command.args(["-f", "/proc/self/fd/0"]);
+    for key in matching(tree, "ssh_host_*_key") {
+        command.arg("-h").arg(key);
+    }
+    let mut text = String::new();
+    whole(tree, &tree.path(CONFIG), 0, &mut text);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = piped.stderr(Stdio::piped()).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // An sshd that has complained reads no further.
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    child.wait_with_output()
+}
+
+fn whole(tree: &Tree<'_>, file: &Path, depth: usize, text: &mut String) {
+    for line in fs::read_to_string(file).unwrap_or_default().lines() {
+        let mut words = line.split_whitespace();
+        let is_include = words
+            .next()
+            .is_some_and(|word| word.eq_ignore_ascii_case("include"));
+        if !is_include || depth >= DEEPEST {
+            text.push_str(line);
+            text.push('\n');
+            continue;
+        }
+        for included in words.flat_map(|pattern| matching(tree, pattern)) {
+            whole(tree, &included, depth.saturating_add(1), text);
+        }
+    }
+}
+
+/// Files include each other no deeper than anybody wants.
+const DEEPEST: usize = 4;
 
 /// What sshd tells, by the small-lettered keyword.
 #[derive(Debug, Eq, PartialEq)]
@@ -342,7 +382,6 @@ fn places_in(
     depth: usize,
     places: &mut Vec<(PathBuf, usize)>,
 ) {
-    const DEEPEST: usize = 4;
     let Ok(text) = fs::read_to_string(file) else {
         return;
     };
