@@ -11,10 +11,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use end_to_end::clock;
 use end_to_end::example::Example;
 use end_to_end::libpam::{Code, Login, Reply};
 use end_to_end::machine::{Machine, output};
-use end_to_end::product;
+use end_to_end::phone::Phone;
+use end_to_end::product::{self, ACCOUNT, HOME, Scratch};
+use end_to_end::tree::tree;
 use serde_json::Value;
 
 #[derive(Debug, Default)]
@@ -323,6 +326,61 @@ fn what_cannot_be_read_is_no_finding() {
         output.status.code() == Some(3) && said.contains("run totpctl as root"),
         "{said}"
     );
+}
+
+#[test]
+fn who_is_locked_or_invited_is_noted() {
+    let scratch = Scratch::new("[policy]\nunenrolled = \"enroll\"\n");
+    let phone = Phone::new(Phone::SECRET);
+    scratch.enroll(ACCOUNT, &phone);
+    for folder in ["root/etc/pam.d", "root/lib/security"] {
+        fs::create_dir_all(scratch.path(folder)).expect("a new folder");
+    }
+    let line = |path: &str, text: &str| fs::write(scratch.path(path), text).expect("a new file");
+    line("root/lib/security/pam_totp.so", "");
+    line(
+        "root/etc/passwd",
+        "daemon:x:1:1::/:/bin/sh\nbin:x:2:2::/:/bin/sh\n",
+    );
+    line(
+        "root/etc/pam.d/su",
+        "auth required pam_unix.so\nauth required pam_totp.so\n",
+    );
+    let root = scratch.path("root");
+    let root = root.to_str().expect("text");
+    let found = || scratch.document(&["doctor", "--root", root]);
+    assert_eq!(found()["findings"], serde_json::json!([]));
+
+    scratch.document(&["invite", "bin"]);
+    for number in 0..3 {
+        assert_eq!(found()["findings"], serde_json::json!([]), "after {number}");
+        scratch.login(ACCOUNT, phone.wrong_code_at(clock::system()).as_str());
+    }
+    let (before, found) = (tree(&scratch.path("")), found());
+    assert_eq!(tree(&scratch.path("")), before);
+    let finding = &found["findings"][0];
+    assert_eq!(
+        (&finding["id"], &finding["mend"]),
+        (&"locked".into(), &"totpctl unlock daemon".into())
+    );
+    assert!(
+        finding["fact"].as_str().expect("text").contains(HOME),
+        "{finding}"
+    );
+    assert_eq!(
+        found["findings"].as_array().expect("a list").len(),
+        1,
+        "{found:#}"
+    );
+
+    // An invite of somebody who is enrolled by now was forgotten.
+    fs::copy(
+        scratch.path("secrets/.invite-bin"),
+        scratch.path("secrets/.invite-daemon"),
+    )
+    .expect("a copy");
+    let found = scratch.document(&["doctor", "--root", root]);
+    assert_eq!(found["findings"][1]["id"], "invite-orphaned", "{found:#}");
 }
 
 /// A stack of modules whose answers are known, with one of ours in it.

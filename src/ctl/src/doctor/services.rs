@@ -105,9 +105,12 @@ pub(crate) fn look(
         .collect();
     // What is only there to be included is no service.
     let parts: BTreeSet<&PathBuf> = stacks.values().flat_map(|stack| &stack.included).collect();
+    let is_program = |name: &str| {
+        let mut folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter();
+        DOORS.contains(&name) || folders.any(|folder| tree.path(folder).join(name).is_file())
+    };
     let is_part = |name: &str| {
-        name.starts_with("common-")
-            || (parts.contains(&folders.file(name)) && !DOORS.contains(&name))
+        name.starts_with("common-") || (parts.contains(&folders.file(name)) && !is_program(name))
     };
     let mut asking = Vec::new();
     for (name, stack) in &stacks {
