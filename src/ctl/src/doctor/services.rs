@@ -204,7 +204,7 @@ fn service(
                 "stack-broken",
                 format!("libpam can't use this: {}.", fault.what),
                 "libpam has such a line fail: nobody gets in by this service.",
-                format!("Correct the file; the one before may be in {}.", BACKUPS),
+                "Correct the line, or put the saved file back (/root/pam.d-*).",
             )
             .at(&fault.file, Some(fault.line))
             .of(name),
@@ -217,8 +217,6 @@ fn service(
     ways(stack, name, first, &service.reach, is_missing, findings);
     Some(service)
 }
-
-const BACKUPS: &str = "/root/pam.d-*, or in the package (apt-get install --reinstall -o Dpkg::Options::=--force-confmiss)";
 
 /// What the simulation has found.
 fn ways(
@@ -243,11 +241,10 @@ fn ways(
             first,
         );
     }
-    if !is_missing {
-        for culprit in &reach.skipped {
-            skipped(stack, *culprit, first, &mut add);
-        }
-    } else if !reach.overruled.is_empty() {
+    for culprit in &reach.skipped {
+        skipped(stack, *culprit, first, &mut add);
+    }
+    if is_missing && !reach.overruled.is_empty() {
         add(
             Finding::new(
                 "skipped",
