@@ -111,5 +111,3 @@ fn file_name(account: &str) -> Result<String, StoreError> {
         _ => Err(StoreError::Name),
     }
 }
-
-const PREFIX: &str = ".invite-";
