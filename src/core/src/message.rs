@@ -79,6 +79,9 @@ pub fn new_backup_codes(codes: &[BackupCode]) -> Zeroizing<String> {
     text
 }
 
+/// What is said to whoever typed nothing where people enroll at the login.
+pub const INVITATION_NEEDED: &str = "Who has no device yet logs in by ssh in a terminal, and types an invitation\nof the administrator in place of the verification code.";
+
 /// What is said of an enrollment that was confirmed by no right code.
 pub const NOT_ENROLLED: &str = "Nothing was set up. Log in again to begin anew.";
 

@@ -218,9 +218,13 @@ impl Rule {
                 .is_none_or(|names| names.iter().any(|known| known == name))
         };
         let networks = self.network.as_ref();
-        let is_in =
-            |networks: &Vec<Network>| networks.iter().any(|one| one.contains(login.address));
-        if !names(&self.service, login.service)
+        let is_in = |networks: &Vec<Network>| match login.address {
+            // Where from is not to be told: whatever is stricter holds.
+            Address::Unreadable => self.second_factor == SecondFactor::Required,
+            address => networks.iter().any(|one| one.contains(address)),
+        };
+        // libpam gives services in lower case, whatever the application calls itself.
+        if !names(&self.service, &login.service.to_ascii_lowercase())
             || !names(&self.user, login.user)
             || !networks.is_none_or(is_in)
         {

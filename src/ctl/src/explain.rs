@@ -41,6 +41,10 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
     let plan = plan(&request, account.as_ref(), config, &store, system).map_err(|reason| {
         Failure::unreachable(format_args!("the login would be denied: {reason}"))
     })?;
+    // A login reads them: what can't be read denies it.
+    if let (Next::Ask, Some(account)) = (plan.next, &account) {
+        context.records(account)?;
+    }
     let subject = match (plan.next, &account) {
         (Next::Pass(_), _) => None,
         (Next::Ask, Some(account)) => Some(Subject::Enrolled(account)),
@@ -171,7 +175,7 @@ impl Explained<'_> {
                 }
                 None => format!("DENIED, for want of an invitation: totpctl invite {user}"),
             },
-            (Next::Pass(_), _) if self.plan.decision.announced.is_some() => {
+            (Next::Pass(Reason::NotEnrolled), _) if self.plan.decision.announced.is_some() => {
                 "ASKED for nothing, and told of the date".to_owned()
             }
             (Next::Pass(_), _) => "ASKED for nothing".to_owned(),

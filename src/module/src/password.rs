@@ -67,7 +67,8 @@ pub(crate) fn is_right(
         }
     }
     match transaction.authenticate(QUIET_AND_STRICT) {
-        Code::SUCCESS => Ok(true),
+        // An account that is over or locked gets no device either.
+        Code::SUCCESS => Ok(transaction.account(QUIET_AND_STRICT) == Code::SUCCESS),
         Code::AUTH_ERR | Code::MAX_TRIES | Code::USER_UNKNOWN => Ok(false),
         code => Err(format!("service {SERVICE}: {code}")),
     }

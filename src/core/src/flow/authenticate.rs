@@ -118,7 +118,7 @@ impl<S: Store> Login<'_, S> {
             }
             (Next::Enroll { by_password }, Some(account)) => {
                 if by_password && self.has_password(account)? {
-                    return self.enroll(account, &Entitled::BY_LOGIN);
+                    return self.enroll(account, &Entitled::by_login(self.system.now()));
                 }
                 Subject::Invitee(account)
             }
@@ -174,28 +174,41 @@ impl<S: Store> Login<'_, S> {
         Outcome::Ignored
     }
 
-    /// Whether the person has the password, which entitles to enroll here. A wrong one that was typed for us is a
-    /// wrong answer.
+    /// Whether the person has the password, which entitles to enroll here. One that is typed for us is charged before it
+    /// is looked at, and is no use where a single code would not be.
     fn has_password(&mut self, account: &Account) -> Result<bool, String> {
         let subject = Subject::Invitee(account);
-        let standing = self.store.standing(subject, &self.request.caller);
-        if standing.map_err(fault)?.refusal().is_some() {
+        let (store, caller) = (self.store, &self.request.caller);
+        let is_single = |standing: Standing| {
+            matches!(
+                standing,
+                Standing::Open {
+                    codes: Codes::One,
+                    ..
+                }
+            )
+        };
+        if !is_single(store.standing(subject, caller).map_err(fault)?) {
             return Ok(false);
         }
-        match self.person.check_password(account) {
-            PasswordCheck::Right => return Ok(true),
-            PasswordCheck::Wrong { is_ours: true } => {
-                let answer = Answer::wrong();
-                let verdict = self.store.submit(subject, &self.request.caller, &answer);
-                if let Verdict::Wrong(wrong) = verdict.map_err(fault)? {
-                    self.report_wrong(subject, &wrong);
-                }
+        let mut charged = None;
+        let mut charge = || {
+            charged = Some(store.submit(subject, caller, &Answer::wrong()));
+            matches!(&charged, Some(Ok(Verdict::Wrong(wrong))) if wrong.codes == Codes::One)
+        };
+        let check = self.person.check_password(account, &mut charge);
+        let charged = charged.transpose().map_err(fault)?;
+        match (check, charged) {
+            (PasswordCheck::Right, _) => return Ok(true),
+            (PasswordCheck::Wrong { is_ours: true }, Some(Verdict::Wrong(mut wrong))) => {
+                wrong.reason = WrongReason::Password;
+                self.report_wrong(subject, &wrong);
             }
-            PasswordCheck::Wrong { is_ours: false } | PasswordCheck::NoAnswer => {}
-            PasswordCheck::Impossible(reason) => {
+            (PasswordCheck::Impossible(reason), _) => {
                 let event = self.event(Severity::Error, "no-enrollment");
                 self.log(event.because(reason));
             }
+            (PasswordCheck::Wrong { .. } | PasswordCheck::NoAnswer, _) => {}
         }
         Ok(false)
     }
@@ -274,6 +287,11 @@ impl<S: Store> Login<'_, S> {
                 Subject::Invitee(_) => event.because(NOT_INVITED),
                 Subject::Enrolled(_) | Subject::Stranger(_) => event,
             });
+            // To strangers too: it tells nobody who is not enrolled.
+            let enrolls = self.config.policy.unenrolled == Unenrolled::Enroll;
+            if enrolls && !matches!(subject, Subject::Enrolled(_)) {
+                self.tell(message::INVITATION_NEEDED);
+            }
             return Ok(Attempted::Over);
         };
         Ok(
@@ -392,7 +410,7 @@ impl<S: Store> Login<'_, S> {
                 self.log(
                     event.because("all devices and codes are removed: a new device is needed"),
                 );
-                self.enroll(account, &Entitled::BY_LOGIN)
+                self.enroll(account, &Entitled::by_login(self.system.now()))
             }
             (Unenrolled::Deny | Unenrolled::Enroll, _) => {
                 let user = self.user.as_deref().unwrap_or("USER");
@@ -516,6 +534,7 @@ fn reason(subject: Subject<'_>, reason: WrongReason, account: &Option<String>) -
     match (subject, reason) {
         (Subject::Stranger(_), _) if account.is_none() => "unknown user",
         (Subject::Stranger(_), _) => "not enrolled",
+        (_, WrongReason::Password) => "wrong password, where it would have entitled to enroll",
         (Subject::Invitee(_), _) => NOT_INVITED,
         (Subject::Enrolled(_), WrongReason::Bound) => {
             "a code of a device that is bound to an ssh key which this login has not shown"

@@ -2,8 +2,6 @@
 //!
 //! One lies in a file of its own beside the secret files, with a name that is no account's.
 
-use std::path::Path;
-
 use totp_core::doors::Account;
 use totp_core::record::{Enrollment, Invite, account_of};
 
@@ -89,24 +87,30 @@ impl FileStore<'_> {
 
 /// The invite of an account.
 pub(super) fn read(secrets: &Folder, account: &Account) -> Result<Option<Invite>, StoreError> {
-    let record = read_enrollment(secrets, &name_of(account)?)?;
+    let Ok(name) = name_of(account) else {
+        return Ok(None);
+    };
+    let record = read_enrollment(secrets, &name)?;
     let record = record.map(|record| checked_uid(account, record));
     Ok(record.transpose()?.and_then(|record| record.invite))
 }
 
 /// Removes what there is of one: with an enrollment begins or ends what it was for.
 pub(super) fn remove(secrets: &Folder, account: &str) -> Result<bool, StoreError> {
-    removed(secrets.remove(&file_name(account)?))
+    match file_name(account) {
+        Ok(name) => removed(secrets.remove(&name)),
+        Err(_) => Ok(false),
+    }
 }
 
 fn name_of(account: &Account) -> Result<String, StoreError> {
     file_name(&account.name)
 }
 
+/// The name of its file. One that would be too long is that of no file.
 fn file_name(account: &str) -> Result<String, StoreError> {
     let name = format!("{PREFIX}{}", state_name(account)?);
-    // As long as a file's name can be.
-    match Path::new(&name).as_os_str().len() {
+    match name.len() {
         ..=255 => Ok(name),
         _ => Err(StoreError::Name),
     }
