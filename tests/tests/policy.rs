@@ -413,5 +413,5 @@ const PASSWD: &str = "root:x:0:0::/:/bin/sh\n\
                       dave:x:3004:3004::/:/bin/sh\n\
                       old:$6$salt$hash:3005:3005::/:/bin/sh\n";
 const SHADOW: &str = "root:*:1::::::\nnobody:*:1::::::\nalice:*:1::::::\nbob:*:1::::::\n";
-const GROUP: &str = "root:x:0:\nnogroup:x:65534:\nalice:x:3001:\noffice:x:3100:carol\nwheel:x:3200:alice,carol\n\
+const GROUP: &str = "root:x:0:\nnogroup:x:65534:\nalice:x:3001:\ncarol:x:3003:\ndave:x:3004:\nold:x:3005:\noffice:x:3100:carol\nwheel:x:3200:alice,carol\n\
                      empty:x:3300:\n";
