@@ -35,11 +35,12 @@ VENDORED    = $(if $(wildcard $(ROOT)/vendor),--offline --config 'source.crates-
 # No folder of whoever builds gets into what is built: it is the same everywhere. The last that fits holds.
 CARGO_DIR  := $(or $(CARGO_HOME),$(HOME)/.cargo)
 LIBRARIES   = $(ROOT)/vendor $(shell ls -d $(CARGO_DIR)/registry/src/* 2>/dev/null)
-comma      := ,
-REMAP       = --config 'build.rustflags=["--remap-path-prefix=$(ROOT)=/usr/src/pam-totp"$(comma) \
-              "--remap-path-prefix=$(PACKAGES)/source=/usr/src/pam-totp" \
-              $(foreach path,$(LIBRARIES),$(comma) "--remap-path-prefix=$(path)=/usr/share/cargo/registry")]'
-RELEASE     = --release $(CARGOFLAGS) $(VENDORED) $(REMAP)
+# They replace those of .cargo/config.toml, which cargo would find twice from the copy.
+FLAGS       = --cfg=sha2_backend_soft="compact" --remap-path-prefix=$(ROOT)=/usr/src/pam-totp \
+              --remap-path-prefix=$(PACKAGES)/source=/usr/src/pam-totp \
+              $(foreach path,$(LIBRARIES),--remap-path-prefix=$(path)=/usr/share/cargo/registry)
+# No option of whoever calls gets in either, such as Debian's for a package.
+RELEASE     = env RUSTFLAGS='$(strip $(FLAGS))' $(CARGO) build --release $(CARGOFLAGS) $(VENDORED)
 
 # Other places than the usual ones are built in.
 ifneq ($(SYSCONFDIR),/etc)
@@ -53,7 +54,7 @@ endif
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 all: libraries
-	$(CARGO) build $(RELEASE)
+	$(RELEASE)
 
 # Before their folder is named to the compiler.
 libraries:
@@ -62,7 +63,7 @@ libraries:
 demo:
 	tests/set-up.sh demo
 	$(MAKE) --no-print-directory all
-	$(CARGO) build $(RELEASE) --package end-to-end --bin demo-login
+	$(RELEASE) --package end-to-end --bin demo-login
 	@tests/demo.sh $(BUILD)
 
 # Most of the tests' time is spent waiting for the delays of pam_unix and login.
@@ -80,7 +81,7 @@ unit:
 stress:
 	tests/set-up.sh test
 	$(MAKE) --no-print-directory all
-	$(CARGO) build $(RELEASE) --package end-to-end --bins
+	$(RELEASE) --package end-to-end --bins
 	$(BUILD)/stress $(PART)
 
 # After `make` with the same SYSCONFDIR and STATEDIR.
@@ -106,7 +107,7 @@ deb:
 	tests/set-up.sh deb
 	@$(MAKE) --no-print-directory $(PACKAGES)/built
 
-$(PACKAGES)/built: $(wildcard $(filter-out tests/%,$(shell git ls-files --cached --others --exclude-standard)))
+$(PACKAGES)/built: $(wildcard $(filter-out tests/%,$(shell git ls-files --cached --others --exclude-standard 2>/dev/null)))
 	rm -rf $(PACKAGES)
 	mkdir -p $(PACKAGES)/source
 	git ls-files --cached --others --exclude-standard | while read -r file; do [ ! -e "$$file" ] || echo "$$file"; done \
