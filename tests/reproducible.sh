@@ -10,10 +10,13 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 unset MAKEFLAGS MAKELEVEL CARGO_TARGET_DIR ROOT
 
-cp -r "$packages/source" "$elsewhere/clone"
+mkdir "$elsewhere/clone"
+git ls-files --cached --others --exclude-standard | while read -r file; do
+    [ ! -e "$file" ] || cp --parents "$file" "$elsewhere/clone"
+done
 cd "$elsewhere/clone"
 git init --quiet
-make --silent vendor
+make --silent vendor 2>/dev/null
 # A network of its own, in which there is nothing, where that can be had.
 apart=
 unshare --net true 2>/dev/null && apart="unshare --net"
