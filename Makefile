@@ -40,7 +40,8 @@ FLAGS       = --cfg=sha2_backend_soft="compact" --remap-path-prefix=$(ROOT)=/usr
               --remap-path-prefix=$(PACKAGES)/source=/usr/src/pam-totp \
               $(foreach path,$(LIBRARIES),--remap-path-prefix=$(path)=/usr/share/cargo/registry)
 # No option of whoever calls gets in either, such as Debian's for a package.
-RELEASE     = env RUSTFLAGS='$(strip $(FLAGS))' $(CARGO) build --release $(CARGOFLAGS) $(VENDORED)
+WITH_FLAGS  = env RUSTFLAGS='$(strip $(FLAGS))' $(CARGO)
+RELEASE     = --release $(CARGOFLAGS) $(VENDORED)
 
 # Other places than the usual ones are built in.
 ifneq ($(SYSCONFDIR),/etc)
@@ -54,7 +55,7 @@ endif
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 all: libraries
-	$(RELEASE)
+	$(WITH_FLAGS) build $(RELEASE)
 
 # Before their folder is named to the compiler.
 libraries:
@@ -63,7 +64,7 @@ libraries:
 demo:
 	tests/set-up.sh demo
 	$(MAKE) --no-print-directory all
-	$(RELEASE) --package end-to-end --bin demo-login
+	$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bin demo-login
 	@tests/demo.sh $(BUILD)
 
 # Most of the tests' time is spent waiting for the delays of pam_unix and login.
@@ -81,7 +82,7 @@ unit:
 stress:
 	tests/set-up.sh test
 	$(MAKE) --no-print-directory all
-	$(RELEASE) --package end-to-end --bins
+	$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bins
 	$(BUILD)/stress $(PART)
 
 # After `make` with the same SYSCONFDIR and STATEDIR.
