@@ -1,7 +1,7 @@
 # make demo      builds, enrolls you in a scratch folder and logs in once
 # make test      all tests; the end-to-end ones need root
 # make stress    the long versions of some, with figures; half an hour and more
-# make           builds the module and totpctl
+# make           builds the module, totpctl and its completions
 # make deb       the Debian packages, in target/debian
 # make vendor    the sources of all libraries into vendor/; what is built after that needs no network
 # make reproducible   builds the packages once more, elsewhere and offline, and compares
@@ -11,6 +11,11 @@ DESTDIR    ?=
 PREFIX     ?= /usr/local
 SBINDIR    ?= $(PREFIX)/sbin
 DOCDIR     ?= $(PREFIX)/share/doc/pam_totp
+MANDIR     ?= $(PREFIX)/share/man
+BASHDIR    ?= $(PREFIX)/share/bash-completion/completions
+FISHDIR    ?= $(PREFIX)/share/fish/vendor_completions.d
+# What Debian's zsh reads: one folder of the administrator's, another of the packages'.
+ZSHDIR     ?= $(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 # Where libpam looks for modules: the multiarch folder on Debian.
 MULTIARCH  := $(shell gcc -print-multiarch 2>/dev/null)
 PAMDIR     ?= /lib/$(if $(MULTIARCH),$(MULTIARCH)/)security
@@ -54,16 +59,23 @@ endif
 # rustup's cargo may not be in the PATH, and goes before a system's older one.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-all: libraries
+all: build completions
+
+build: libraries
 	$(WITH_FLAGS) build $(RELEASE)
 
 # Before their folder is named to the compiler.
 libraries:
 	@$(CARGO) fetch --quiet --target "$$(rustc -vV | sed -n 's/^host: //p')" $(CARGOFLAGS) $(VENDORED)
 
+# Generated: clap knows every option. The manual pages are written by hand, and tests/tests/manual.rs compares them with
+# what clap, the parser and the module say: that takes no further crate, and keeps true what no generator knows.
+completions: libraries
+	$(WITH_FLAGS) run $(RELEASE) --quiet --package totpctl --example completions -- $(BUILD)/completions
+
 demo:
 	tests/set-up.sh demo
-	$(MAKE) --no-print-directory all
+	$(MAKE) --no-print-directory build
 	$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bin demo-login
 	@tests/demo.sh $(BUILD)
 
@@ -87,7 +99,8 @@ stress:
 
 # After `make` with the same SYSCONFDIR and STATEDIR.
 install:
-	for folder in $(PAMDIR) $(SBINDIR) $(DOCDIR)/examples $(SYSCONFDIR)/security; do \
+	for folder in $(PAMDIR) $(SBINDIR) $(DOCDIR)/examples $(MANDIR)/man5 $(MANDIR)/man8 $(BASHDIR) $(FISHDIR) $(ZSHDIR) \
+	    $(SYSCONFDIR)/security; do \
 	    [ -d $(DESTDIR)$$folder ] || install -d $(DESTDIR)$$folder || exit 1; done
 	install -d -m 0700 $(DESTDIR)$(STATEDIR) $(DESTDIR)$(STATEDIR)/secrets $(DESTDIR)$(STATEDIR)/state
 	install -m 0644 $(STRIP) $(BUILD)/libpam_totp.so $(DESTDIR)$(PAMDIR)/pam_totp.so.new
@@ -95,12 +108,19 @@ install:
 	install -m 0755 $(STRIP) $(BUILD)/totpctl $(DESTDIR)$(SBINDIR)/totpctl
 	install -m 0644 README.md SECURITY.md $(DESTDIR)$(DOCDIR)
 	install -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
+	install -m 0644 man/pam_totp.conf.5 $(DESTDIR)$(MANDIR)/man5
+	install -m 0644 man/pam_totp.8 man/totpctl.8 $(DESTDIR)$(MANDIR)/man8
+	install -m 0644 $(BUILD)/completions/totpctl.bash $(DESTDIR)$(BASHDIR)/totpctl
+	install -m 0644 $(BUILD)/completions/totpctl.fish $(DESTDIR)$(FISHDIR)
+	install -m 0644 $(BUILD)/completions/_totpctl $(DESTDIR)$(ZSHDIR)
 
 # Secrets and states stay: who really wants them gone removes $(STATEDIR).
 uninstall:
 	@if grep -rs '^[^#]*pam_totp\.so' $(DESTDIR)/etc/pam.d $(DESTDIR)/etc/pam.conf | grep .; then \
 	    echo "These stacks still name pam_totp.so: without it nobody can log in by them." >&2; exit 1; fi
 	rm -f $(DESTDIR)$(PAMDIR)/pam_totp.so $(DESTDIR)$(SBINDIR)/totpctl
+	rm -f $(DESTDIR)$(MANDIR)/man5/pam_totp.conf.5 $(DESTDIR)$(MANDIR)/man8/pam_totp.8 $(DESTDIR)$(MANDIR)/man8/totpctl.8
+	rm -f $(DESTDIR)$(BASHDIR)/totpctl $(DESTDIR)$(FISHDIR)/totpctl.fish $(DESTDIR)$(ZSHDIR)/_totpctl
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 # In a copy, so that nothing but target/ changes; with what is built already.
@@ -127,4 +147,4 @@ reproducible: deb
 clean:
 	$(CARGO) clean
 
-.PHONY: all libraries demo test unit stress install uninstall deb vendor reproducible clean
+.PHONY: all libraries build completions demo test unit stress install uninstall deb vendor reproducible clean

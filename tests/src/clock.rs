@@ -21,6 +21,11 @@ pub fn set(seconds: i64) {
     SET.set(Some(seconds));
 }
 
+/// Seconds since 1970 as this thread reads them.
+pub fn now() -> i64 {
+    SET.get().unwrap_or_else(system)
+}
+
 /// Seconds since 1970 by the system's clock, whatever this thread reads.
 pub fn system() -> i64 {
     let set = SET.replace(None);

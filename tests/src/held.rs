@@ -1,10 +1,10 @@
 //! A login that is held up in the middle of its save.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use crate::clock::EPOCH;
 use crate::patience::wait_for;
 use crate::product::{ACCOUNT, Scratch};
+use crate::said::Said;
 
 /// A login of [`ACCOUNT`] under strace. When it is dropped both have ended.
 pub struct Held {
@@ -70,43 +71,58 @@ impl Held {
         address: &str,
         answer: &str,
     ) -> Self {
+        let state = scratch.state(ACCOUNT);
+        let path = state.to_str().expect("a plain path");
+        let inject = format!("inject={inject}");
+        let calls = "trace=flock,pwrite64,fdatasync";
+        let mut login = Command::new(contender);
+        login.arg(scratch.path("pam.d")).args([
+            "once",
+            ACCOUNT,
+            address,
+            &EPOCH.to_string(),
+            answer,
+        ]);
+        let options = ["-P", path, "-e", calls, "-e", &inject];
+        let (held, _) = Self::start(scratch, &options, &login, Stdio::inherit());
+        held
+    }
+
+    /// A command under strace with `options`, and what it prints.
+    fn start(
+        scratch: &Scratch,
+        options: &[&str],
+        command: &Command,
+        complaints: Stdio,
+    ) -> (Self, BufReader<ChildStdout>) {
         static TRACES: AtomicUsize = AtomicUsize::new(0);
         let number = TRACES.fetch_add(1, Ordering::Relaxed);
         let trace = scratch.path(&format!("trace{number}"));
         let mut strace = Command::new("strace")
             .arg("-o")
             .arg(&trace)
-            .arg("-P")
-            .arg(scratch.state(ACCOUNT))
-            .args([
-                "-e",
-                "trace=flock,pwrite64,fdatasync",
-                "-e",
-                &format!("inject={inject}"),
-            ])
+            .args(options)
             .args([
                 "sh",
                 "-c",
                 "ulimit -c unlimited; echo $$; exec \"$@\"",
                 "sh",
             ])
-            .arg(contender)
-            .arg(scratch.path("pam.d"))
-            .args(["once", ACCOUNT, address, &EPOCH.to_string(), answer])
+            .arg(command.get_program())
+            .args(command.get_args())
             .current_dir(scratch.path(""))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(complaints)
             .spawn()
             .expect("strace is installed");
         let mut pid = String::new();
         let stdout = strace.stdout.take().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut pid).expect("a line");
+        let mut stdout = BufReader::new(stdout);
+        stdout.read_line(&mut pid).expect("a line");
         let pid = pid.trim().parse().expect("a process id");
-        Self {
-            strace,
-            pid: Pid::from_raw(pid),
-            trace,
-        }
+        let pid = Pid::from_raw(pid);
+        (Self { strace, pid, trace }, stdout)
     }
 
     /// Returns once the trace has `text`.
@@ -120,6 +136,45 @@ impl Held {
     /// The signal that ended it.
     pub fn ended(mut self) -> Option<i32> {
         self.strace.wait().expect("a child").signal()
+    }
+}
+
+/// A command of totpctl that is stopped on its way.
+pub struct Paused {
+    held: Held,
+    output: BufReader<ChildStdout>,
+}
+
+impl Paused {
+    /// Stopped when it has opened a record of [`ACCOUNT`] for the `nth` time.
+    pub fn at_open(scratch: &Scratch, words: &[&str], nth: usize) -> Self {
+        let inject = format!("inject=openat:signal=STOP:when={nth}");
+        // The name below its folder, as it is opened.
+        Self::new(scratch, words, &["-P", ACCOUNT, "-e", &inject])
+    }
+
+    /// Stopped when it has synced a file that is to take the place of a secret file.
+    pub fn at_sync(scratch: &Scratch, words: &[&str]) -> Self {
+        let inject = "inject=fsync:signal=STOP:when=1";
+        Self::new(scratch, words, &["-e", "trace=fsync", "-e", inject])
+    }
+
+    fn new(scratch: &Scratch, words: &[&str], options: &[&str]) -> Self {
+        let (held, output) = Held::start(scratch, options, &scratch.command(words), Stdio::piped());
+        held.wait_for("stopped by SIGSTOP");
+        Self { held, output }
+    }
+
+    /// Lets it go on, and returns how it ended and what it said.
+    pub fn end(mut self) -> Said {
+        // Somebody may have killed it.
+        let _ = kill(self.held.pid, Signal::SIGCONT);
+        let (mut out, mut err) = (String::new(), String::new());
+        self.output.read_to_string(&mut out).expect("text");
+        let mut complaints = self.held.strace.stderr.take().expect("a pipe");
+        complaints.read_to_string(&mut err).expect("text");
+        let code = self.held.strace.wait().expect("a child").code();
+        Said { code, out, err }
     }
 }
 

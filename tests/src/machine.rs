@@ -16,6 +16,7 @@ use crate::product;
 use crate::secret;
 use crate::ssh_key;
 use crate::terminal::Terminal;
+use crate::tree::{Tree, tree};
 
 /// The key of sshd's client.
 pub const CLIENT_KEY: &str = "/etc/ssh/client_key";
@@ -205,6 +206,11 @@ impl Machine {
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// Everything in a folder of the machine.
+    pub fn tree(&self, folder: &str) -> Tree {
+        tree(Path::new(&format!("/proc/{}/root{folder}", self.init)))
+    }
+
     /// What all programs logged.
     pub fn log(&self) -> &Log {
         &self.log
@@ -247,7 +253,8 @@ impl Machine {
             .collect()
     }
 
-    fn assert_quiet(&self) {
+    /// Waits until everything has ended but what listens.
+    pub fn assert_quiet(&self) {
         let started = Instant::now();
         while !self.sessions().is_empty() {
             assert!(

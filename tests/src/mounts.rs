@@ -41,6 +41,18 @@ pub fn hide(folder: &Path, bytes: usize) {
     .expect("a tmpfs");
 }
 
+/// Shows the file `with` in the place of the file `path`. To be done within [`privately`].
+pub fn cover(path: &Path, with: &Path) {
+    mount(
+        Some(with),
+        path,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .expect("a bind mount");
+}
+
 /// A file system of its own in a temporary folder.
 pub struct Disk {
     folder: TempDir,

@@ -255,12 +255,17 @@ impl Scratch {
         serde_json::from_slice(&output.stdout).expect("--json prints one document")
     }
 
+    /// totpctl with this configuration.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(totpctl());
+        command.arg("--config").arg(self.config()).args(arguments);
+        command
+    }
+
     /// Runs totpctl with this configuration and `input` on its standard input.
     pub fn totpctl(&self, arguments: &[&str], input: &str) -> Output {
-        let mut child = Command::new(totpctl())
-            .arg("--config")
-            .arg(self.config())
-            .args(arguments)
+        let mut child = self
+            .command(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -6,7 +6,7 @@ use end_to_end::clock::{self, EPOCH};
 use end_to_end::crowd::Crowd;
 use end_to_end::libpam::Code;
 use end_to_end::phone::Phone;
-use end_to_end::product::{ACCOUNT, BY_PLACE, HOME, NO_LIMITS, Scratch, attempts_left};
+use end_to_end::product::{ACCOUNT, BY_PLACE, HOME, NO_LIMITS, PROMPT, Scratch, attempts_left};
 use serde_json::Value;
 
 fn enrolled(settings: &str) -> (Scratch, Phone) {
@@ -157,5 +157,22 @@ fn no_file_holds_a_code() {
                 assert!(!found, "{}", path.display());
             }
         }
+    }
+}
+
+#[test]
+fn where_messages_are_hidden_it_is_read_at_a_prompt_that_they_run_out() {
+    let (scratch, _) = enrolled("[backup_codes]\ncount = 4\n");
+    scratch.stack("no_info");
+    let codes = scratch.new_backup_codes(ACCOUNT);
+    for (code, left) in codes.iter().zip((0..4).rev()) {
+        let told = match left {
+            0 => "That was the last backup code: have new ones made.".to_owned(),
+            _ => format!("Backup codes left: {left}. Have new ones made before they run out."),
+        };
+        let outcome = scratch.login(ACCOUNT, code.as_str());
+        assert_eq!(outcome.code, Code::SUCCESS);
+        assert_eq!(outcome.asked(), [PROMPT, &format!("{told} (Press Enter) ")]);
+        assert_eq!(outcome.told(), [""; 0]);
     }
 }

@@ -19,8 +19,8 @@ use serde_json::Value;
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 const SKIP: &str = "[policy]\nunenrolled = \"skip\"\n";
 const GONE: &str = "All your devices and codes are removed. Please enroll a new device soon.";
-const GONE_AND_DENIED: &str = "All your devices and codes are removed. Please ask your administrator to enroll \
-                               you, then log in again.";
+const GONE_AND_DENIED: &str = "All your devices and codes are removed.\n\
+                               Please ask your administrator to enroll you, then log in again.";
 /// Of the right length, and nobody's.
 const WRONG: &str = "ABCD-EFGH-IJKL-MNOP-QRST-UVWX-YZ23-4567";
 /// libpam's answer where the only module abstains.
@@ -107,6 +107,16 @@ fn nullok_lets_this_login_in_too() {
     case.scratch.stack("nullok");
     assert_eq!(case.answer(&case.key).code, Code::SUCCESS);
     case.assert_gone();
+}
+
+#[test]
+fn where_messages_are_hidden_a_person_who_is_let_in_reads_it_at_a_prompt() {
+    let case = Case::skipping(NO_LIMITS);
+    case.scratch.stack("no_info");
+    let outcome = case.answer(&case.key);
+    assert_eq!(outcome.code, Code::SUCCESS);
+    assert_eq!(outcome.asked(), [PROMPT, &format!("{GONE} (Press Enter) ")]);
+    assert_eq!(outcome.told(), [""; 0]);
 }
 
 #[test]
@@ -439,7 +449,7 @@ fn through_sshd_it_denies_where_people_must_be_enrolled_and_a_new_device_gets_in
     let (machine, key) = alice("");
     let mut ssh = machine.ssh("alice", &["id", "-un"]);
     ssh.answer(PASSWORD_PROMPT, PASSWORD).answer(PROMPT, &key);
-    ssh.see(GONE_AND_DENIED);
+    ssh.see(&GONE_AND_DENIED.replace('\n', "\r\n"));
     drop(ssh);
     // A person is told first, and may have seen it by then.
     let used = ["event=backup-key-used", "run totpctl enroll alice"];

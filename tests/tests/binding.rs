@@ -1,5 +1,6 @@
 //! Devices that count only beside one ssh key.
 
+use std::fs;
 use std::path::PathBuf;
 
 use end_to_end::clock::{self, EPOCH};
@@ -7,7 +8,7 @@ use end_to_end::example::Example;
 use end_to_end::libpam::{Code, Message, Reply};
 use end_to_end::machine::{CLIENT_KEY, Machine};
 use end_to_end::phone::Phone;
-use end_to_end::product::{ACCOUNT, PROMPT, Scratch, answering, attempts_left};
+use end_to_end::product::{ACCOUNT, NO_LIMITS, PROMPT, Scratch, answering, attempts_left};
 use end_to_end::ssh_key::SshKey;
 use end_to_end::tree::tree;
 
@@ -351,4 +352,27 @@ fn another_name_and_another_secret_of_a_device_leave_its_bond() {
     let rotated = case.scratch.totpctl(&rotate, &format!("{OTHER}\n{code}\n"));
     assert!(rotated.status.success(), "{rotated:?}");
     assert_eq!(bound_to(), case.key.fingerprint);
+}
+
+#[test]
+fn a_secret_file_of_before_undoes_neither_a_bond_nor_its_end() {
+    let case = Case::new();
+    case.scratch.configure(NO_LIMITS);
+    let tablet = Phone::new(OTHER);
+    case.scratch.enroll_device(ACCOUNT, "tablet", &tablet);
+    let copy = case.scratch.path("copy");
+    let unbind = ["device", "unbind", ACCOUNT, "phone"];
+    let changes: [&dyn Fn() -> i32; 2] = [&|| case.bind(&case.key, &[]), &|| case.totpctl(&unbind)];
+    for change in changes {
+        // With its owner and mode, as a backup brings it back.
+        fs::copy(case.secret(), &copy).expect("a secret");
+        let current = fs::read(case.secret()).expect("a secret");
+        assert_eq!(change(), 0);
+        let changed = fs::read(case.secret()).expect("a secret");
+        assert_ne!(changed, current);
+        fs::rename(&copy, case.secret()).expect("a secret");
+        assert!(!case.lets_in(&[]) && !case.lets_in(&[&case.key]));
+        fs::write(case.secret(), changed).expect("a secret");
+    }
+    assert!(case.lets_in(&[]), "with the file that it has");
 }

@@ -1,13 +1,15 @@
 //! Several devices of one person, and what becomes of one that is renamed or removed.
 
 use std::cell::Cell;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use end_to_end::clock::{self, system as now};
 use end_to_end::libpam::{Code, Message, Reply};
+use end_to_end::machine::Machine;
 use end_to_end::phone::Phone;
-use end_to_end::product::{self, ACCOUNT, NO_LIMITS, Scratch};
+use end_to_end::product::{ACCOUNT, NO_LIMITS, Scratch};
 use end_to_end::secret;
 
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
@@ -157,12 +159,12 @@ struct Rotation {
 
 impl Rotation {
     fn of(case: &Case, device: &str) -> Self {
-        let mut child = Command::new(product::totpctl())
-            .arg("--config")
-            .arg(case.scratch.config())
-            .args(["rotate", ACCOUNT, "--device", device, "--qr", "none"])
+        let mut child = case
+            .scratch
+            .command(&["rotate", ACCOUNT, "--device", device, "--qr", "none"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("totpctl starts");
         let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
@@ -181,15 +183,17 @@ impl Rotation {
         }
     }
 
-    /// Types answers, and returns the exit status and the rest of what was said.
-    fn end(mut self, answers: &str) -> (i32, String) {
+    /// Types answers, and returns the exit status, the rest of what was said, and the complaints.
+    fn end(mut self, answers: &str) -> (i32, String, String) {
         let mut input = self.child.stdin.take().expect("a pipe");
         input.write_all(answers.as_bytes()).expect("it reads");
         drop(input);
-        let mut said = String::new();
+        let (mut said, mut complaint) = (String::new(), String::new());
         self.output.read_to_string(&mut said).expect("text");
+        let mut stderr = self.child.stderr.take().expect("a pipe");
+        stderr.read_to_string(&mut complaint).expect("text");
         let status = self.child.wait().expect("it ends");
-        (status.code().expect("a status"), said)
+        (status.code().expect("a status"), said, complaint)
     }
 }
 
@@ -201,7 +205,7 @@ fn the_old_key_works_until_a_code_of_the_new_one_is_typed_and_is_dead_then() {
     assert!(case.lets_in(&case.phone), "the old one, meanwhile");
     assert!(!case.lets_in(&new), "not yet");
     let code = new.code_at(now());
-    let (status, said) = rotation.end(&format!("{code}\n"));
+    let (status, said, _) = rotation.end(&format!("{code}\n"));
     assert_eq!(status, 0, "{said}");
     assert!(said.contains("Delete the old entry in your app"), "{said}");
     assert!(!case.lets_in(&case.phone));
@@ -219,7 +223,7 @@ fn a_rotation_that_is_not_confirmed_changes_nothing() {
     for answers in ["", "000000\n000000\n000000\n"] {
         let rotation = Rotation::of(&case, "phone");
         let new = rotation.phone.clone();
-        let (status, _) = rotation.end(answers);
+        let (status, ..) = rotation.end(answers);
         assert_eq!(status, 1);
         assert!(case.lets_in(&case.phone) && !case.lets_in(&new));
     }
@@ -233,7 +237,10 @@ fn of_two_rotations_at_once_one_wins_and_the_other_is_told() {
     let code = winner.code_at(now());
     assert_eq!(one.end(&format!("{code}\n")).0, 0);
     let code = loser.code_at(now());
-    assert_eq!(two.end(&format!("{code}\n")).0, 1);
+    let (status, _, complaint) = two.end(&format!("{code}\n"));
+    assert_eq!(status, 1);
+    let told = "device phone was changed or removed meanwhile, and this has changed nothing";
+    assert!(complaint.contains(told), "{complaint}");
     assert!(case.lets_in(&winner) && !case.lets_in(&loser) && !case.lets_in(&case.phone));
 }
 
@@ -394,4 +401,100 @@ fn a_backup_code_proves_as_much_as_a_code_of_a_device() {
     assert_eq!(case.totpctl(&["disable", ACCOUNT], &code), 1, "used up");
     let code = format!("{}\n", codes[1]);
     assert_eq!(case.totpctl(&["disable", ACCOUNT], &code), 0);
+}
+
+#[test]
+fn a_proof_counts_nothing_and_forgets_nothing() {
+    let case = Case::new();
+    // How many a day are allowed is a matter of devices.
+    case.scratch
+        .configure("[limits]\naddress_deny = 0\ndaily = 0\n");
+    let backup = case.scratch.new_backup_codes(ACCOUNT).remove(0);
+    let wrong = case.phone.wrong_code_at(now());
+    for stranger in 1..=3 {
+        let address = format!("198.51.100.{stranger}");
+        let login = case.scratch.login_from(&address, ACCOUNT, wrong.as_str());
+        assert_eq!(login.code, Code::AUTH_ERR);
+    }
+    let counts = || {
+        let user = case.scratch.status(ACCOUNT)["users"][0].clone();
+        assert_eq!(user["unfamiliar"]["total"], 3, "{user}");
+        (user["unfamiliar"].clone(), user["addresses"].clone())
+    };
+    let before = counts();
+    let third = Phone::new(&secret::fresh());
+    for (right, device) in [(&case.tablet.code_at(now()), "third"), (&backup, "fourth")] {
+        case.scratch.enroll_device(ACCOUNT, device, &third);
+        let remove = ["device", "remove", ACCOUNT, device];
+        for (answer, status) in [(&wrong, 1), (right, 0)] {
+            assert_eq!(case.totpctl(&remove, &format!("{answer}\n")), status);
+            assert_eq!(counts(), before, "{device}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_proof_is_logged() {
+    let machine = Machine::new();
+    machine.enroll(ACCOUNT);
+    let mut phone = machine.enroll_device(ACCOUNT, "tablet");
+    for command in ["device remove daemon phone", "disable daemon"] {
+        let lines = || machine.log().lines().len();
+        let before = lines();
+        let wrong = format!("{}\n", phone.wrong_code());
+        machine.feed(&format!("totpctl {command} || test $? = 1"), wrong);
+        let new = machine.log().lines().split_off(before);
+        let parts = [
+            "event=wrong",
+            "user=daemon",
+            "service=totpctl",
+            "actor=uid:0",
+        ];
+        let is_told = |line: &String| parts.iter().all(|part| line.contains(part));
+        assert!(new.iter().any(is_told), "{command}: {new:?}");
+    }
+    let right = format!("{}\n", phone.code());
+    machine.feed("totpctl disable daemon", right);
+    machine.log().assert_has(&["event=disabled", "user=daemon"]);
+}
+
+#[test]
+fn a_phone_whose_clock_is_off_gets_a_new_key_and_logs_in_with_it() {
+    let case = Case::new();
+    let ahead = 5 * 30;
+    let codes = case.phone.codes(now() + ahead, 1).join("\n") + "\n";
+    assert_eq!(case.totpctl(&["resync", ACCOUNT], &codes), 0);
+    let drift = case.scratch.status(ACCOUNT)["users"][0]["devices"][0]["drift"].clone();
+    assert!(drift == 5 || drift == 6, "{drift}");
+    let rotation = Rotation::of(&case, "phone");
+    let new = rotation.phone.clone();
+    let code = new.code_at(now() + ahead);
+    let (status, said, _) = rotation.end(&format!("{code}\n"));
+    assert_eq!(status, 0, "{said}");
+    let used = case.scratch.login(ACCOUNT, code.as_str());
+    assert_eq!(used.code, Code::AUTH_ERR);
+    let next = new.code_at(now() + ahead + 30);
+    let login = case.scratch.login(ACCOUNT, next.as_str());
+    assert_eq!(login.code, Code::SUCCESS);
+}
+
+#[test]
+fn an_enrollment_without_a_secret_file_is_not_revived_by_that_file() {
+    let case = Case::new();
+    let backup = case.scratch.new_backup_codes(ACCOUNT).remove(0);
+    let key = case.scratch.new_backup_key(ACCOUNT);
+    let (secret, copy) = (case.scratch.secret(ACCOUNT), case.scratch.path("copy"));
+    // As a kill leaves it.
+    fs::rename(&secret, &copy).expect("a secret");
+    let new = Phone::new(&secret::fresh());
+    case.scratch.enroll(ACCOUNT, &new);
+    assert!(case.lets_in(&new));
+    // With its owner and mode, as a backup brings it back.
+    fs::rename(&copy, &secret).expect("a secret");
+    assert!(!case.lets_in(&case.phone) && !case.lets_in(&case.tablet));
+    for answer in [&backup, &key] {
+        let login = case.scratch.login(ACCOUNT, answer.as_str());
+        assert_eq!(login.code, Code::AUTH_ERR, "{answer}");
+    }
+    assert!(secret.exists(), "the key has removed nothing");
 }

@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use end_to_end::clock::{self, EPOCH};
 use end_to_end::libpam::Code;
 use end_to_end::phone::Phone;
-use end_to_end::product::{self, ACCOUNT, HOME, NO_LIMITS, Scratch, answering};
+use end_to_end::product::{ACCOUNT, HOME, NO_LIMITS, Scratch, answering};
 use end_to_end::ssh_key::SshKey;
 
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
@@ -91,12 +91,7 @@ impl Case {
     }
 
     fn totpctl(&self, words: &[&str], input: &str) -> Job {
-        let mut command = Command::new(product::totpctl());
-        command
-            .arg("--config")
-            .arg(self.scratch.config())
-            .args(words);
-        let input = input.to_owned();
+        let (command, input) = (self.scratch.command(words), input.to_owned());
         Job { command, input }
     }
 

@@ -1,11 +1,15 @@
 //! `totpctl repair` and `totpctl resync`: what gets people back in whose records or clocks are off.
 
 use std::fs;
+use std::process::Command;
 
 use end_to_end::clock::{self, system as now};
+use end_to_end::held::Paused;
 use end_to_end::libpam::Code;
+use end_to_end::machine::output;
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, HOME, NO_LIMITS, Scratch, attempts_left};
+use end_to_end::secret;
 use serde_json::Value;
 
 struct Case {
@@ -146,4 +150,175 @@ fn used_wrong_and_scattered_codes_set_nothing_right() {
     let both = format!("{}\n{}\n", codes[0], codes[1]);
     case.totpctl(&["resync", ACCOUNT, "--json"], &both, 0);
     case.totpctl(&["resync", ACCOUNT, "--json"], &both, 1);
+}
+
+#[test]
+fn a_resync_counts_nothing_and_forgets_nothing() {
+    let case = Case::new("[limits]\naddress_deny = 0\n");
+    let wrong = case.phone.wrong_code_at(now());
+    for stranger in 1..=3 {
+        let address = format!("198.51.100.{stranger}");
+        let login = case.scratch.login_from(&address, ACCOUNT, wrong.as_str());
+        assert_eq!(login.code, Code::AUTH_ERR);
+    }
+    let counts = || {
+        let user = case.scratch.status(ACCOUNT)["users"][0].clone();
+        assert_eq!(user["unfamiliar"]["total"], 3, "{user}");
+        (user["unfamiliar"].clone(), user["addresses"].clone())
+    };
+    let before = counts();
+    let codes = case.phone.codes(now() + 300, 1);
+    let resync = ["resync", ACCOUNT, "--json"];
+    for (second, status) in [(&wrong, 1), (&codes[1], 0)] {
+        let input = format!("{}\n{second}\n", codes[0]);
+        case.totpctl(&resync, &input, status);
+        assert_eq!(counts(), before);
+    }
+}
+
+/// Somebody with a tablet too, whose records are repaired while `change` is made.
+struct Overtaken {
+    case: Case,
+    tablet: Phone,
+    new: Phone,
+}
+
+impl Overtaken {
+    fn by(change: impl Fn(&Case, &Phone)) -> Self {
+        let case = Case::new(NO_LIMITS);
+        let [tablet, new] = [(); 2].map(|()| Phone::new(&secret::fresh()));
+        case.scratch.enroll_device(ACCOUNT, "tablet", &tablet);
+        let (secret, copy) = (case.scratch.secret(ACCOUNT), case.scratch.path("copy"));
+        // With its owner and mode, as a backup brings it back.
+        fs::copy(secret, copy).expect("a secret");
+        // It has the secret file, then the state, but not its lock.
+        let repair = Paused::at_open(&case.scratch, &["repair", ACCOUNT], 2);
+        change(&case, &new);
+        let said = repair.end();
+        assert_eq!(said.code, Some(0), "{said:?}");
+        Self { case, tablet, new }
+    }
+
+    /// Whether the phone, the tablet and the new device get in when so many minutes have passed.
+    fn get_in(&self, minutes: i64) -> [bool; 3] {
+        let time = now() + 60 * minutes;
+        clock::set(time);
+        let devices = [&self.case.phone, &self.tablet, &self.new];
+        let get_in = devices.map(|device| {
+            let code = device.code_at(time);
+            self.case.scratch.login(ACCOUNT, code.as_str()).code == Code::SUCCESS
+        });
+        clock::unset();
+        get_in
+    }
+
+    fn restore_the_secret_file_of_before(&self) {
+        let (secret, copy) = (
+            self.case.scratch.secret(ACCOUNT),
+            self.case.scratch.path("copy"),
+        );
+        fs::rename(copy, secret).expect("a secret");
+    }
+}
+
+#[test]
+fn a_device_rotated_meanwhile_has_its_new_key_alone() {
+    let overtaken = Overtaken::by(|case, new| {
+        let rotate = ["rotate", ACCOUNT, "--secret-file", "-", "--json"];
+        let input = format!("{}\n{}\n", new.secret, new.code_at(now()));
+        let output = case.scratch.totpctl(&rotate, &input);
+        assert!(output.status.success(), "{output:?}");
+    });
+    assert_eq!(overtaken.get_in(2), [false, true, true]);
+    overtaken.restore_the_secret_file_of_before();
+    assert_eq!(overtaken.get_in(4), [false, true, false]);
+}
+
+#[test]
+fn a_device_enrolled_meanwhile_works() {
+    let overtaken = Overtaken::by(|case, new| case.scratch.enroll_device(ACCOUNT, "third", new));
+    assert_eq!(overtaken.get_in(2), [true; 3]);
+}
+
+#[test]
+fn a_device_removed_meanwhile_stays_dead() {
+    let overtaken = Overtaken::by(|case, _| {
+        let remove = ["device", "remove", ACCOUNT, "phone", "--force"];
+        let output = case.scratch.totpctl(&remove, "");
+        assert!(output.status.success(), "{output:?}");
+    });
+    assert_eq!(overtaken.get_in(2), [false, true, false]);
+    overtaken.restore_the_secret_file_of_before();
+    assert_eq!(overtaken.get_in(4), [false, true, false]);
+}
+
+/// A slot as a later version writes it.
+fn slot_of_version_3(serial: u64, body: &[u8]) -> Vec<u8> {
+    let mut slot = b"PAMTOTP\x03".to_vec();
+    slot.extend(serial.to_le_bytes());
+    slot.extend((body.len() as u64).to_le_bytes());
+    let summed = output(Command::new("sha256sum"), &[&slot, body].concat()).stdout;
+    let digits = std::str::from_utf8(&summed[..64]).expect("digits");
+    slot.extend(
+        (0..64)
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("a byte")),
+    );
+    slot.extend(body);
+    slot.resize(4096, 0);
+    slot
+}
+
+#[test]
+fn a_state_of_a_newer_version_is_given_up_only_by_force() {
+    let newer = slot_of_version_3(7, b"what a later version keeps");
+    for place in ["both", "first", "second"] {
+        let case = Case::new(NO_LIMITS);
+        assert!(case.gets_in(now()));
+        let state = case.scratch.state(ACCOUNT);
+        let own = fs::read(&state).expect("a state");
+        let (first, second) = own.split_at(4096);
+        let slots = match place {
+            "both" => [&newer, &newer[..]],
+            "first" => [&newer, second],
+            _ => [first, &newer],
+        };
+        fs::write(&state, slots.concat()).expect("a state");
+        let document = case.totpctl(&["repair", ACCOUNT, "--json"], "", 3);
+        let message = document["error"]["message"].as_str().expect("a sentence");
+        assert!(message.contains("format version is 3"), "{message}");
+        assert!(message.contains("--force"), "{message}");
+        let everybody = case.totpctl(&["repair", "--all", "--json"], "", 3);
+        assert_eq!(everybody["failed"], 1, "{everybody}");
+        assert!(!case.gets_in(now() + 120), "{place}");
+        let kept = fs::read(&state).expect("a state");
+        assert!(kept == slots.concat(), "{place}: it has changed");
+        let document = case.totpctl(&["repair", ACCOUNT, "--force", "--json"], "", 0);
+        assert_eq!(document["found"], "damaged", "{document}");
+        assert!(!case.gets_in(now()), "{place}: of before");
+        assert!(case.gets_in(now() + 120), "{place}");
+    }
+}
+
+#[test]
+fn a_state_that_cannot_be_read_is_not_replaced() {
+    let case = Case::new(NO_LIMITS);
+    assert!(case.gets_in(now()));
+    let state = case.scratch.state(ACCOUNT);
+    let before = fs::read(&state).expect("a state");
+    for words in [&["repair", ACCOUNT][..], &["repair", ACCOUNT, "--force"]] {
+        let repair = case.scratch.command(words);
+        let mut strace = Command::new("strace");
+        strace
+            .args(["-qq", "-o", "/dev/null", "-P"])
+            .arg(&state)
+            .args(["-e", "inject=pread64:error=EIO"])
+            .arg(repair.get_program())
+            .args(repair.get_args());
+        let repaired = output(strace, b"");
+        assert_eq!(repaired.status.code(), Some(3), "{repaired:?}");
+        let after = fs::read(&state).expect("a state");
+        assert!(after == before, "{words:?}: it has changed");
+    }
+    assert!(case.gets_in(now() + 30), "nothing but one code is used up");
 }

@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use end_to_end::clock::system as now;
 use end_to_end::enrolled::Enrolled;
 use end_to_end::libpam::Code;
 use end_to_end::machine::output;
@@ -275,6 +276,28 @@ fn an_output_that_takes_nothing_is_no_crash() {
         }
     }
     assert!(crashed.is_empty(), "{crashed}");
+}
+
+#[test]
+fn what_is_shown_once_and_cannot_be_shown_is_to_be_made_again() {
+    for command in ["backup-codes", "backup-key"] {
+        for json in ["", " --json"] {
+            let scratch = Scratch::new("");
+            let phone = Phone::new(Phone::SECRET);
+            scratch.enroll(ACCOUNT, &phone);
+            let line = format!("totpctl {command} {ACCOUNT} --regenerate{json} >/dev/full");
+            let output = output(shell(&scratch, &line), b"");
+            assert_eq!(output.status.code(), Some(3), "{line}");
+            if json.is_empty() {
+                let said = String::from_utf8(output.stderr).expect("text");
+                assert!(said.ends_with(". Run this once more\n"), "{said}");
+            }
+            let made = scratch.document(&[command, ACCOUNT, "--regenerate"]);
+            assert!(made["codes"][0].is_string() || made["key"].is_string());
+            let login = scratch.login(ACCOUNT, phone.code_at(now()).as_str());
+            assert_eq!(login.code, Code::SUCCESS, "{line}");
+        }
+    }
 }
 
 /// The lines from the first that differs to the last.

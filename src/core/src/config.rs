@@ -218,7 +218,9 @@ fn policy_rule(mut section: Section<'_>) -> Result<Rule, Box<Mistake>> {
     let factor = section.string(FACTOR, SecondFactor::EXPECTED, SecondFactor::named)?;
     let rule = Rule {
         line: section.line(),
-        service: section.some_strings("service", NAMES, policy::name)?,
+        service: section.some_strings("service", NAMES, |name| {
+            policy::name(&name.to_ascii_lowercase())
+        })?,
         user: section.some_strings("user", NAMES, policy::name)?,
         group: section.some_strings("group", NAMES, policy::name)?,
         network: section.some_strings("network", Network::EXPECTED, Network::parse)?,

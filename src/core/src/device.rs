@@ -36,10 +36,12 @@ impl fmt::Display for DeviceId {
 }
 
 impl Device {
-    /// Whether this device and `other`, by whatever names, make the same codes: they have one secret.
+    /// Whether this device and `other`, by whatever names, make the same codes: they have one secret. Of more digits a
+    /// code is the same but for the first ones.
     #[must_use]
     pub fn makes_codes_of(&self, other: &Self) -> bool {
-        self.totp == other.totp && self.secret.is(&other.secret)
+        let steps = |device: &Self| (device.totp.algorithm, device.totp.period);
+        steps(self) == steps(other) && self.secret.is(&other.secret)
     }
 
     /// Whether it counts for a login that has shown these ssh keys.

@@ -33,9 +33,13 @@ pub trait Conversation {
     }
 
     /// Whether the person has the account's password: the one that was typed before our turn, or else one that is
-    /// asked for now.
-    fn check_password(&mut self, account: &Account) -> PasswordCheck {
-        let _ = account;
+    /// asked for now. That one is checked only if `charge` says so, which has charged it like any answer.
+    fn check_password(
+        &mut self,
+        account: &Account,
+        charge: &mut dyn FnMut() -> bool,
+    ) -> PasswordCheck {
+        let _ = (account, charge);
         PasswordCheck::Impossible("passwords are checked at logins only".to_owned())
     }
 }

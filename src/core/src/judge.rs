@@ -89,11 +89,24 @@ impl Accepted {
 #[derive(Debug)]
 pub struct Entitled {
     invite: Option<SetId>,
+    since: Time,
 }
 
 impl Entitled {
     /// By something that this login has shown: the account's password, or its backup key.
-    pub(crate) const BY_LOGIN: Self = Self { invite: None };
+    pub(crate) fn by_login(since: Time) -> Self {
+        Self {
+            invite: None,
+            since,
+        }
+    }
+
+    /// Whether it has come to its end: nobody holds a conversation open until the policy has changed.
+    #[must_use]
+    pub fn is_over(&self, now: Time) -> bool {
+        const LASTS: Span = Span::from_minutes(15);
+        now < self.since || now > self.since.after(LASTS)
+    }
 
     /// The invite that it is by, where it is by one. It is used up when the device becomes active.
     #[must_use]
@@ -129,6 +142,8 @@ pub enum WrongReason {
     Mismatch,
     /// The state knows none of the devices enrolled.
     NoDevice,
+    /// No code but a password, and not the right one.
+    Password,
     /// A code of a step that is used up.
     Replayed,
 }
@@ -233,7 +248,11 @@ pub fn judge(
         }
         state.tally.accept(source, limits, now);
         state.share_floors(enrollment);
-        if let Some(place) = attempt.place {
+        // Of a device that is bound a place without its key would be a way round.
+        let is_bound = accepted
+            .iter()
+            .any(|(device, _)| !enrollment.serves(device, &[]));
+        if let Some(place) = attempt.place.filter(|_| !is_bound) {
             state.trusts.propose(place, now);
         }
         let devices = accepted
@@ -315,7 +334,8 @@ fn judge_invite(
     let invite = enrollment.invite.as_ref().filter(fits);
     if let Some(Invite { set, .. }) = invite.filter(|invite| attempt.now < invite.expires) {
         let invite = Some(set.id);
-        return (Verdict::Invited(Entitled { invite }), state);
+        let since = attempt.now;
+        return (Verdict::Invited(Entitled { invite, since }), state);
     }
     let reason = WrongReason::Mismatch;
     (charged(reason, codes, &mut state, attempt, limits), state)

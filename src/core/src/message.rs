@@ -35,17 +35,17 @@ pub const BACKUP_KEY_USED: &str =
     "All your devices and codes are removed. Please enroll a new device soon.";
 
 /// What is said after the backup key, where nobody gets in without a second factor.
-pub const BACKUP_KEY_USED_UP: &str = "All your devices and codes are removed. Please ask your administrator to enroll you, then log in again.";
+pub const BACKUP_KEY_USED_UP: &str = "All your devices and codes are removed.\nPlease ask your administrator to enroll you, then log in again.";
 
 /// The prompt that confirms a new device at a login, with the letters that show its QR code.
 pub const ENROLL_PROMPT: &str = "Code from your app (or q: QR code, a: QR code in ASCII): ";
 
-/// What goes before a QR code: a terminal that is too small shows none that can be read.
+/// What goes below a QR code that a usual terminal can't show: there is no other way to tell what is wrong.
 #[must_use]
 pub fn qr_size(columns: usize, rows: usize) -> String {
     format!(
-        "(It needs {columns} columns and {} rows.)",
-        rows.saturating_add(1)
+        "(This QR code needs a terminal of {columns} columns and {} rows.)",
+        rows.saturating_add(2)
     )
 }
 
@@ -79,18 +79,20 @@ pub fn new_backup_codes(codes: &[BackupCode]) -> Zeroizing<String> {
     text
 }
 
+/// What is said to whoever typed nothing where people enroll at the login.
+pub const INVITATION_NEEDED: &str = "Who has no device yet logs in by ssh in a terminal, and types an invitation\nof the administrator in place of the verification code.";
+
 /// What is said of an enrollment that was confirmed by no right code.
 pub const NOT_ENROLLED: &str = "Nothing was set up. Log in again to begin anew.";
 
 /// What is said where somebody else has enrolled the account meanwhile.
-pub const ENROLLED_MEANWHILE: &str = "Somebody has just set up a device for this account. If it wasn't you, tell your administrator at once.";
+pub const ENROLLED_MEANWHILE: &str = "Somebody has just set up a device for this account.\nIf it wasn't you, tell your administrator at once.";
 
 /// What is said where the invite is worth nothing any more.
-pub const INVITE_GONE: &str = "Nothing was set up: the invitation has run out. Please ask your administrator for another one.";
+pub const INVITE_GONE: &str = "Nothing was set up: the invitation has run out.\nPlease ask your administrator for another one.";
 
 /// What is said where somebody has to enroll, but the line to them carries no conversation.
-pub const CANNOT_ENROLL: &str = "A second factor has to be set up first: log in once by ssh in a terminal (keyboard-interactive), or ask your \
-     administrator.";
+pub const CANNOT_ENROLL: &str = "A second factor has to be set up first: log in once by ssh in a terminal\n(keyboard-interactive), or ask your administrator.";
 
 /// What is said to somebody who is let in without a second factor for the last days.
 #[must_use]
@@ -99,7 +101,8 @@ pub fn announced(from: Time, now: Time) -> String {
     let days = from.since(now).seconds().div_ceil(DAY);
     let unit = if days == 1 { "day" } else { "days" };
     format!(
-        "From {} on, in {days} {unit}, a verification code is needed here. Please have a device enrolled by then.",
+        "From {} on, in {days} {unit}, a verification code is needed here.\n\
+         Please have a device enrolled by then.",
         from.date()
     )
 }

@@ -218,9 +218,13 @@ impl Rule {
                 .is_none_or(|names| names.iter().any(|known| known == name))
         };
         let networks = self.network.as_ref();
-        let is_in =
-            |networks: &Vec<Network>| networks.iter().any(|one| one.contains(login.address));
-        if !names(&self.service, login.service)
+        let is_in = |networks: &Vec<Network>| match login.address {
+            // Where from is not to be told: whatever is stricter holds.
+            Address::Unreadable => self.second_factor == SecondFactor::Required,
+            address => networks.iter().any(|one| one.contains(address)),
+        };
+        // libpam gives services in lower case, whatever the application calls itself.
+        if !names(&self.service, &login.service.to_ascii_lowercase())
             || !names(&self.user, login.user)
             || !networks.is_none_or(is_in)
         {
@@ -265,4 +269,133 @@ impl fmt::Display for Rule {
 pub fn name(text: &str) -> Option<String> {
     let is_name = (1..=256).contains(&text.len()) && !text.chars().any(char::is_control);
     is_name.then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOON: Time = Time::from_unix(1_800_000_000);
+
+    fn names() -> impl Strategy<Value = Option<Vec<String>>> {
+        option::of(vec("[ab]", 1..3))
+    }
+
+    prop_compose! {
+        fn rule()(
+            service in names(),
+            user in names(),
+            group in names(),
+            is_from_there in option::of(any::<bool>()),
+            factor in 0_usize..3,
+            from in option::of(-2_i64..3),
+        ) -> Rule {
+            let networks = |is_there| match is_there {
+                true => vec![Network::V4(0xC000_0200, 24)],
+                false => vec![Network::V6(0x2001_0DB8_0000_0000, 32)],
+            };
+            Rule {
+                line: 0,
+                service,
+                user,
+                group,
+                network: is_from_there.map(networks),
+                second_factor: [SecondFactor::IfEnrolled, SecondFactor::Never, SecondFactor::Required][factor],
+                from: from.map(|seconds| Time::from_unix(NOON.unix() + seconds)),
+            }
+        }
+    }
+
+    fn rules() -> impl Strategy<Value = Vec<Rule>> {
+        vec(rule(), 0..6)
+    }
+
+    fn policy(mut rules: Vec<Rule>) -> Policy {
+        for (index, rule) in rules.iter_mut().enumerate() {
+            rule.line = index;
+        }
+        let default = Policy::default();
+        Policy { rules, ..default }
+    }
+
+    /// What holds for user and service `a` in the group `a`, from 192.0.2.7.
+    fn decide(policy: &Policy) -> Decision<'_> {
+        let decision = policy.decide(&login(&address()), NOON, |group| Ok::<_, ()>(group == "a"));
+        decision.unwrap()
+    }
+
+    fn login(address: &Address) -> Login<'_> {
+        let (user, service) = ("a", "a");
+        Login {
+            user,
+            service,
+            address,
+        }
+    }
+
+    fn address() -> Address {
+        Address::named("192.0.2.7").unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_first_rule_that_matches_matters(rules in rules(), others in rules()) {
+            let whole = policy(rules.clone());
+            let decision = decide(&whole);
+            let matching = |rule: &Rule| decide(&policy(vec![rule.clone()])).rule.is_some();
+            let first = rules.iter().position(matching);
+            prop_assert_eq!(decision.rule.map(|rule| rule.line), first);
+            let Some(first) = first else {
+                prop_assert_eq!(decision.second_factor, SecondFactor::Required);
+                prop_assert_eq!(decision.announced, None);
+                return Ok(());
+            };
+            let alone = policy(vec![rules[first].clone()]);
+            let alone = decide(&alone);
+            prop_assert_eq!(decision.second_factor, alone.second_factor);
+            prop_assert_eq!(decision.announced, alone.announced);
+            let changed = policy([&rules[..=first], &others].concat());
+            prop_assert_eq!(decide(&changed), decision);
+        }
+
+        #[test]
+        fn one_more_condition_matches_no_more_and_one_more_value_no_less(rule in rule()) {
+            let is_match = |rule: &Rule| decide(&policy(vec![rule.clone()])).rule.is_some();
+            let matched = is_match(&rule);
+            let narrower = Rule { service: Some(vec!["b".to_owned()]), ..rule.clone() };
+            prop_assert!(!is_match(&narrower));
+            let mut wider = rule;
+            for names in [&mut wider.service, &mut wider.user, &mut wider.group] {
+                names.iter_mut().for_each(|names| names.push("a".to_owned()));
+            }
+            prop_assert!(is_match(&wider) || !matched);
+        }
+
+        #[test]
+        fn a_rule_that_is_still_to_come_asks_those_who_are_enrolled(rule in rule()) {
+            let policy = policy(vec![rule.clone()]);
+            let decision = decide(&policy);
+            let is_to_come = rule.from.is_some_and(|from| NOON < from);
+            prop_assume!(decision.rule.is_some());
+            prop_assert_eq!(decision.announced.is_some(), is_to_come);
+            let expected = if is_to_come { SecondFactor::IfEnrolled } else { rule.second_factor };
+            prop_assert_eq!(decision.second_factor, expected);
+        }
+
+        #[test]
+        fn a_failing_group_lookup_is_no_decision(rules in rules()) {
+            let asked = std::cell::Cell::new(false);
+            let policy = policy(rules);
+            let address = address();
+            let decision = policy.decide(&login(&address), NOON, |_| {
+                asked.set(true);
+                Err::<bool, _>("no groups")
+            });
+            prop_assert_eq!(decision.is_err(), asked.get());
+        }
+    }
 }

@@ -4,7 +4,9 @@ use qrcodegen::{QrCode, QrCodeEcc};
 use zeroize::Zeroizing;
 
 /// Quiet zone on a screen. The standard asks for 4; on a screen 2 are read as well, and fit 24 rows.
-const SCREEN_QUIET: i32 = 2;
+const QUIET: i32 = 2;
+/// In ASCII one is read as well, and most codes fit 80 columns.
+const ASCII_QUIET: i32 = 1;
 
 /// Columns and rows of a drawing.
 #[must_use]
@@ -41,7 +43,7 @@ impl Qr {
     /// Two rows of squares a line of half blocks. Light squares are drawn, as most terminals are dark.
     #[must_use]
     pub fn to_half_blocks(&self) -> Zeroizing<String> {
-        self.draw(2, |upper, lower| match (upper, lower) {
+        self.draw(QUIET, 2, |upper, lower| match (upper, lower) {
             (true, true) => " ",
             (true, false) => "▄",
             (false, true) => "▀",
@@ -52,15 +54,16 @@ impl Qr {
     /// One row of squares a line, two signs a square.
     #[must_use]
     pub fn to_ascii(&self) -> Zeroizing<String> {
-        self.draw(1, |dark, _| if dark { "  " } else { "##" })
+        self.draw(ASCII_QUIET, 1, |dark, _| if dark { "  " } else { "##" })
     }
 
     fn draw(
         &self,
+        quiet: i32,
         rows_a_line: usize,
         sign: impl Fn(bool, bool) -> &'static str,
     ) -> Zeroizing<String> {
-        let squares = -SCREEN_QUIET..self.size().saturating_add(SCREEN_QUIET);
+        let squares = quiet.saturating_neg()..self.size().saturating_add(quiet);
         // No sign is longer than three bytes.
         let columns = squares.clone().count();
         let bytes = columns

@@ -63,10 +63,17 @@ impl Secret {
         Self(Zeroizing::new(vec![0; Self::NEW_BYTES]))
     }
 
-    /// Whether two keys are the same, compared in constant time.
+    /// Whether two keys are the same to HMAC, which fills them up with zeros (RFC 2104). Compared in constant time.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        let filled = |key: &Self| {
+            let mut filled = Zeroizing::new([0; Self::MAX_BYTES]);
+            for (to, from) in filled.iter_mut().zip(key.0.iter()) {
+                *to = *from;
+            }
+            filled
+        };
+        filled(self).ct_eq(filled(other).as_slice()).into()
     }
 
     /// Reads base32 (RFC 4648 section 6) as people copy it: any case, with blanks, dashes and padding.
@@ -151,6 +158,15 @@ mod tests {
 
     fn error(text: &str) -> Option<SecretError> {
         Secret::from_base32(text).err()
+    }
+
+    #[test]
+    fn keys_that_hmac_takes_for_one_are_one() {
+        let key = |bytes: &[u8]| Secret::from_bytes(bytes.to_vec().into()).unwrap();
+        let (plain, other) = ([7; 20], [8; 20]);
+        let filled = [&plain[..], &[0; 12]].concat();
+        assert!(key(&plain).is(&key(&filled)) && key(&plain).is(&key(&plain)));
+        assert!(!key(&plain).is(&key(&other)) && !key(&plain).is(&key(&plain[..19])));
     }
 
     #[test]

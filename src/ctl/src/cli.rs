@@ -11,7 +11,7 @@ use totp_core::time::Span;
 
 /// Enroll people in pam_totp, see where they stand and get them back in.
 ///
-/// Exit status: 0 done, 1 refused, 2 wrong usage, 3 something needed can't be reached or read.
+/// Exit status: 0 done, 1 refused or the answer is no, 2 wrong usage, 3 something needed can't be reached or read.
 #[derive(Parser)]
 #[command(name = "totpctl", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -66,7 +66,7 @@ pub(crate) enum Command {
         print: bool,
     },
 
-    /// Take all devices of a user away, by a code of any of them
+    /// Take all devices of a user away, by a code of any of them or a backup code
     ///
     /// The next login follows the policy for people who are not enrolled.
     Disable {
@@ -76,6 +76,11 @@ pub(crate) enum Command {
         #[arg(long)]
         force: bool,
     },
+
+    /// Find what is wrong or will be, by reading alone: stacks, sshd, clock, files, who is locked out
+    ///
+    /// The most dangerous comes first. Exit status: 0 nothing to mend (notes ask for nothing), 1 something to mend.
+    Doctor(Doctor),
 
     /// Tell what a login will be asked for, and by which rule
     Explain(Explain),
@@ -121,7 +126,7 @@ pub(crate) enum Command {
 
     /// Give users a state that works, where theirs is damaged, missing or from a backup
     ///
-    /// All codes of before are used up then: the next new one gets in.
+    /// All codes of before are used up then: the next new one gets in. Backup codes and a backup key are void.
     #[command(group = ArgGroup::new("whose").required(true).args(["user", "all"]))]
     Repair {
         /// The account
@@ -143,7 +148,7 @@ pub(crate) enum Command {
         device: DeviceName,
     },
 
-    /// Remove all devices of a user
+    /// Remove all that is kept of a user, be the account gone or not
     ///
     /// The next login follows the policy for people who are not enrolled.
     Reset {
@@ -213,7 +218,7 @@ pub(crate) enum Device {
         to: DeviceName,
     },
 
-    /// Take a device away, by a code of any device of the user
+    /// Take a device away, by a code of any device of the user or a backup code
     Remove {
         /// The account
         user: String,
@@ -336,7 +341,7 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "USER")]
     pub(crate) user: String,
     /// The PAM service, such as sshd
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) service: String,
     /// The remote address
     #[arg(long, value_name = "ADDRESS")]
@@ -344,9 +349,19 @@ pub(crate) struct Explain {
     /// The terminal, where there is no remote address
     #[arg(long, value_name = "TTY")]
     pub(crate) tty: Option<String>,
+    /// Who calls su or sudo; for sudo the user by default
+    #[arg(long, value_name = "USER")]
+    pub(crate) ruser: Option<String>,
     /// As if nullok stood in the stack's line
     #[arg(long)]
     pub(crate) nullok: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// Look at the system below this folder, such as a disk that is mounted for repair
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
 }
 
 #[derive(Args)]
@@ -354,7 +369,7 @@ pub(crate) struct Enroll {
     /// The account
     pub(crate) user: String,
 
-    /// Name of the device: letters, digits, dots, dashes and underscores
+    /// Name of the device: 1 to 32 letters, digits, dots, dashes and underscores, a letter or digit first
     #[arg(long, value_name = "NAME", default_value = DeviceName::DEFAULT, value_parser = device)]
     pub(crate) device: DeviceName,
 

@@ -28,11 +28,19 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(config: Option<&Path>, json: bool) -> Result<Self, Failure> {
         Ok(Self {
-            config: totp_host::config::load(config)?,
-            json,
             config_path: config.map(Path::to_owned),
-            system: Machine::new(totp_host::log::log),
+            ..Self::of(totp_host::config::load(config)?, json)
         })
+    }
+
+    /// With a configuration that was read already.
+    pub(crate) fn of(config: Config, json: bool) -> Self {
+        Self {
+            config,
+            json,
+            config_path: None,
+            system: Machine::new(totp_host::log::log),
+        }
     }
 
     pub(crate) fn system(&self) -> &dyn System {

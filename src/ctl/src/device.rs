@@ -108,7 +108,7 @@ pub(crate) fn bind(
     context.device(&account, device)?;
     context
         .store()
-        .bind_device(&account, device, context.new_id()?, Some(ssh_key), force)?;
+        .bind_device(&account, device, Some(ssh_key), force)?;
     context.changed_because(Change::Bound, &account, Some(device), ssh_key);
     let text = format!(
         "Codes of {device} count only in ssh logins of {} with the key {ssh_key}.",
@@ -133,7 +133,7 @@ pub(crate) fn unbind(context: &Context, user: &str, device: &DeviceName) -> Resu
         )));
     }
     let store = context.store();
-    store.bind_device(&account, device, context.new_id()?, None, false)?;
+    store.bind_device(&account, device, None, false)?;
     context.changed(Change::Unbound, &account, Some(device));
     let text = format!("Codes of {device} count in any login of {}.", account.name);
     let document = json!({ "user": account.name, "device": device.as_str(), "ssh_key": null });

@@ -7,15 +7,21 @@ use totp_core::flow::plan::{Next, Plan, Reason, plan};
 use totp_core::flow::{Options, Request};
 use totp_core::policy::SecondFactor;
 use totp_core::throttle::{Codes, Standing};
+use totp_core::time::{Span, Time};
 
 use crate::cli::Explain;
 use crate::context::Context;
 use crate::failure::Failure;
 
 pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure> {
+    let (store, system) = (context.store(), context.system());
+    let account = system
+        .account(&arguments.user)
+        .map_err(Failure::unreachable)?;
     let address = Address::of(&Origin {
         rhost: arguments.rhost.as_deref(),
         tty: arguments.tty.as_deref(),
+        ruser_uid: caller(context, arguments, account.as_ref())?,
         ..Origin::default()
     });
     let request = Request {
@@ -31,26 +37,33 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
             ..Options::default()
         },
     };
-    let (store, system) = (context.store(), context.system());
-    let account = system
-        .account(&arguments.user)
-        .map_err(Failure::unreachable)?;
     let config = &context.config;
     let plan = plan(&request, account.as_ref(), config, &store, system).map_err(|reason| {
         Failure::unreachable(format_args!("the login would be denied: {reason}"))
     })?;
-    let standing = match (plan.next, &account) {
-        (Next::Ask, Some(account)) => {
-            Some(store.standing(Subject::Enrolled(account), &request.caller)?)
-        }
+    // A login reads them: what can't be read denies it.
+    if let (Next::Ask, Some(account)) = (plan.next, &account) {
+        context.records(account)?;
+    }
+    let subject = match (plan.next, &account) {
+        (Next::Pass(_), _) => None,
+        (Next::Ask, Some(account)) => Some(Subject::Enrolled(account)),
+        (Next::Enroll { .. }, Some(account)) => Some(Subject::Invitee(account)),
+        _ => Some(Subject::Stranger(&arguments.user)),
+    };
+    let standing = subject.map(|subject| store.standing(subject, &request.caller));
+    let invited = match (plan.next, &account) {
+        (Next::Enroll { .. }, Some(account)) => store.invite_of(account)?,
         _ => None,
     };
+    let invited = invited.filter(|invite| system.now() < invite.expires);
     let explained = Explained {
         context,
         account: account.as_ref(),
         request: &request,
         plan,
-        standing,
+        standing: standing.transpose()?,
+        invited_until: invited.map(|invite| invite.expires),
     };
     let text = [
         format!(
@@ -65,12 +78,26 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
     Ok(())
 }
 
+/// The user who calls su or sudo, where nobody says another: that of sudo asks for itself.
+fn caller(
+    context: &Context,
+    arguments: &Explain,
+    account: Option<&Account>,
+) -> Result<Option<u32>, Failure> {
+    match &arguments.ruser {
+        Some(ruser) => Ok(Some(context.account(ruser)?.uid)),
+        None if arguments.service.starts_with("sudo") => Ok(account.map(|account| account.uid)),
+        None => Ok(None),
+    }
+}
+
 struct Explained<'a> {
     context: &'a Context,
     account: Option<&'a Account>,
     request: &'a Request<'a>,
     plan: Plan<'a>,
     standing: Option<Standing>,
+    invited_until: Option<Time>,
 }
 
 impl Explained<'_> {
@@ -89,12 +116,15 @@ impl Explained<'_> {
             );
         };
         let line = format!(
-            "the rule at line {} holds ({rule}): second_factor = \"{}\"",
+            "the rule at line {} holds: second_factor = \"{}\"\n    for {rule}",
             rule.line, rule.second_factor
         );
         match decision.announced {
             None => line,
-            Some(from) => format!("{line} from {} on, \"if-enrolled\" until then", from.date()),
+            Some(from) => format!(
+                "{line},\n    from {} on; \"if-enrolled\" until then",
+                from.date()
+            ),
         }
     }
 
@@ -118,7 +148,7 @@ impl Explained<'_> {
     fn outcome(&self) -> String {
         let user = self.request.user.unwrap_or_default();
         match (self.plan.next, self.standing) {
-            (Next::Ask, Some(Standing::Refused(refusal))) => format!(
+            (_, Some(Standing::Refused(refusal))) => format!(
                 "REFUSED until {}: too many wrong codes (totpctl unlock {user})",
                 refusal.until
             ),
@@ -128,6 +158,10 @@ impl Explained<'_> {
                     codes: Codes::Two, ..
                 }),
             ) => "ASKED for two codes in a row, since somebody has been guessing".to_owned(),
+            (Next::Ask, _) if self.context.config.policy.trust != Span::ZERO => {
+                "ASKED for a code, unless a login at the same place is trusted (totpctl status)"
+                    .to_owned()
+            }
             (Next::Ask, _) => "ASKED for a code".to_owned(),
             (Next::Deny, _) => {
                 "DENIED: asked for a code like everybody, but there is none that gets in".to_owned()
@@ -135,10 +169,13 @@ impl Explained<'_> {
             (Next::Enroll { by_password: true }, _) => {
                 "ENROLLED at this login, after the password, or with an invitation".to_owned()
             }
-            (Next::Enroll { by_password: false }, _) => format!(
-                "ENROLLED at this login with an invitation (totpctl invite {user}); denied without"
-            ),
-            (Next::Pass(_), _) if self.plan.decision.announced.is_some() => {
+            (Next::Enroll { by_password: false }, _) => match self.invited_until {
+                Some(until) => {
+                    format!("ENROLLED at this login, with the invitation that lasts until {until}")
+                }
+                None => format!("DENIED, for want of an invitation: totpctl invite {user}"),
+            },
+            (Next::Pass(Reason::NotEnrolled), _) if self.plan.decision.announced.is_some() => {
                 "ASKED for nothing, and told of the date".to_owned()
             }
             (Next::Pass(_), _) => "ASKED for nothing".to_owned(),
@@ -148,9 +185,10 @@ impl Explained<'_> {
     fn document(&self) -> Value {
         let Plan { decision, next } = self.plan;
         let outcome = match (next, self.standing) {
-            (Next::Ask, Some(Standing::Refused(_))) => "refused",
+            (_, Some(Standing::Refused(_))) => "refused",
             (Next::Ask, _) => "asked",
             (Next::Deny, _) => "denied",
+            (Next::Enroll { by_password: false }, _) if self.invited_until.is_none() => "denied",
             (Next::Enroll { .. }, _) => "enrolled",
             (Next::Pass(_), _) => "ignored",
         };
@@ -186,6 +224,7 @@ impl Explained<'_> {
             "outcome": outcome,
             "codes": codes,
             "enroll_with": enroll_with,
+            "invited_until": self.invited_until.map(|until| until.to_string()),
             "why": match next {
                 Next::Pass(reason) => Some(reason.words()),
                 _ => None,

@@ -7,6 +7,7 @@ mod cli;
 mod context;
 mod device;
 mod disable;
+mod doctor;
 mod enroll;
 mod explain;
 mod failure;
@@ -48,6 +49,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
+    // It runs where the configuration can't be read, too.
+    if let Command::Doctor(arguments) = &cli.command {
+        return doctor::run(cli.config.as_deref(), cli.json, arguments);
+    }
     let context = Context::new(cli.config.as_deref(), cli.json)?;
     match cli.command {
         Command::Enroll(arguments) => enroll::run(&context, &arguments),
@@ -86,6 +91,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             device::unbind(&context, &user, &device)
         }
         Command::Disable { user, force } => disable::run(&context, &user, force),
+        Command::Doctor(arguments) => doctor::run(cli.config.as_deref(), cli.json, &arguments),
         Command::Explain(arguments) => explain::run(&context, &arguments),
         Command::Invite {
             user, revoke: true, ..

@@ -16,7 +16,17 @@ use crate::failure::Failure;
 pub(crate) fn of_users(context: &Context, user: Option<&str>) -> Result<(), Failure> {
     let names = match user {
         Some(user) => vec![context.account(user)?.name],
-        None => context.store().enrolled_names()?,
+        None => {
+            let mut names = context.store().enrolled_names()?;
+            let invited = context.store().invited_names()?;
+            names.extend(
+                invited
+                    .into_iter()
+                    .filter(|name| !names.contains(name))
+                    .collect::<Vec<_>>(),
+            );
+            names
+        }
     };
     let reports: Vec<Report> = names.iter().map(|name| report(context, name)).collect();
     let failed = reports.iter().filter(|report| report.failed).count();
@@ -152,16 +162,36 @@ fn report(context: &Context, name: &str) -> Report {
             state.tally.forget_old(&context.config.limits, now);
             enrolled(context, name, &enrollment, &state)
         }
-        Ok(None) => Report {
-            text: format!("{name}: not enrolled"),
-            document: json!({ "user": name, "enrolled": false }),
-            failed: false,
-        },
+        Ok(None) => not_enrolled(context, name),
         Err(failure) => Report {
             text: format!("{name}: {}", failure.message()),
             document: json!({ "user": name, "error": failure.message() }),
             failed: true,
         },
+    }
+}
+
+fn not_enrolled(context: &Context, name: &str) -> Report {
+    let invite = context
+        .account(name)
+        .and_then(|account| Ok(context.store().invite_of(&account)?));
+    let (invited, failed) = match invite {
+        Err(failure) => (failure.message().to_owned(), true),
+        Ok(None) => (String::new(), false),
+        Ok(Some(invite)) if invite.expires <= context.system().now() => {
+            (format!("an invitation ran out {}", invite.expires), false)
+        }
+        Ok(Some(invite)) => (format!("invited until {}", invite.expires), false),
+    };
+    let comma = if invited.is_empty() { "" } else { ", " };
+    Report {
+        text: format!("{name}: not enrolled{comma}{invited}"),
+        document: json!({
+            "user": name,
+            "enrolled": false,
+            "invitation": Some(&invited).filter(|invited| !invited.is_empty()),
+        }),
+        failed,
     }
 }
 

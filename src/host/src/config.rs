@@ -49,6 +49,29 @@ enum Reason {
     Relative,
 }
 
+impl LoadError {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where in it the mistake is, where one is.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        match &self.reason {
+            Reason::Mistake(mistake) => Some(mistake.line),
+            _ => None,
+        }
+    }
+
+    /// Whether the reason is that this user must not read it.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(&self.reason, Reason::File(error) if error.is_denied())
+    }
+}
+
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();

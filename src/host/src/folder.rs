@@ -13,7 +13,6 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat2};
 use nix::libc;
 use nix::sys::stat::{Mode, fstatat};
-use nix::sys::statfs::fstatfs;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use totp_core::doors::Entropy;
 use zeroize::Zeroizing;
@@ -23,6 +22,7 @@ use crate::file::{
     open_checked,
 };
 use crate::system::SystemEntropy;
+use crate::volume::{self, FS_NOCOW_FL, Kind};
 
 /// An opened folder.
 #[derive(Debug)]
@@ -104,29 +104,15 @@ impl Folder {
     /// # Errors
     /// [`Fault::Network`].
     pub fn refuse_network(self) -> Result<Self, FileError> {
-        // linux/magic.h: NFS, SMB, CIFS, SMB2, FUSE, 9P, AFS, Ceph.
-        const NETWORK: [u32; 8] = [
-            0x6969,
-            0x517B,
-            0xFF53_4D42,
-            0xFE53_4D42,
-            0x6573_5546,
-            0x0102_1997,
-            0x5346_414F,
-            0x00C3_6400,
-        ];
-        let status = fstatfs(&self.file).map_err(|errno| {
+        let kind = volume::kind(&self.file).map_err(|errno| {
             self.error(Fault::Io {
                 doing: "look at",
                 errno,
             })
         })?;
-        // The numbers have 32 bits; the type that holds them is as wide as the processor's words.
-        let kind = (status.filesystem_type().0 as u64 & 0xFFFF_FFFF) as u32;
-        if NETWORK.contains(&kind) {
-            Err(self.error(Fault::Network))
-        } else {
-            Ok(self)
+        match kind {
+            Kind::Network => Err(self.error(Fault::Network)),
+            Kind::CopyOnWrite | Kind::Ordinary => Ok(self),
         }
     }
 
@@ -277,18 +263,26 @@ impl Folder {
     /// # Errors
     /// [`FileError`].
     pub fn names(&self) -> Result<Vec<String>, FileError> {
+        self.names_that(|name| (!name.starts_with('.')).then_some(name))
+    }
+
+    fn names_that(&self, wanted: impl Fn(&str) -> Option<&str>) -> Result<Vec<String>, FileError> {
         let error = |e: io::Error| self.error(Fault::io("list", &e));
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.path).map_err(error)? {
             let name = entry.map_err(error)?.file_name();
-            names.extend(
-                name.to_str()
-                    .filter(|name| !name.starts_with('.'))
-                    .map(str::to_owned),
-            );
+            names.extend(name.to_str().and_then(&wanted).map(str::to_owned));
         }
         names.sort();
         Ok(names)
+    }
+
+    /// What follows `prefix` in the names in this folder that begin with it, sorted.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn names_after(&self, prefix: &str) -> Result<Vec<String>, FileError> {
+        self.names_that(|name| name.strip_prefix(prefix))
     }
 
     /// Removes what a replacement that was killed left behind: files beside others, over an hour old.
@@ -340,6 +334,3 @@ fn overwrite_in_place(file: &File) {
         unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags) };
     }
 }
-
-/// linux/fs.h
-const FS_NOCOW_FL: libc::c_int = 0x0080_0000;

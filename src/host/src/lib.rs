@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod addresses;
+pub mod clock;
 pub mod config;
 mod decoy;
 pub mod error;
@@ -19,3 +20,4 @@ pub mod slot;
 pub mod store;
 pub mod system;
 pub mod terminal;
+pub mod volume;

@@ -60,7 +60,7 @@ impl Code {
     /// PAM_SUCCESS.
     pub const SUCCESS: Self = Self(0);
     /// PAM_MAXTRIES.
-    pub const MAX_TRIES: Self = Self(8);
+    pub const MAX_TRIES: Self = Self(11);
     /// PAM_AUTH_ERR.
     pub const AUTH_ERR: Self = Self(7);
     /// PAM_USER_UNKNOWN.

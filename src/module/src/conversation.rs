@@ -45,7 +45,12 @@ impl totp_core::doors::Conversation for Conversation<'_> {
             Echo::On => PAM_PROMPT_ECHO_ON,
             Echo::Off => PAM_PROMPT_ECHO_OFF,
         };
-        self.send(style, prompt).ok_or(NoAnswer)
+        let answer = self.send(style, prompt).ok_or(NoAnswer)?;
+        // A client that can answer only one prompt answers ours with the password. That is no guess.
+        match password::typed_before(self.pamh) {
+            Some(password) if password.is(answer.bytes()) => Err(NoAnswer),
+            _ => Ok(answer),
+        }
     }
 
     fn tell(&mut self, sentence: &str) {
@@ -60,7 +65,11 @@ impl totp_core::doors::Conversation for Conversation<'_> {
         let _ = self.send(PAM_TEXT_INFO, line);
     }
 
-    fn check_password(&mut self, account: &Account) -> PasswordCheck {
+    fn check_password(
+        &mut self,
+        account: &Account,
+        charge: &mut dyn FnMut() -> bool,
+    ) -> PasswordCheck {
         let before = password::typed_before(self.pamh);
         let is_ours = before.is_none();
         let typed = before.or_else(|| {
@@ -70,6 +79,9 @@ impl totp_core::doors::Conversation for Conversation<'_> {
         let Some(typed) = typed else {
             return PasswordCheck::NoAnswer;
         };
+        if is_ours && !charge() {
+            return PasswordCheck::Wrong { is_ours };
+        }
         match password::is_right(self.pamh, account, &typed) {
             Ok(true) => PasswordCheck::Right,
             Ok(false) => PasswordCheck::Wrong { is_ours },

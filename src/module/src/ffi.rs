@@ -16,13 +16,13 @@ unsafe extern "C" {
 
 /// What this transaction has come to, for as long as it lasts. The process that ends a login need not be the one that
 /// asked (sshd), and the user need not be the same by then (sudo).
-pub(crate) struct Ending {
+pub(crate) struct Noted {
     /// The user and the place that is to be trusted, where a code was accepted.
     pub(crate) trust: Option<(String, Place)>,
 }
 
-impl Ending {
-    const KEY: &str = "pam_totp";
+impl Noted {
+    const KEY: &str = concat!("pam_totp ", env!("CARGO_PKG_VERSION"));
 
     /// Notes it.
     pub(crate) fn note(self, pamh: &mut PamHandle) {
@@ -31,8 +31,8 @@ impl Ending {
     }
 
     /// What was noted in this transaction.
-    pub(crate) fn noted(pamh: &PamHandle) -> Option<&Self> {
-        // SAFETY: nobody but `note` stores anything under this key, which is the name of this module.
+    pub(crate) fn of(pamh: &PamHandle) -> Option<&Self> {
+        // SAFETY: nobody but `note` stores anything under this key, which is the name and version of this module.
         unsafe { pamh.get_data(Self::KEY) }.ok()
     }
 }

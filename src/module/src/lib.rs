@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 use pam::constants::{PAM_DELETE_CRED, PAM_SILENT, PamFlag, PamResultCode};
-use pam::items::{RHost, RUser, Service, Tty};
+use pam::items::{RHost, RUser, Service, Tty, User};
 use pam::module::{PamHandle, PamHooks};
 use totp_core::address::{Address, Origin};
 use totp_core::config::Config;
@@ -45,10 +45,7 @@ mod entry_points {
 
 impl PamHooks for Module {
     fn sm_authenticate(pamh: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
-        // What a panic prints would end up on the terminal or in the protocol of the host process.
-        static SILENT: Once = Once::new();
-        SILENT.call_once(|| std::panic::set_hook(Box::new(|_| {})));
-
+        silence_panics();
         let run = AssertUnwindSafe(|| run(pamh, &args, flags));
         match catch_unwind(run) {
             Ok(code) => code,
@@ -65,18 +62,25 @@ impl PamHooks for Module {
     /// fail a stack that has let its user in.
     fn sm_setcred(pamh: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
         if flags & PAM_DELETE_CRED == 0 {
+            silence_panics();
             let _ = catch_unwind(AssertUnwindSafe(|| note_success(pamh, &args)));
         }
         PamResultCode::PAM_SUCCESS
     }
 }
 
+/// What a panic prints would end up on the terminal or in the protocol of the host process.
+fn silence_panics() {
+    static SILENT: Once = Once::new();
+    SILENT.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+}
+
 /// Has the place of this login trusted, where the policy has that and a code was accepted.
-fn note_success(pamh: &mut PamHandle, args: &[&CStr]) {
-    let user = pamh.get_user(None).ok();
-    let pamh: &PamHandle = pamh;
+fn note_success(pamh: &PamHandle, args: &[&CStr]) {
+    // The item, since pam_get_user would ask where there is none.
+    let user = item::<User<'_>>(pamh);
     let _room = Room::make();
-    let noted = ffi::Ending::noted(pamh).map(|ending| ending.trust.clone());
+    let noted = ffi::Noted::of(pamh).map(|ending| ending.trust.clone());
     if let Some(None) = noted {
         return;
     }
@@ -141,8 +145,8 @@ fn answer(
     user: Option<&str>,
     args: &[&CStr],
     flags: PamFlag,
-) -> (PamResultCode, ffi::Ending) {
-    let nothing = ffi::Ending { trust: None };
+) -> (PamResultCode, ffi::Noted) {
+    let nothing = ffi::Noted { trust: None };
     let service = item::<Service<'_>>(pamh).unwrap_or_default();
     if service == password::SERVICE {
         // We asked libpam whether a password is right, and its stack leads back to us.
@@ -188,7 +192,7 @@ fn answer(
         Outcome::Accepted(_) => user.map(str::to_owned).zip(request.caller.place),
         _ => None,
     };
-    (code(&outcome), ffi::Ending { trust })
+    (code(&outcome), ffi::Noted { trust })
 }
 
 /// What libpam is told. The one place that says yes, and it takes the proof that the person has a device, or had it a

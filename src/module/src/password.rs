@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 
 use pam::items::{AuthTok, RHost, Tty};
 use pam::module::PamHandle;
+use subtle::ConstantTimeEq;
 use totp_core::doors::Account;
 use totp_host::pam::{Code, Item, Message, QUIET_AND_STRICT, Reply, Transaction};
 use zeroize::Zeroizing;
@@ -26,6 +27,11 @@ impl Password {
         const MAX_BYTES: usize = 512;
         let is_one = (1..=MAX_BYTES).contains(&bytes.len()) && !bytes.contains(&0);
         is_one.then(|| Self(Zeroizing::new(bytes.to_vec())))
+    }
+
+    /// Whether it is this one, compared in constant time.
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        self.0.as_slice().ct_eq(bytes).into()
     }
 }
 
@@ -61,7 +67,8 @@ pub(crate) fn is_right(
         }
     }
     match transaction.authenticate(QUIET_AND_STRICT) {
-        Code::SUCCESS => Ok(true),
+        // An account that is over or locked gets no device either.
+        Code::SUCCESS => Ok(transaction.account(QUIET_AND_STRICT) == Code::SUCCESS),
         Code::AUTH_ERR | Code::MAX_TRIES | Code::USER_UNKNOWN => Ok(false),
         code => Err(format!("service {SERVICE}: {code}")),
     }

@@ -124,7 +124,8 @@ fn contend(confdir: &str, gate: &Path, user: &str, line: &str) {
             attempt.run(|| ())
         }
     };
-    println!("{} {told}", code.0);
+    // One line, whatever the sentences are.
+    println!("{} {}", code.0, told.replace('\n', " "));
 }
 
 /// Returns once nobody holds `gate`, together with all who wait for it.

@@ -118,7 +118,7 @@ impl<S: Store> Login<'_, S> {
             }
             (Next::Enroll { by_password }, Some(account)) => {
                 if by_password && self.has_password(account)? {
-                    return self.enroll(account, &Entitled::BY_LOGIN);
+                    return self.enroll(account, &Entitled::by_login(self.system.now()));
                 }
                 Subject::Invitee(account)
             }
@@ -166,36 +166,49 @@ impl<S: Store> Login<'_, S> {
 
     /// Nothing is asked of this person.
     fn pass(&mut self, reason: Reason, decision: &Decision<'_>) -> Outcome {
+        let event = self.event(Severity::Notice, "ignored");
+        self.log(event.because(reason.words()));
         if let (Reason::NotEnrolled, Some(from)) = (reason, decision.announced) {
             self.tell_even_if_hidden(&message::announced(from, self.system.now()));
         }
-        let event = self.event(Severity::Notice, "ignored");
-        self.log(event.because(reason.words()));
         Outcome::Ignored
     }
 
-    /// Whether the person has the password, which entitles to enroll here. A wrong one that was typed for us is a
-    /// wrong answer.
+    /// Whether the person has the password, which entitles to enroll here. One that is typed for us is charged before it
+    /// is looked at, and is no use where a single code would not be.
     fn has_password(&mut self, account: &Account) -> Result<bool, String> {
         let subject = Subject::Invitee(account);
-        let standing = self.store.standing(subject, &self.request.caller);
-        if standing.map_err(fault)?.refusal().is_some() {
+        let (store, caller) = (self.store, &self.request.caller);
+        let is_single = |standing: Standing| {
+            matches!(
+                standing,
+                Standing::Open {
+                    codes: Codes::One,
+                    ..
+                }
+            )
+        };
+        if !is_single(store.standing(subject, caller).map_err(fault)?) {
             return Ok(false);
         }
-        match self.person.check_password(account) {
-            PasswordCheck::Right => return Ok(true),
-            PasswordCheck::Wrong { is_ours: true } => {
-                let answer = Answer::wrong();
-                let verdict = self.store.submit(subject, &self.request.caller, &answer);
-                if let Verdict::Wrong(wrong) = verdict.map_err(fault)? {
-                    self.report_wrong(subject, &wrong);
-                }
+        let mut charged = None;
+        let mut charge = || {
+            charged = Some(store.submit(subject, caller, &Answer::wrong()));
+            matches!(&charged, Some(Ok(Verdict::Wrong(wrong))) if wrong.codes == Codes::One)
+        };
+        let check = self.person.check_password(account, &mut charge);
+        let charged = charged.transpose().map_err(fault)?;
+        match (check, charged) {
+            (PasswordCheck::Right, _) => return Ok(true),
+            (PasswordCheck::Wrong { is_ours: true }, Some(Verdict::Wrong(mut wrong))) => {
+                wrong.reason = WrongReason::Password;
+                self.report_wrong(subject, &wrong);
             }
-            PasswordCheck::Wrong { is_ours: false } | PasswordCheck::NoAnswer => {}
-            PasswordCheck::Impossible(reason) => {
+            (PasswordCheck::Impossible(reason), _) => {
                 let event = self.event(Severity::Error, "no-enrollment");
                 self.log(event.because(reason));
             }
+            (PasswordCheck::Wrong { .. } | PasswordCheck::NoAnswer, _) => {}
         }
         Ok(false)
     }
@@ -217,17 +230,18 @@ impl<S: Store> Login<'_, S> {
                     device: Some(enrolled.device().to_string()),
                     ..self.event(Severity::Notice, Change::Enrolled.name())
                 });
-                return Ok(Outcome::Enrolled(enrolled));
-            }
-            Ending::Unseen(device) => {
-                let event = Event {
-                    device: Some(device.to_string()),
-                    ..self.event(Severity::Notice, Change::Enrolled.name())
+                let Err(NoAnswer) = enrolled.show_backup_codes(self.person) else {
+                    return Ok(Outcome::Enrolled(enrolled));
                 };
+                let event = self.event(Severity::Notice, "aborted");
                 self.log(event.because("went away before the backup codes were seen"));
                 return Ok(Outcome::Denied);
             }
-            Ending::Aborted => lost(message::CANNOT_ENROLL, "no code was typed"),
+            Ending::Aborted => lost(message::NOT_ENROLLED, "went away before a right code"),
+            Ending::Unasked => lost(
+                message::CANNOT_ENROLL,
+                "no code was typed; whose client can't be asked has to log in once by ssh in a terminal",
+            ),
             Ending::Wrong => lost(message::NOT_ENROLLED, "three wrong codes of the new device"),
             Ending::Lost(Enrolling::NotInvited) => lost(
                 message::INVITE_GONE,
@@ -238,8 +252,8 @@ impl<S: Store> Login<'_, S> {
                 "somebody else has enrolled the account meanwhile",
             ),
         };
-        self.tell_even_if_hidden(sentence);
         self.log(self.event(Severity::Warning, event).because(reason));
+        self.tell_even_if_hidden(sentence);
         Ok(Outcome::Denied)
     }
 
@@ -268,7 +282,16 @@ impl<S: Store> Login<'_, S> {
             ..self.event(Severity::Debug, "asked")
         });
         let Ok(answer) = self.ask(left, codes) else {
-            self.log(self.event(Severity::Notice, "aborted"));
+            let event = self.event(Severity::Notice, "aborted");
+            self.log(match subject {
+                Subject::Invitee(_) => event.because(NOT_INVITED),
+                Subject::Enrolled(_) | Subject::Stranger(_) => event,
+            });
+            // To strangers too: it tells nobody who is not enrolled.
+            let enrolls = self.config.policy.unenrolled == Unenrolled::Enroll;
+            if enrolls && !matches!(subject, Subject::Enrolled(_)) {
+                self.tell(message::INVITATION_NEEDED);
+            }
             return Ok(Attempted::Over);
         };
         Ok(
@@ -317,8 +340,6 @@ impl<S: Store> Login<'_, S> {
     }
 
     fn refuse(&mut self, subject: Subject<'_>, Refusal { until, limit }: Refusal) -> Attempted {
-        let sentence = message::refused(until.since(self.system.now()));
-        self.tell_even_if_hidden(&sentence);
         let event = self.event(Severity::Warning, "refused");
         self.log(
             Event {
@@ -333,12 +354,13 @@ impl<S: Store> Login<'_, S> {
                 }
             }),
         );
+        let sentence = message::refused(until.since(self.system.now()));
+        self.tell_even_if_hidden(&sentence);
         Attempted::Over
     }
 
     fn report_accepted(&mut self, accepted: &Accepted) {
         if let Some(left) = accepted.backup_left() {
-            self.tell_even_if_hidden(&message::backup_codes_left(left));
             let severity = if left <= 3 {
                 Severity::Warning
             } else {
@@ -348,7 +370,8 @@ impl<S: Store> Login<'_, S> {
                 device: Some("backup-code".to_owned()),
                 ..self.event(severity, "accepted")
             };
-            return self.log(event.because(format_args!("{left} backup codes left")));
+            self.log(event.because(format_args!("{left} backup codes left")));
+            return self.tell_even_if_hidden(&message::backup_codes_left(left));
         }
         let names: Vec<&str> = accepted
             .devices()
@@ -375,37 +398,32 @@ impl<S: Store> Login<'_, S> {
         let event = self.event(Severity::Warning, Change::BackupKeyUsed.name());
         match (unenrolled(decision, self.request, self.config), subject) {
             (Unenrolled::Skip, _) => {
-                self.tell_even_if_hidden(message::BACKUP_KEY_USED);
                 self.log(
                     event.because(
                         "all devices and codes are removed; the rest of the stack decides",
                     ),
                 );
+                self.tell_even_if_hidden(message::BACKUP_KEY_USED);
                 Ok(Outcome::Accepted(accepted))
             }
             (Unenrolled::Enroll, Subject::Enrolled(account)) => {
                 self.log(
                     event.because("all devices and codes are removed: a new device is needed"),
                 );
-                self.enroll(account, &Entitled::BY_LOGIN)
+                self.enroll(account, &Entitled::by_login(self.system.now()))
             }
             (Unenrolled::Deny | Unenrolled::Enroll, _) => {
-                self.tell_even_if_hidden(message::BACKUP_KEY_USED_UP);
                 let user = self.user.as_deref().unwrap_or("USER");
                 self.log(event.because(format_args!(
                     "all devices and codes are removed, and the policy lets nobody in without: run totpctl enroll {user}"
                 )));
+                self.tell_even_if_hidden(message::BACKUP_KEY_USED_UP);
                 Ok(Outcome::Denied)
             }
         }
     }
 
     fn report_wrong(&mut self, subject: Subject<'_>, wrong: &Wrong) {
-        let sentence = message::wrong(wrong.codes, wrong.standing, self.system.now());
-        match wrong.standing {
-            Standing::Open { .. } => self.tell(&sentence),
-            Standing::Refused(_) => self.tell_even_if_hidden(&sentence),
-        }
         let left = match wrong.standing {
             Standing::Open { left, .. } => left,
             Standing::Refused(_) => Some(0),
@@ -438,6 +456,11 @@ impl<S: Store> Login<'_, S> {
                 account.name
             )));
         }
+        let sentence = message::wrong(wrong.codes, wrong.standing, self.system.now());
+        match wrong.standing {
+            Standing::Open { .. } => self.tell(&sentence),
+            Standing::Refused(_) => self.tell_even_if_hidden(&sentence),
+        }
     }
 
     /// The account database takes longer to say that it does not know a name. Whoever is denied has waited for both
@@ -454,11 +477,13 @@ impl<S: Store> Login<'_, S> {
 
     /// Ends a login that a fault of ours makes impossible.
     fn fail(&mut self, fault: &str) -> Outcome {
-        self.tell(message::OUT_OF_ORDER);
         self.log(self.event(Severity::Error, "failed").because(fault));
+        self.tell(message::OUT_OF_ORDER);
         Outcome::Denied
     }
 
+    /// Logged is before this: whoever is to be told may have gone away, and the process with them.
+    ///
     /// No further prompt could carry this, so where messages are hidden it is one itself. No code is asked
     /// for: whatever is typed there is dropped.
     fn tell_even_if_hidden(&mut self, sentence: &str) {
@@ -491,6 +516,9 @@ impl<S: Store> Login<'_, S> {
     }
 }
 
+/// For the log: whoever is not enrolled and may.
+const NOT_INVITED: &str = "not enrolled, and no invitation typed: totpctl invite makes one, for a login by ssh in a terminal";
+
 /// What came of one prompt.
 enum Attempted {
     Accepted(Accepted),
@@ -505,7 +533,9 @@ enum Attempted {
 fn reason(subject: Subject<'_>, reason: WrongReason, account: &Option<String>) -> &'static str {
     match (subject, reason) {
         (Subject::Stranger(_), _) if account.is_none() => "unknown user",
-        (Subject::Stranger(_) | Subject::Invitee(_), _) => "not enrolled",
+        (Subject::Stranger(_), _) => "not enrolled",
+        (_, WrongReason::Password) => "wrong password, where it would have entitled to enroll",
+        (Subject::Invitee(_), _) => NOT_INVITED,
         (Subject::Enrolled(_), WrongReason::Bound) => {
             "a code of a device that is bound to an ssh key which this login has not shown"
         }

@@ -3,6 +3,8 @@
 //! Everything is in memory until a code of the new device is typed: whoever goes away before that leaves nothing, and
 //! begins anew at the next login.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use crate::answer::{Answer, Typed};
@@ -21,9 +23,15 @@ use crate::qr::{self, Qr};
 use crate::secret::Secret;
 
 /// The proof that somebody has enrolled and has the device. Only [`enroll`] makes one.
-#[derive(Debug)]
 pub struct Enrolled {
     device: DeviceName,
+    backup_codes: Zeroizing<String>,
+}
+
+impl fmt::Debug for Enrolled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Enrolled").field(&self.device).finish()
+    }
 }
 
 impl Enrolled {
@@ -31,6 +39,14 @@ impl Enrolled {
     #[must_use]
     pub fn device(&self) -> &DeviceName {
         &self.device
+    }
+
+    /// Shows the backup codes, this once. In a prompt, since what is only told can get lost on its way.
+    ///
+    /// # Errors
+    /// [`NoAnswer`], where they may not have been seen.
+    pub(crate) fn show_backup_codes(&self, person: &mut dyn Conversation) -> Result<(), NoAnswer> {
+        person.ask(&self.backup_codes, Echo::On).map(|_| ())
     }
 }
 
@@ -42,8 +58,8 @@ pub enum Ending {
     Enrolled(Enrolled),
     /// The person went away, and nothing has changed.
     Aborted,
-    /// The device is active, but its owner went away before the backup codes were seen.
-    Unseen(DeviceName),
+    /// The person could not be asked at all.
+    Unasked,
     /// [`TRIES`] wrong codes.
     Wrong,
     /// [`Enrolling::TooLate`] or [`Enrolling::NotInvited`].
@@ -80,13 +96,10 @@ pub fn enroll<S: Store>(
         Ok(lost) => return Ok(Ending::Lost(lost)),
         Err(error) => return Err(error.to_string()),
     }
-    // A prompt, since what is only told can get lost on its way.
-    let seen = person.ask(&message::new_backup_codes(&codes), Echo::On);
-    let device = device.name;
-    Ok(match seen {
-        Ok(_) => Ending::Enrolled(Enrolled { device }),
-        Err(NoAnswer) => Ending::Unseen(device),
-    })
+    Ok(Ending::Enrolled(Enrolled {
+        device: device.name,
+        backup_codes: message::new_backup_codes(&codes),
+    }))
 }
 
 fn new_device(
@@ -129,10 +142,15 @@ fn confirmed(
     const MOST_PROMPTS: u8 = 12;
     let mut prompt = message::new_key(&device.secret);
     let mut left = TRIES;
+    let mut is_first = true;
     for _ in 0..MOST_PROMPTS {
         let Ok(answer) = person.ask(&prompt, Echo::On) else {
-            return Err(Ending::Aborted);
+            return Err(match is_first {
+                true => Ending::Unasked,
+                false => Ending::Aborted,
+            });
         };
+        is_first = false;
         prompt = Zeroizing::new(message::ENROLL_PROMPT.to_owned());
         if let Some(drawing) = Drawing::asked_for(&answer) {
             show(qr, drawing, person);
@@ -174,12 +192,18 @@ impl Drawing {
 
 /// Row by row: a message of libpam's holds 512 bytes. The first is empty, since clients put words before it.
 fn show(qr: &Qr, drawing: Drawing, person: &mut dyn Conversation) {
+    /// Of a terminal that nobody has resized.
+    const USUAL_COLUMNS: usize = 80;
+    const USUAL_ROWS: usize = 24;
     let picture = match drawing {
         Drawing::Utf8 => qr.to_half_blocks(),
         Drawing::Ascii => qr.to_ascii(),
     };
     person.show("");
-    let (columns, rows) = qr::size_of(&picture);
-    person.show(&message::qr_size(columns, rows));
     picture.lines().for_each(|line| person.show(line));
+    // Below it: of what is too tall the top is gone.
+    let (columns, rows) = qr::size_of(&picture);
+    if columns > USUAL_COLUMNS || rows >= USUAL_ROWS {
+        person.show(&message::qr_size(columns, rows));
+    }
 }

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::doors::{Account, Store, System};
 use crate::flow::Request;
-use crate::policy::{Decision, Login, Rule, SecondFactor, Unenrolled};
+use crate::policy::{Decision, Login, SecondFactor, Unenrolled};
 
 /// What a login will be asked for, and why.
 #[derive(Clone, Copy, Debug)]
@@ -109,32 +109,13 @@ pub(crate) fn unenrolled(
     request: &Request<'_>,
     config: &Config,
 ) -> Unenrolled {
-    let by_default = match request.options.nullok {
-        true => Unenrolled::Skip,
-        false => config.policy.unenrolled,
-    };
-    match (decision, config.policy.unenrolled) {
-        (
-            Decision {
-                second_factor: SecondFactor::IfEnrolled | SecondFactor::Never,
-                ..
-            },
-            _,
-        ) => Unenrolled::Skip,
-        (Decision { rule: None, .. }, _) => by_default,
-        (
-            Decision {
-                rule: Some(Rule { .. }),
-                ..
-            },
-            Unenrolled::Skip,
-        ) => Unenrolled::Deny,
-        (
-            Decision {
-                rule: Some(Rule { .. }),
-                ..
-            },
-            policy,
-        ) => policy,
+    let policy = config.policy.unenrolled;
+    match decision.second_factor {
+        SecondFactor::IfEnrolled | SecondFactor::Never => Unenrolled::Skip,
+        SecondFactor::Required => match (decision.rule, policy) {
+            (None, _) if request.options.nullok => Unenrolled::Skip,
+            (Some(_), Unenrolled::Skip) => Unenrolled::Deny,
+            (_, policy) => policy,
+        },
     }
 }

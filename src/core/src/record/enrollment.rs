@@ -147,6 +147,9 @@ impl Enrollment {
         if self.devices.len() > Self::MAX_DEVICES {
             return Err(EnrollmentError::TooManyDevices);
         }
+        if self.invite.is_some() && !self.devices.is_empty() {
+            return Err(EnrollmentError::InviteBesideDevices);
+        }
         for (index, device) in self.devices.iter().enumerate() {
             let mut others = self.devices.iter().skip(index.saturating_add(1));
             if others.any(|other| other.name == device.name || other.id == device.id) {
@@ -256,6 +259,8 @@ pub enum EnrollmentError {
     Checksum,
     /// Two devices of one name or id.
     DuplicateDevice(DeviceName),
+    /// Whoever has a device needs no invite.
+    InviteBesideDevices,
     /// Not what is expected at that place.
     Malformed {
         /// Counted from 1.
@@ -276,6 +281,7 @@ impl fmt::Display for EnrollmentError {
         match self {
             Self::Checksum => f.write_str("the file is not whole: damaged, cut or edited by hand"),
             Self::DuplicateDevice(name) => write!(f, "device {name} stands there twice"),
+            Self::InviteBesideDevices => f.write_str("an invite stands there beside devices"),
             Self::Malformed {
                 line,
                 column,
@@ -453,14 +459,7 @@ mod tests {
                 salt: [0xcd; 16],
                 hashes: vec![[3; 32]],
             }),
-            invite: Some(Invite {
-                set: BackupSet {
-                    id: SetId(0x7654),
-                    salt: [0xef; 16],
-                    hashes: vec![[4; 32]],
-                },
-                expires: Time::from_unix(1_795_339_800),
-            }),
+            invite: None,
         }
     }
 
@@ -472,9 +471,31 @@ mod tests {
         assert_eq!(again.devices.len(), 2);
         assert_eq!(again.backup_codes, sample().backup_codes);
         assert_eq!(again.backup_key, sample().backup_key);
-        assert_eq!(again.invite, sample().invite);
         assert_eq!(again.devices[1].ssh_key, Fingerprint::parse(KEY));
         assert_eq!(again.devices[1].totp.digits.get(), 8);
+    }
+
+    #[test]
+    fn an_invite_stands_alone() {
+        let alone = Enrollment {
+            invite: Some(Invite {
+                set: BackupSet {
+                    id: SetId(0x7654),
+                    salt: [0xef; 16],
+                    hashes: vec![[4; 32]],
+                },
+                expires: Time::from_unix(1_795_339_800),
+            }),
+            ..Enrollment::new(1000)
+        };
+        let again = Enrollment::parse(&alone.to_toml()).unwrap();
+        assert_eq!(again.invite, alone.invite);
+        let beside = Enrollment {
+            devices: sample().devices,
+            ..alone
+        };
+        let error = Enrollment::parse(&beside.to_toml()).err();
+        assert_eq!(error, Some(EnrollmentError::InviteBesideDevices));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use totp_core::throttle::{Codes, Source};
 
 use super::{FileStore, LockedRecords, StateFile, remove_records, write_enrollment};
 use crate::error::StoreError;
+use crate::system::SystemEntropy;
 
 /// What entitles somebody to take a device away.
 #[derive(Clone, Copy)]
@@ -46,10 +47,11 @@ impl FileStore<'_> {
         from: &DeviceName,
         to: &DeviceName,
     ) -> Result<(), StoreError> {
+        // What is not named in a pattern is dropped at once, the lock too.
         let LockedRecords {
             secrets,
             mut enrolled,
-            ..
+            file: _locked,
         } = self.lock_enrolled(account)?;
         if enrolled.device(from).is_some() && enrolled.device(to).is_some() {
             return Err(StoreError::DeviceExists(to.clone()));
@@ -63,7 +65,7 @@ impl FileStore<'_> {
     }
 
     /// Binds a device to an ssh key, or to none: from when this returns it counts only for logins that have shown that
-    /// key. It gets the id `new`, so that a secret file of before does not revive it as it was.
+    /// key. With all of its secret it gets a new id, so that a secret file of before does not revive any of them as it was.
     ///
     /// # Errors
     /// As for [`FileStore::rename_device`]; [`StoreError::OnlyUnbound`] where no other device would serve without a
@@ -72,28 +74,27 @@ impl FileStore<'_> {
         &self,
         account: &Account,
         device: &DeviceName,
-        new: DeviceId,
         ssh_key: Option<Fingerprint>,
         force: bool,
     ) -> Result<(), StoreError> {
         let locked = self.lock_enrolled(account)?;
         let known = locked.enrolled.device(device);
-        let old = known.ok_or_else(|| StoreError::NoDevice(device.clone()))?;
-        let (old, bound) = (
-            old.id,
-            Device {
-                id: new,
-                ssh_key,
-                ..old.clone()
-            },
-        );
-        let changed = locked.enrolled.with(old, bound);
+        let bound = known.ok_or_else(|| StoreError::NoDevice(device.clone()))?;
+        let mut changed = locked.enrolled.clone();
+        for one in &mut changed.devices {
+            if one.makes_codes_of(bound) {
+                one.id = DeviceId::random(&SystemEntropy).map_err(StoreError::Entropy)?;
+            }
+            if one.name == *device {
+                one.ssh_key = ssh_key;
+            }
+        }
         let is_left = changed.devices.iter().any(|one| changed.serves(one, &[]));
         if ssh_key.is_some() && !is_left && !force {
             return Err(StoreError::OnlyUnbound(device.clone()));
         }
-        self.replace_device(account, &locked, old, &changed, |known| DeviceState {
-            id: new,
+        self.replace_devices(account, &locked, &changed, |known, id| DeviceState {
+            id,
             ..known.clone()
         })
     }
@@ -123,21 +124,20 @@ impl FileStore<'_> {
         };
         let changed = locked.enrolled.with(old, rotated);
         // It is the same phone, with the same clock.
-        self.replace_device(account, &locked, old, &changed, |known| DeviceState {
+        self.replace_devices(account, &locked, &changed, |known, id| DeviceState {
             drift: known.drift,
-            ..DeviceState::new(new.id, Some(used))
+            ..DeviceState::new(id, Some(used))
         })?;
         Ok(name)
     }
 
-    /// Puts an enrollment in the place of the one before, in which the device `old` has become another.
-    fn replace_device(
+    /// Puts an enrollment in the place of the one before, in which devices have become others, each in its place.
+    fn replace_devices(
         &self,
         account: &Account,
         locked: &LockedRecords,
-        old: DeviceId,
         changed: &Enrollment,
-        state_of: impl FnOnce(&DeviceState) -> DeviceState,
+        state_of: impl Fn(&DeviceState, DeviceId) -> DeviceState,
     ) -> Result<(), StoreError> {
         let LockedRecords {
             secrets,
@@ -146,9 +146,12 @@ impl FileStore<'_> {
         } = locked;
         let (record, mut state) = file.read()?;
         state.forget_others(enrolled);
-        // What the state does not know is refused, and stays so.
-        if let Some(known) = state.device(old).map(state_of) {
-            state.devices.push(known);
+        let pairs = enrolled.devices.iter().zip(&changed.devices);
+        for (old, new) in pairs.filter(|(old, new)| old.id != new.id) {
+            // What the state does not know is refused, and stays so.
+            if let Some(known) = state.device(old.id).map(|known| state_of(known, new.id)) {
+                state.devices.push(known);
+            }
         }
         state.share_floors(&Enrollment {
             devices: [&enrolled.devices[..], &changed.devices[..]].concat(),

@@ -52,6 +52,9 @@ impl FileStore<'_> {
             if !enrollment.devices.is_empty() {
                 return Err(StoreError::Enrolled);
             }
+            if entitled.is_over(self.system.now()) {
+                return Err(StoreError::NotInvited);
+            }
             let Some(invite) = entitled.invite() else {
                 return Ok(());
             };
@@ -108,6 +111,8 @@ impl FileStore<'_> {
         write_enrollment(&secrets, account, &enrollment)?;
         // The device is active. What can't be done now is done by the next call.
         let _ = invites::remove(&secrets, &account.name);
+        // Many files: nobody has to wait for them.
+        drop(file);
         let _ = decoy::make_all(&secrets, &states, self.system.now());
         let _ = states.tidy();
         Ok(())

@@ -2,15 +2,15 @@
 //!
 //! One lies in a file of its own beside the secret files, with a name that is no account's.
 
-use std::path::Path;
-
 use totp_core::doors::Account;
-use totp_core::record::{Enrollment, Invite};
+use totp_core::record::{Enrollment, Invite, account_of};
 
 use super::{FileStore, checked_uid, enrollment, read_enrollment, removed, state_name};
 use crate::decoy;
 use crate::error::StoreError;
 use crate::folder::Folder;
+
+const PREFIX: &str = ".invite-";
 
 impl FileStore<'_> {
     /// Puts an invite in the place of the one before.
@@ -45,6 +45,34 @@ impl FileStore<'_> {
         }
     }
 
+    /// The names of the accounts that have an invite, run out or not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn invited_names(&self) -> Result<Vec<String>, StoreError> {
+        match self.secrets() {
+            Err(error) if error.is_missing() => Ok(Vec::new()),
+            secrets => {
+                let files = secrets?.names_after(PREFIX)?;
+                Ok(files.iter().filter_map(|name| account_of(name)).collect())
+            }
+        }
+    }
+
+    /// The names of the accounts that have a state.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn state_names(&self) -> Result<Vec<String>, StoreError> {
+        match self.states() {
+            Err(error) if error.is_missing() => Ok(Vec::new()),
+            states => {
+                let files = states?.names()?;
+                Ok(files.iter().filter_map(|name| account_of(name)).collect())
+            }
+        }
+    }
+
     /// Takes an invite back; `false` where there was none.
     ///
     /// # Errors
@@ -59,24 +87,30 @@ impl FileStore<'_> {
 
 /// The invite of an account.
 pub(super) fn read(secrets: &Folder, account: &Account) -> Result<Option<Invite>, StoreError> {
-    let record = read_enrollment(secrets, &name_of(account)?)?;
+    let Ok(name) = name_of(account) else {
+        return Ok(None);
+    };
+    let record = read_enrollment(secrets, &name)?;
     let record = record.map(|record| checked_uid(account, record));
     Ok(record.transpose()?.and_then(|record| record.invite))
 }
 
 /// Removes what there is of one: with an enrollment begins or ends what it was for.
 pub(super) fn remove(secrets: &Folder, account: &str) -> Result<bool, StoreError> {
-    removed(secrets.remove(&file_name(account)?))
+    match file_name(account) {
+        Ok(name) => removed(secrets.remove(&name)),
+        Err(_) => Ok(false),
+    }
 }
 
 fn name_of(account: &Account) -> Result<String, StoreError> {
     file_name(&account.name)
 }
 
+/// The name of its file. One that would be too long is that of no file.
 fn file_name(account: &str) -> Result<String, StoreError> {
-    let name = format!(".invite-{}", state_name(account)?);
-    // As long as a file's name can be.
-    match Path::new(&name).as_os_str().len() {
+    let name = format!("{PREFIX}{}", state_name(account)?);
+    match name.len() {
         ..=255 => Ok(name),
         _ => Err(StoreError::Name),
     }

@@ -7,7 +7,7 @@ use totp_core::answer::{Answer, Typed};
 use totp_core::doors::{Account, Caller, Enrolling, FirstDevice, Store, Subject};
 use totp_core::event::{Event, Severity};
 use totp_core::judge::{Attempt, Entitled, Verdict, judge};
-use totp_core::record::{Enrollment, State};
+use totp_core::record::{Enrollment, Invite, State};
 use totp_core::throttle::{Codes, Source, Standing};
 use totp_core::time::Time;
 use totp_core::trust::{Place, Trusted};
@@ -36,7 +36,14 @@ impl FileStore<'_> {
         let seat = match subject {
             Subject::Enrolled(account) => Some((state_name(&account.name)?, source)),
             Subject::Stranger(name) => shared(name)?,
-            Subject::Invitee(account) => shared(&account.name)?,
+            Subject::Invitee(account) => match shared(&account.name)? {
+                // Whoever may get a device by what they type is counted, though nobody has enrolled yet.
+                None if writable => {
+                    decoy::make_all(&self.secrets()?, states, self.system.now())?;
+                    shared(&account.name)?
+                }
+                seat => seat,
+            },
         };
         let Some((name, source)) = seat else {
             return Ok(None);
@@ -183,7 +190,7 @@ impl FileStore<'_> {
             }
             Subject::Stranger(_) => decoy::enrollment_like_any(&secrets),
             Subject::Invitee(account) => Enrollment {
-                invite: invites::read(&secrets, account)?,
+                invite: self.invite_or_none(&secrets, account),
                 ..decoy::enrollment_like_any(&secrets)
             },
         };
@@ -201,6 +208,18 @@ impl FileStore<'_> {
             file.save(&record, &decided)?;
         }
         Ok(Some(self.settle(verdict, charge, address)))
+    }
+
+    /// The invite of an account. One that can't be used is logged, and its owner is asked and denied like anybody.
+    fn invite_or_none(&self, secrets: &Folder, account: &Account) -> Option<Invite> {
+        invites::read(secrets, account).unwrap_or_else(|error| {
+            let event = Event {
+                user: Some(account.name.clone()),
+                ..Event::new(Severity::Error, "no-enrollment")
+            };
+            self.system.log(&event.because(error));
+            None
+        })
     }
 
     /// Ends the charge of an address by what the answer was worth, which nobody has heard of yet.
@@ -291,16 +310,25 @@ impl Store for FileStore<'_> {
     }
 
     fn trusted(&self, account: &Account, place: Place) -> Result<Option<Trusted>, StoreError> {
-        let file = open_state(&self.states()?, &state_name(&account.name)?, false)?;
+        // Whose secret file can't be read, or is another one's, is not trusted either.
+        enrollment(&self.secrets()?, account)?.ok_or(StoreError::Ended)?;
+        let opened = open_state(&self.states()?, &state_name(&account.name)?, false);
+        let file = opened.map_err(|error| self.unless_ended(account, error))?;
         let state = file.read()?.1;
         let (allowed, now) = (self.config.policy.trust, self.system.now());
-        Ok(state.trusts.of(place, allowed, now))
+        // By a clock that went back a place that had run out would be trusted again.
+        let place = Some(place).filter(|_| state.saved <= now);
+        Ok(place.and_then(|place| state.trusts.of(place, allowed, now)))
     }
 
     fn confirm_trust(&self, account: &Account, place: Place) -> Result<(), StoreError> {
         let (states, name) = (self.states()?, state_name(&account.name)?);
         let now = self.system.now();
-        let opened = open_state(&states, &name, true)?;
+        let opened = open_state(&states, &name, true);
+        let opened = match opened.map_err(|error| self.unless_ended(account, error)) {
+            Err(StoreError::Ended) => return Ok(()),
+            opened => opened?,
+        };
         // Most logins were trusted already, or have nothing to confirm.
         if !opened.read()?.1.trusts.confirm(place, now) {
             return Ok(());

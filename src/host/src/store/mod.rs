@@ -62,9 +62,11 @@ impl<'a> FileStore<'a> {
         let Some(enrollment) = enrollment(&secrets, account)? else {
             return Ok(None);
         };
-        let state = open_state(&self.states()?, &state_name(&account.name)?, false)?
-            .read()?
-            .1;
+        let opened = open_state(&self.states()?, &state_name(&account.name)?, false);
+        let state = match opened.map_err(|error| self.unless_ended(account, error)) {
+            Err(StoreError::Ended) => return Ok(None),
+            opened => opened?.read()?.1,
+        };
         Ok(Some((enrollment, state.without_future(self.system.now()))))
     }
 

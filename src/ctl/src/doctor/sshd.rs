@@ -1,0 +1,469 @@
+//! sshd's configuration, as `sshd -T` tells it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use totp_core::policy::Unenrolled;
+
+use super::Tree;
+use super::finding::{Finding, Findings};
+use super::people::{Person, RootBySsh};
+use super::services::{Service, Services};
+
+/// Looks at sshd, where its stack has our module; tells how root gets in by it.
+pub(crate) fn look(
+    tree: &Tree<'_>,
+    services: &Services,
+    people: &[Person],
+    findings: &mut Findings,
+) -> RootBySsh {
+    // Each takes a few milliseconds.
+    const MOST_PEOPLE: usize = 32;
+    let Some(service) = services.named("sshd") else {
+        return RootBySsh::Key;
+    };
+    let Some(program) = program() else {
+        return RootBySsh::No;
+    };
+    let general = match settings(tree, &program, None) {
+        Ok(settings) => settings,
+        Err(complaint) => {
+            unusable(tree, &complaint, findings);
+            return RootBySsh::No;
+        }
+    };
+    let mut root = None;
+    general.look(tree, service, None, findings);
+    for person in people.iter().take(MOST_PEOPLE) {
+        let name = &person.account.name;
+        let Ok(own) = settings(tree, &program, Some(name)) else {
+            continue;
+        };
+        if person.account.uid == 0 {
+            root = Some(own.root());
+        }
+        if own != general {
+            own.look(tree, service, Some(name), findings);
+        }
+    }
+    root.unwrap_or_else(|| general.root())
+}
+
+fn program() -> Option<PathBuf> {
+    let mut places = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"]
+        .iter()
+        .map(PathBuf::from);
+    places.find(|path| path.is_file())
+}
+
+fn unusable(tree: &Tree<'_>, complaint: &str, findings: &mut Findings) {
+    let file = tree.path(CONFIG);
+    let is_about_the_rest = ["privilege separation", "hostkeys", "host key"]
+        .iter()
+        .any(|words| complaint.contains(words));
+    let finding = match is_about_the_rest {
+        true => Finding::new(
+            "sshd-unchecked",
+            format!("sshd does not tell its settings: {complaint}."),
+            "Whether a key alone gets in is not known.",
+            "mkdir -p /run/sshd && ssh-keygen -A && sshd -T",
+        ),
+        false => Finding::new(
+            "sshd-invalid",
+            format!("sshd does not accept its configuration: {complaint}."),
+            "The running sshd goes on with the old one; after a restart nobody gets in by ssh.",
+            "sshd -t        # says which line; correct it before a reload",
+        ),
+    };
+    findings.add(finding.at(file, None).of("sshd"));
+}
+
+const CONFIG: &str = "/etc/ssh/sshd_config";
+
+/// Asks sshd, for a user where there is one, from an address in nobody's network.
+///
+/// # Errors
+/// What sshd complained about.
+fn settings(tree: &Tree<'_>, program: &Path, user: Option<&str>) -> Result<Settings, String> {
+    let mut command = Command::new(program);
+    command.arg("-T").env_clear().stdin(Stdio::null());
+    if let Some(user) = user {
+        let of =
+            format!("user={user},host=client.invalid,addr=203.0.113.1,laddr=192.0.2.1,lport=22");
+        command.arg("-C").arg(of);
+    }
+    let output = match tree.is_this_machine() {
+        true => command.output(),
+        false => of_another(tree, command),
+    };
+    let output = output.map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        return Err(lines.join("; "));
+    }
+    Ok(Settings::parse(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Has this machine's sshd tell the settings of another tree. sshd would take what is included from this machine, so it
+/// is given all in one.
+fn of_another(tree: &Tree<'_>, mut command: Command) -> io::Result<Output> {
+    command.args(["-f", "/proc/self/fd/0"]);
+    for key in matching(tree, "ssh_host_*_key") {
+        command.arg("-h").arg(key);
+    }
+    let mut text = String::new();
+    whole(tree, &tree.path(CONFIG), 0, &mut text);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = piped.stderr(Stdio::piped()).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // An sshd that has complained reads no further.
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    child.wait_with_output()
+}
+
+fn whole(tree: &Tree<'_>, file: &Path, depth: usize, text: &mut String) {
+    for line in fs::read_to_string(file).unwrap_or_default().lines() {
+        let mut words = line.split_whitespace();
+        let is_include = words
+            .next()
+            .is_some_and(|word| word.eq_ignore_ascii_case("include"));
+        if !is_include || depth >= DEEPEST {
+            text.push_str(line);
+            text.push('\n');
+            continue;
+        }
+        for included in words.flat_map(|pattern| matching(tree, pattern)) {
+            whole(tree, &included, depth.saturating_add(1), text);
+        }
+    }
+}
+
+/// Files include each other no deeper than anybody wants.
+const DEEPEST: usize = 4;
+
+/// What sshd tells, by the small-lettered keyword.
+#[derive(Debug, Eq, PartialEq)]
+struct Settings(BTreeMap<String, String>);
+
+impl Settings {
+    fn parse(text: &str) -> Self {
+        let mut settings: BTreeMap<String, String> = BTreeMap::new();
+        for line in text.lines() {
+            let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+            let known = settings.entry(key.to_ascii_lowercase()).or_default();
+            if !known.is_empty() {
+                known.push(' ');
+            }
+            known.push_str(value.trim());
+        }
+        Self(settings)
+    }
+
+    fn value(&self, key: &str) -> &str {
+        self.0.get(key).map(String::as_str).unwrap_or_default()
+    }
+
+    fn is_on(&self, key: &str) -> bool {
+        self.value(key).eq_ignore_ascii_case("yes")
+    }
+
+    fn has_prompts(&self) -> bool {
+        // The name before OpenSSH 8.7.
+        self.is_on("kbdinteractiveauthentication") || self.is_on("challengeresponseauthentication")
+    }
+
+    /// The ways in: of each, the methods that it takes.
+    fn ways(&self) -> Vec<BTreeSet<String>> {
+        let methods = self.value("authenticationmethods");
+        if !methods.is_empty() && methods != "any" {
+            // `keyboard-interactive:pam` and the like.
+            let name = |method: &str| method.split(':').next().unwrap_or_default().to_owned();
+            return methods
+                .split_whitespace()
+                .map(|way| way.split(',').map(name).collect())
+                .collect();
+        }
+        let mut ways = Vec::new();
+        for (key, method) in [
+            ("pubkeyauthentication", "publickey"),
+            ("hostbasedauthentication", "hostbased"),
+            ("gssapiauthentication", "gssapi-with-mic"),
+            ("passwordauthentication", "password"),
+        ] {
+            if self.is_on(key) {
+                ways.push(BTreeSet::from([method.to_owned()]));
+            }
+        }
+        if self.has_prompts() {
+            ways.push(BTreeSet::from(["keyboard-interactive".to_owned()]));
+        }
+        ways
+    }
+
+    fn root(&self) -> RootBySsh {
+        match self.value("permitrootlogin") {
+            "yes" => RootBySsh::Asked,
+            // sshd has root's answers refused then.
+            "without-password" | "prohibit-password" => {
+                let mut ways = self.ways().into_iter();
+                match ways
+                    .any(|way| !way.contains("keyboard-interactive") && !way.contains("password"))
+                {
+                    true => RootBySsh::Key,
+                    false => RootBySsh::No,
+                }
+            }
+            _ => RootBySsh::No,
+        }
+    }
+
+    fn look(
+        &self,
+        tree: &Tree<'_>,
+        service: &Service,
+        user: Option<&str>,
+        findings: &mut Findings,
+    ) {
+        let whose = user.map_or(String::new(), |user| format!(" For {user}:"));
+        let mut add = |key: &str, finding: Finding| {
+            let place = place(tree, key, user.is_some());
+            let finding = match place {
+                Some((file, line)) => finding.at(file, Some(line)),
+                None => finding.at(tree.path(CONFIG), None),
+            };
+            findings.add(finding.of("sshd"));
+        };
+        let fact = |text: String| format!("{whose} {text}").trim_start().to_owned();
+        if !self.is_on("usepam") {
+            add(
+                "UsePAM",
+                Finding::new(
+                    "sshd-without-pam",
+                    fact("UsePAM is no.".to_owned()),
+                    "sshd checks passwords by itself and asks PAM nothing: everybody gets in without a code.",
+                    "UsePAM yes",
+                ),
+            );
+            return;
+        }
+        let ways = self.ways();
+        // `password` asks the stack too, and fails there.
+        let asks = |way: &BTreeSet<String>| {
+            way.contains("keyboard-interactive") || way.contains("password")
+        };
+        let around: BTreeSet<String> = ways
+            .iter()
+            .filter(|way| !asks(way))
+            .map(|way| way.iter().cloned().collect::<Vec<_>>().join(","))
+            .collect();
+        let mend = match service.reach.has_proofs {
+            true => "AuthenticationMethods keyboard-interactive:pam",
+            false => "AuthenticationMethods publickey,keyboard-interactive:pam",
+        };
+        if !around.is_empty() {
+            let around: Vec<String> = around.into_iter().collect();
+            let methods = match self.value("authenticationmethods") {
+                "" | "any" => "not set".to_owned(),
+                methods => format!("`{methods}`"),
+            };
+            add(
+                "AuthenticationMethods",
+                Finding::new(
+                    "sshd-key-alone",
+                    fact(format!(
+                        "{} alone gets in: AuthenticationMethods is {methods}.",
+                        around.join(" or ")
+                    )),
+                    "sshd checks keys by itself and asks PAM for nothing then: whoever has the key gets in without a code.",
+                    mend,
+                ),
+            );
+        }
+        if !service.reach.has_proofs && service.reach.code_alone {
+            let alone = ways
+                .iter()
+                .any(|way| way.len() == 1 && way.contains("keyboard-interactive"));
+            if alone {
+                add(
+                    "AuthenticationMethods",
+                    Finding::new(
+                        "code-alone",
+                        fact("The stack asks for a code and no password, and sshd for no key beside it.".to_owned()),
+                        "Whoever holds somebody's phone is that person.",
+                        mend,
+                    ),
+                );
+            }
+        }
+        if !self.has_prompts() {
+            add(
+                "KbdInteractiveAuthentication",
+                Finding::new(
+                    "sshd-no-prompt",
+                    fact("KbdInteractiveAuthentication is no.".to_owned()),
+                    "A code can be asked for in no other way: nobody gets in who needs one.",
+                    "KbdInteractiveAuthentication yes",
+                ),
+            );
+        }
+        let by_password = ways.iter().any(|way| way.contains("password"));
+        if by_password && self.is_on("passwordauthentication") {
+            add(
+                "PasswordAuthentication",
+                Finding::new(
+                    "sshd-password",
+                    fact("The method `password` is offered.".to_owned()),
+                    "It has one answer, and the stack asks for two: clients that choose it are refused after the right password.",
+                    format!("PasswordAuthentication no\n{mend}"),
+                ),
+            );
+        }
+        if user.is_none() {
+            self.look_once(service, &mut add);
+        }
+    }
+
+    fn look_once(&self, service: &Service, add: &mut impl FnMut(&str, Finding)) {
+        const ENOUGH: u32 = 300;
+        let enrolls = service
+            .config
+            .as_ref()
+            .is_some_and(|config| config.policy.unenrolled == Unenrolled::Enroll);
+        let grace = self.value("logingracetime").parse().unwrap_or(0);
+        if enrolls && (1..ENOUGH).contains(&grace) {
+            add(
+                "LoginGraceTime",
+                Finding::new(
+                    "sshd-grace",
+                    format!("LoginGraceTime is {grace} seconds, and people enroll at the login."),
+                    "sshd hangs up while they still read, scan and type.",
+                    format!("LoginGraceTime {ENOUGH}"),
+                ),
+            );
+        }
+        let root = self.value("permitrootlogin");
+        if matches!(root, "without-password" | "prohibit-password") {
+            add(
+                "PermitRootLogin",
+                Finding::new(
+                    "sshd-root",
+                    format!("PermitRootLogin is {root}."),
+                    "sshd replaces what root types, so that root's right code is refused by ssh.",
+                    "PermitRootLogin yes        # where root is to log in by ssh with a code",
+                ),
+            );
+        }
+    }
+}
+
+/// Where a keyword stands: its first line, which is the one that counts; the last one where a Match block is meant.
+fn place(tree: &Tree<'_>, key: &str, is_last: bool) -> Option<(PathBuf, usize)> {
+    let mut places = Vec::new();
+    places_in(tree, &tree.path(CONFIG), key, 0, &mut places);
+    match is_last {
+        true => places.pop(),
+        false => places.into_iter().next(),
+    }
+}
+
+fn places_in(
+    tree: &Tree<'_>,
+    file: &Path,
+    key: &str,
+    depth: usize,
+    places: &mut Vec<(PathBuf, usize)>,
+) {
+    let Ok(text) = fs::read_to_string(file) else {
+        return;
+    };
+    for (index, line) in text.lines().enumerate() {
+        let mut words = line
+            .split(|c: char| c.is_whitespace() || c == '=')
+            .filter(|word| !word.is_empty());
+        let Some(word) = words.next() else {
+            continue;
+        };
+        if word.eq_ignore_ascii_case(key) {
+            places.push((file.to_owned(), index.saturating_add(1)));
+        }
+        if word.eq_ignore_ascii_case("include") && depth < DEEPEST {
+            for pattern in words {
+                for included in matching(tree, pattern) {
+                    places_in(tree, &included, key, depth.saturating_add(1), places);
+                }
+            }
+        }
+    }
+}
+
+/// The files that a pattern of an Include line names: in one folder, with one star at most.
+fn matching(tree: &Tree<'_>, pattern: &str) -> Vec<PathBuf> {
+    let path = tree.path(Path::new("/etc/ssh").join(pattern));
+    let (Some(folder), Some(name)) = (
+        path.parent(),
+        path.file_name().and_then(|name| name.to_str()),
+    ) else {
+        return Vec::new();
+    };
+    let Some((start, end)) = name.split_once('*') else {
+        return vec![path];
+    };
+    let entries = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    let mut files: Vec<PathBuf> = entries
+        .filter(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with(start) && name.ends_with(end)
+        })
+        .map(|entry| entry.path())
+        .collect();
+    files.sort();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_in_are_sets_of_methods() {
+        let ways = |text: &str| {
+            let settings = Settings::parse(text);
+            let ways = settings.ways().into_iter();
+            ways.map(|way| way.into_iter().collect::<Vec<_>>().join(","))
+                .collect::<Vec<_>>()
+        };
+        let all = "pubkeyauthentication yes\npasswordauthentication no\nkbdinteractiveauthentication yes\n";
+        assert_eq!(ways(all), ["publickey", "keyboard-interactive"]);
+        assert_eq!(ways(&format!("{all}authenticationmethods any")), ways(all));
+        assert_eq!(
+            ways(&format!(
+                "{all}authenticationmethods publickey,keyboard-interactive:pam publickey"
+            )),
+            ["keyboard-interactive,publickey", "publickey"]
+        );
+    }
+
+    #[test]
+    fn root_gets_in_by_a_key_where_no_way_asks_it_for_more() {
+        let root = |text: &str| Settings::parse(text).root();
+        let key = "pubkeyauthentication yes\npermitrootlogin without-password\n";
+        assert_eq!(root(key), RootBySsh::Key);
+        let both = format!("{key}authenticationmethods publickey,keyboard-interactive");
+        assert_eq!(root(&both), RootBySsh::No);
+        assert_eq!(root("permitrootlogin yes"), RootBySsh::Asked);
+        assert_eq!(root("permitrootlogin no"), RootBySsh::No);
+    }
+}

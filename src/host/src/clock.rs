@@ -1,0 +1,42 @@
+//! How well the system's clock is kept.
+
+use std::io;
+use std::mem::MaybeUninit;
+
+use nix::libc;
+
+/// What the kernel knows of its clock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Clock {
+    /// Somebody (chrony, systemd-timesyncd, ntpd) keeps it in step.
+    pub is_synchronised: bool,
+    /// How far it is known to be off, in milliseconds.
+    pub offset_ms: i64,
+}
+
+/// Asks the kernel, and changes nothing.
+///
+/// # Errors
+/// Where this process may not ask, as in some containers.
+#[allow(
+    clippy::useless_conversion,
+    reason = "the fields are narrower where a word has 32 bits"
+)]
+pub fn clock() -> io::Result<Clock> {
+    let mut found = MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: with `modes` zero adjtimex(2) only reads, and writes one timex structure to where `found` is.
+    let state = unsafe { libc::adjtimex(found.as_mut_ptr()) };
+    if state < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: every pattern of bits, zeroes above all, is a timex structure.
+    let found = unsafe { found.assume_init() };
+    let unit = match found.status & libc::STA_NANO {
+        0 => 1_000,
+        _ => 1_000_000,
+    };
+    Ok(Clock {
+        is_synchronised: state != libc::TIME_ERROR && found.status & libc::STA_UNSYNC == 0,
+        offset_ms: i64::from(found.offset).checked_div(unit).unwrap_or(0),
+    })
+}
