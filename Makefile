@@ -2,6 +2,9 @@
 # make test      all tests; the end-to-end ones need root
 # make stress    the long versions of some, with figures; half an hour and more
 # make           builds the module, totpctl and its completions
+# make deb       the Debian packages, in target/debian
+# make vendor    the sources of all libraries into vendor/; what is built after that needs no network
+# make reproducible   builds the packages once more, elsewhere and offline, and compares
 # make install   DESTDIR= PREFIX= PAMDIR= SYSCONFDIR= STATEDIR=
 
 DESTDIR    ?=
@@ -19,11 +22,31 @@ PAMDIR     ?= /lib/$(if $(MULTIARCH),$(MULTIARCH)/)security
 SYSCONFDIR ?= /etc
 STATEDIR   ?= /var/lib/pam_totp
 
+# What install strips by; empty where the symbols are wanted.
+STRIP      ?= -s
+
 CARGO      ?= cargo
 CARGOFLAGS ?= --locked
 TARGET     := $(or $(CARGO_TARGET_DIR),target)
 BUILD      := $(abspath $(TARGET))/release
+PACKAGES   := $(abspath $(TARGET))/debian
 EXAMPLES   := $(wildcard pam.d-examples/*)
+
+# The clone that this is; the packages are built in a copy of it.
+ROOT       ?= $(CURDIR)
+# With the sources of all libraries at hand no others are looked for.
+VENDORED    = $(if $(wildcard $(ROOT)/vendor),--offline --config 'source.crates-io.replace-with="vendored"' \
+              --config 'source.vendored.directory="$(ROOT)/vendor"')
+# No folder of whoever builds gets into what is built: it is the same everywhere. The last that fits holds.
+CARGO_DIR  := $(or $(CARGO_HOME),$(HOME)/.cargo)
+LIBRARIES   = $(ROOT)/vendor $(shell ls -d $(CARGO_DIR)/registry/src/* 2>/dev/null)
+# They replace those of .cargo/config.toml, which cargo would find twice from the copy.
+FLAGS       = --cfg=sha2_backend_soft="compact" --remap-path-prefix=$(ROOT)=/usr/src/pam-totp \
+              --remap-path-prefix=$(PACKAGES)/source=/usr/src/pam-totp \
+              $(foreach path,$(LIBRARIES),--remap-path-prefix=$(path)=/usr/share/cargo/registry)
+# No option of whoever calls gets in either, such as Debian's for a package.
+WITH_FLAGS  = env RUSTFLAGS='$(strip $(FLAGS))' $(CARGO)
+RELEASE     = --release $(CARGOFLAGS) $(VENDORED)
 
 # Other places than the usual ones are built in.
 ifneq ($(SYSCONFDIR),/etc)
@@ -38,32 +61,40 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 all: build completions
 
-build:
-	$(CARGO) build --release $(CARGOFLAGS)
+build: libraries
+	$(WITH_FLAGS) build $(RELEASE)
+
+# Before their folder is named to the compiler.
+libraries:
+	@$(CARGO) fetch --quiet --target "$$(rustc -vV | sed -n 's/^host: //p')" $(CARGOFLAGS) $(VENDORED)
 
 # Generated: clap knows every option. The manual pages are written by hand, and tests/tests/manual.rs compares them with
 # what clap, the parser and the module say: that takes no further crate, and keeps true what no generator knows.
-completions:
-	$(CARGO) run --release $(CARGOFLAGS) --quiet --package totpctl --example completions -- $(BUILD)/completions
+completions: libraries
+	$(WITH_FLAGS) run $(RELEASE) --quiet --package totpctl --example completions -- $(BUILD)/completions
 
 demo:
 	tests/set-up.sh demo
 	$(MAKE) --no-print-directory build
-	$(CARGO) build --release $(CARGOFLAGS) --package end-to-end --bin demo-login
+	$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bin demo-login
 	@tests/demo.sh $(BUILD)
 
 # Most of the tests' time is spent waiting for the delays of pam_unix and login.
 test:
 	tests/set-up.sh test
-	$(MAKE) --no-print-directory all
+	$(MAKE) --no-print-directory all deb
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} $(CARGO) test --workspace --no-fail-fast $(CARGOFLAGS)
+
+# What needs neither root nor more than the compiler, as where a package is built.
+unit:
+	$(CARGO) test --workspace --exclude end-to-end $(CARGOFLAGS) $(VENDORED)
 
 # One part by PART=race|guesses|strangers|addresses; smaller by STRESS_ROUNDS, STRESS_GUESSES, STRESS_SAMPLES and
 # STRESS_ADDRESSES.
 stress:
 	tests/set-up.sh test
 	$(MAKE) --no-print-directory all
-	$(CARGO) build --release $(CARGOFLAGS) --package end-to-end --bins
+	$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bins
 	$(BUILD)/stress $(PART)
 
 # After `make` with the same SYSCONFDIR and STATEDIR.
@@ -72,9 +103,9 @@ install:
 	    $(SYSCONFDIR)/security; do \
 	    [ -d $(DESTDIR)$$folder ] || install -d $(DESTDIR)$$folder || exit 1; done
 	install -d -m 0700 $(DESTDIR)$(STATEDIR) $(DESTDIR)$(STATEDIR)/secrets $(DESTDIR)$(STATEDIR)/state
-	install -m 0644 -s $(BUILD)/libpam_totp.so $(DESTDIR)$(PAMDIR)/pam_totp.so.new
+	install -m 0644 $(STRIP) $(BUILD)/libpam_totp.so $(DESTDIR)$(PAMDIR)/pam_totp.so.new
 	mv -f $(DESTDIR)$(PAMDIR)/pam_totp.so.new $(DESTDIR)$(PAMDIR)/pam_totp.so
-	install -m 0755 -s $(BUILD)/totpctl $(DESTDIR)$(SBINDIR)/totpctl
+	install -m 0755 $(STRIP) $(BUILD)/totpctl $(DESTDIR)$(SBINDIR)/totpctl
 	install -m 0644 README.md SECURITY.md $(DESTDIR)$(DOCDIR)
 	install -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
 	install -m 0644 man/pam_totp.conf.5 $(DESTDIR)$(MANDIR)/man5
@@ -92,7 +123,28 @@ uninstall:
 	rm -f $(DESTDIR)$(BASHDIR)/totpctl $(DESTDIR)$(FISHDIR)/totpctl.fish $(DESTDIR)$(ZSHDIR)/_totpctl
 	rm -rf $(DESTDIR)$(DOCDIR)
 
+# In a copy, so that nothing but target/ changes; with what is built already.
+deb:
+	tests/set-up.sh deb
+	@$(MAKE) --no-print-directory $(PACKAGES)/built
+
+$(PACKAGES)/built: $(wildcard $(filter-out tests/%,$(shell git ls-files --cached --others --exclude-standard 2>/dev/null)))
+	rm -rf $(PACKAGES)
+	mkdir -p $(PACKAGES)/source
+	git ls-files --cached --others --exclude-standard | while read -r file; do [ ! -e "$$file" ] || echo "$$file"; done \
+	    | xargs cp --parents --preserve=mode,timestamps --target-directory=$(PACKAGES)/source
+	cd $(PACKAGES)/source && env --unset=MAKEFLAGS ROOT=$(ROOT) CARGO_TARGET_DIR=$(abspath $(TARGET)) DEB_BUILD_OPTIONS=nocheck \
+	    dpkg-buildpackage --build=binary --unsigned-changes --unsigned-buildinfo --no-check-builddeps
+	touch $@
+
+vendor:
+	rm -rf vendor
+	$(CARGO) vendor --locked --versioned-dirs vendor >/dev/null
+
+reproducible: deb
+	tests/reproducible.sh $(PACKAGES)
+
 clean:
 	$(CARGO) clean
 
-.PHONY: all build completions demo test stress install uninstall clean
+.PHONY: all libraries build completions demo test unit stress install uninstall deb vendor reproducible clean

@@ -1,18 +1,20 @@
 #!/bin/sh
 # Installs what is missing to build, to run the demo or to run the tests, on Debian and its relatives.
-# Usage: set-up.sh build|demo|test
+# Usage: set-up.sh build|demo|test|deb
 set -eu
 
 packages="gcc libc6-dev libpam0g-dev make"
+packaging="debhelper dpkg-dev git lintian"
 case $1 in
 build) ;;
+deb) packages="$packages $packaging" ;;
 demo) packages="$packages oathtool" ;;
 test)
     packages="$packages oathtool openssh-server openssh-client sudo login passwd util-linux iproute2"
-    packages="$packages binutils procps strace zbar-tools man-db mandoc"
+    packages="$packages binutils procps strace zbar-tools man-db mandoc $packaging"
     ;;
 *)
-    echo "usage: set-up.sh build|demo|test" >&2
+    echo "usage: set-up.sh build|demo|test|deb" >&2
     exit 2
     ;;
 esac

@@ -20,6 +20,7 @@ pub mod machine;
 pub mod memory;
 pub mod mounts;
 pub mod owners;
+pub mod package;
 pub mod page;
 pub mod patience;
 pub mod phone;

@@ -34,6 +34,11 @@ pub struct Machine {
 impl Machine {
     /// With the product and no users but the system's.
     pub fn new() -> Self {
+        Self::without_product().with_product()
+    }
+
+    /// Debian as it is, and no users but the system's.
+    pub fn without_product() -> Self {
         let namespaces = "--mount --propagation private --pid --fork --net --uts --ipc";
         let mut unshare = Command::new("unshare")
             .args(namespaces.split(' '))
@@ -56,7 +61,7 @@ impl Machine {
         let log = Arc::new(Log::listen(
             &Path::new("/proc").join(&init).join("root/dev/log"),
         ));
-        Self { unshare, init, log }.with_product()
+        Self { unshare, init, log }
     }
 
     /// Adds an account.
@@ -86,11 +91,18 @@ impl Machine {
     /// Starts sshd on 127.0.0.1 with Debian's configuration, the stack and the lines of an example, and
     /// `settings`.
     pub fn sshd(self, example: &Example, settings: &str) -> Self {
+        self.pam("sshd", example)
+            .sshd_with_its_stack(&example.lines_below("Needed in"), settings)
+    }
+
+    /// The same with the stack that is there.
+    pub fn sshd_with_its_stack(self, drop_in: &str, settings: &str) -> Self {
         let own = format!("ListenAddress 127.0.0.1\nHostKey {HOST_KEY}\n{settings}\n");
-        let machine = self
-            .pam("sshd", example)
-            .file(DROP_IN, "644", example.lines_below("Needed in"))
-            .file("/etc/ssh/sshd_config.d/machine.conf", "644", own);
+        let machine = self.file(DROP_IN, "644", drop_in).file(
+            "/etc/ssh/sshd_config.d/machine.conf",
+            "644",
+            own,
+        );
         machine.run("cp /usr/share/openssh/sshd_config /etc/ssh/sshd_config");
         for key in [HOST_KEY, CLIENT_KEY] {
             machine.make_key(key, "ed25519");

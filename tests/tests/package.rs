@@ -1,0 +1,317 @@
+//! The Debian packages: installed, turned on, upgraded, removed and purged, with logins all along.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use end_to_end::enrolled::Enrolled;
+use end_to_end::example::Example;
+use end_to_end::machine::{Machine, output};
+use end_to_end::package::{NEXT, unpack};
+use end_to_end::phone::Phone;
+use end_to_end::product::{ACCOUNT, PROMPT, Scratch, workspace};
+use end_to_end::terminal::Terminal;
+
+/// Debian with sshd and two people, as it is before anybody thinks of codes.
+fn debian() -> Machine {
+    Machine::without_product()
+        .user("alice", PASSWORD)
+        .user("bob", PASSWORD)
+        .file("/etc/sudoers", "440", "bob ALL = (ALL) ALL\n")
+        .sshd_with_its_stack(&Example::named("sshd").lines_below("Needed in"), "")
+}
+
+/// The same with the packages, the profile on, and alice and bob enrolled.
+fn protected() -> (Machine, Enrolled, Enrolled) {
+    let machine = debian();
+    machine.install_packages();
+    machine.run(ENABLE);
+    let (alice, bob) = (machine.enroll("alice"), machine.enroll("bob"));
+    (machine, alice, bob)
+}
+
+/// A login that ends well, by the password and the code if there is one to be asked for.
+#[track_caller]
+fn gets_in(mut terminal: Terminal, prompt: &str, code: Option<String>, said: &str) {
+    terminal.answer(prompt, PASSWORD);
+    if let Some(code) = &code {
+        terminal.answer(PROMPT, code);
+    }
+    terminal.assert_ends_well(said);
+    assert_eq!(
+        terminal.seen().contains(PROMPT),
+        code.is_some(),
+        "{}",
+        terminal.seen()
+    );
+}
+
+#[track_caller]
+fn ssh(machine: &Machine, code: Option<String>) {
+    let ssh = machine.ssh("alice", &["id", "-un"]);
+    gets_in(ssh, "Password: ", code, "alice");
+}
+
+#[track_caller]
+fn sudo(machine: &Machine, code: Option<String>) {
+    let sudo = machine.terminal_as("bob", &["sudo", "-k", "id", "-un"]);
+    gets_in(sudo, "[sudo] password for bob: ", code, "root");
+}
+
+#[track_caller]
+fn login(machine: &Machine, code: Option<String>) {
+    let mut login = machine.terminal(&["login"]);
+    login.see("login: ");
+    login.enter("alice").answer("Password: ", PASSWORD);
+    if let Some(code) = &code {
+        login.answer(PROMPT, code);
+    }
+    login.see("$ ");
+    login.enter("exit");
+    assert_eq!(login.end().status, 0);
+    assert_eq!(login.seen().contains(PROMPT), code.is_some());
+}
+
+/// Everybody gets in by the password alone.
+#[track_caller]
+fn nobody_is_asked(machine: &Machine) {
+    ssh(machine, None);
+    sudo(machine, None);
+    login(machine, None);
+}
+
+/// All files of the system but the package manager's own lists: kinds, modes, owners and sizes, and what is in those
+/// that are not programs. Of /run the names: what is in there changes with each login.
+fn tree(machine: &Machine) -> BTreeSet<String> {
+    let found = machine.run(
+        "find /etc /usr /var/lib \\( -path /var/lib/dpkg -o -path /var/lib/apt \\) -prune \
+           -o -type d -printf '%p %y %m %u %g\\n' -o -printf '%p %y %m %u %g %s %l\\n'
+         find /etc /var/lib \\( -path /var/lib/dpkg -o -path /var/lib/apt \\) -prune -o -type f -exec sha256sum {} +
+         find /run",
+    );
+    found.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn installed_it_changes_no_login_and_its_profile_asks_at_ssh_sudo_and_the_console() {
+    let machine = debian();
+    machine.install_packages();
+    nobody_is_asked(&machine);
+    let modes = machine.run(
+        "stat -c '%a %U %n' /var/lib/pam_totp /var/lib/pam_totp/* /run/pam_totp /etc/security/pam_totp.toml",
+    );
+    assert_eq!(
+        modes,
+        "700 root /var/lib/pam_totp\n700 root /var/lib/pam_totp/secrets\n700 root /var/lib/pam_totp/state\n\
+         700 root /run/pam_totp\n644 root /etc/security/pam_totp.toml\n"
+    );
+
+    machine.run(ENABLE);
+    let auth = machine.run("grep ^auth /etc/pam.d/common-auth");
+    let place = |name: &str| auth.find(name).unwrap_or_else(|| panic!("{name}: {auth}"));
+    assert!(
+        place("pam_unix.so") < place("pam_totp.so")
+            && place("pam_deny.so") < place("pam_totp.so")
+            && place("pam_permit.so") < place("pam_totp.so"),
+        "{auth}"
+    );
+    let (mut alice, mut bob) = (machine.enroll("alice"), machine.enroll("bob"));
+    ssh(&machine, Some(alice.code()));
+    sudo(&machine, Some(bob.code()));
+    login(&machine, Some(alice.code()));
+    for (user, service) in [("alice", "sshd"), ("bob", "sudo"), ("alice", "login")] {
+        let (user, service) = (format!("user={user}"), format!("service={service}"));
+        machine
+            .log()
+            .assert_has(&["event=accepted", &user, &service]);
+    }
+    // Without a code nobody gets in.
+    let mut refused = machine.ssh("alice", &["id", "-un"]);
+    refused
+        .answer("Password: ", PASSWORD)
+        .answer(PROMPT, &alice.wrong_code());
+    refused.see("Password: ");
+}
+
+#[test]
+fn a_rule_that_says_never_exempts_one_service_of_the_profile() {
+    let (machine, mut alice, _) = protected();
+    let machine = machine.file(
+        "/etc/security/pam_totp.toml",
+        "644",
+        "[[policy.rule]]\nservice = [\"sudo\"]\nsecond_factor = \"never\"\n",
+    );
+    sudo(&machine, None);
+    ssh(&machine, Some(alice.code()));
+}
+
+#[test]
+fn an_upgrade_breaks_no_login_that_is_under_way() {
+    let (machine, mut alice, mut bob) = protected();
+    machine.run("echo '# Mine.' >>/etc/security/pam_totp.toml");
+    let mut ssh = machine.ssh("alice", &["id", "-un"]);
+    ssh.answer("Password: ", PASSWORD).see(PROMPT);
+    machine.upgrade_packages();
+    let mapped = machine.run("cat /proc/[0-9]*/maps | grep pam_totp.so");
+    assert!(
+        mapped.lines().all(|line| line.ends_with("(deleted)")),
+        "{mapped}"
+    );
+    let code = alice.code();
+    machine.log().keep_secret(&code);
+    ssh.enter(&code);
+    ssh.assert_ends_well("alice");
+
+    let versions = machine.run("dpkg-query --show --showformat='${Version} ' libpam-totp totpctl");
+    assert_eq!(versions, format!("{NEXT} {NEXT} "));
+    sudo(&machine, Some(bob.code()));
+    login(&machine, Some(alice.code()));
+    let kept = machine.run("tail -n 1 /etc/security/pam_totp.toml");
+    assert_eq!(kept, "# Mine.\n");
+}
+
+#[test]
+fn removed_it_asks_nobody_and_keeps_the_secrets_and_purged_it_leaves_no_trace() {
+    let machine = debian();
+    nobody_is_asked(&machine);
+    let before = tree(&machine);
+    machine.install_packages();
+    machine.run(ENABLE);
+    let mut alice = machine.enroll("alice");
+    ssh(&machine, Some(alice.code()));
+
+    let told = machine.dpkg("--remove libpam-totp totpctl");
+    assert!(told.contains("until the package is purged"), "{told}");
+    nobody_is_asked(&machine);
+    machine.run("test -s /var/lib/pam_totp/secrets/alice -a -s /var/lib/pam_totp/state/alice");
+    machine.run("test -s /etc/security/pam_totp.toml");
+
+    machine.install_packages();
+    nobody_is_asked(&machine);
+    machine.run(ENABLE);
+    ssh(&machine, Some(alice.code()));
+
+    // What a confirmed rollout leaves beside a stack that somebody mended by hand.
+    machine.run("touch /etc/pam.d/.pam_totp-old-sshd");
+    machine.dpkg("--purge libpam-totp totpctl");
+    nobody_is_asked(&machine);
+    let after = tree(&machine);
+    let changed: Vec<&String> = before.symmetric_difference(&after).collect();
+    assert!(changed.is_empty(), "{changed:#?}");
+}
+
+#[test]
+fn it_is_not_removed_while_a_stack_needs_it() {
+    let (machine, mut alice, mut bob) = protected();
+    let machine = machine.pam("sshd", &Example::named("sshd"));
+    // Asked for once, not twice.
+    machine.run("pam-auth-update --disable totp");
+    machine.run(ENABLE);
+    let before = machine.run("cat /etc/pam.d/*");
+    let removal = machine.command(&["dpkg", "--remove", "libpam-totp"]);
+    let refused = output(removal, b"");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success(), "{told}");
+    for part in ["/etc/pam.d/sshd:auth", "totpctl rollout --revert"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(machine.run("cat /etc/pam.d/*"), before);
+    sudo(&machine, Some(bob.code()));
+
+    machine.run(
+        "cp -p /etc/pam.d/sshd /tmp/sshd; sed -i '/pam_totp.so/s/^/#/' /etc/pam.d/sshd; cat /etc/pam.d/sshd",
+    );
+    ssh(&machine, Some(alice.code()));
+    machine.dpkg("--remove libpam-totp");
+    nobody_is_asked(&machine);
+}
+
+#[test]
+fn the_configuration_that_is_shipped_is_accepted_and_names_the_defaults() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let tree = folder.path().join("tree");
+    unpack("libpam-totp", &tree);
+    let shipped = fs::read_to_string(tree.join("etc/security/pam_totp.toml")).expect("a conffile");
+    let defaults: String = shipped
+        .lines()
+        .map(|line| {
+            let is_default = line.starts_with('#') && !line.starts_with("# ") && line != "#";
+            let line = if is_default { &line[1..] } else { line };
+            format!("{line}\n")
+        })
+        .collect();
+    let scratch = Scratch::new("");
+    scratch.enroll(ACCOUNT, &Phone::new(Phone::SECRET));
+    scratch.configure(&shipped);
+    let as_shipped = scratch.document(&EXPLAIN);
+    let folder = scratch.path("");
+    let folder = folder.to_str().expect("text").trim_end_matches('/');
+    scratch.write_config(
+        &defaults
+            .replace("/var/lib/pam_totp", folder)
+            .replace("/run/pam_totp", folder),
+    );
+    assert_eq!(scratch.document(&EXPLAIN), as_shipped);
+
+    let readme = fs::read_to_string(workspace().join("README.md")).expect("the README");
+    let block = readme
+        .split("```")
+        .find(|block| block.contains("secret_dir ="));
+    let mut known = 0;
+    for line in block.expect("the defaults").lines() {
+        let setting = line.split('#').next().unwrap_or_default().trim();
+        if setting.contains(" = ") {
+            known += 1;
+            assert!(
+                defaults.lines().any(|line| line == setting),
+                "{setting} is missing"
+            );
+        }
+    }
+    assert!(known > 15, "{known}");
+}
+
+#[test]
+fn the_packaged_module_exports_six_functions_and_names_no_folder_of_its_builder() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, pattern) in [
+        ("libpam-totp", "lib/*/security/pam_totp.so"),
+        ("totpctl", "usr/sbin/totpctl"),
+    ] {
+        let tree = folder.path().join(name);
+        unpack(name, &tree);
+        let path = text("sh", &["-c", &format!("ls {}/{pattern}", tree.display())]);
+        let path = path.trim();
+        let strings = text("strings", &["--all", path]);
+        let folder = format!("{}/", workspace().display());
+        for folder in [folder.as_str(), "/.cargo/", "/registry/src/"] {
+            assert!(!strings.contains(folder), "{folder} in {name}");
+        }
+        if name == "libpam-totp" {
+            let exported = text(
+                "nm",
+                &["--dynamic", "--defined-only", "--format=just-symbols", path],
+            );
+            assert_eq!(exported.lines().count(), 6, "{exported}");
+            assert!(
+                exported.lines().all(|line| line.starts_with("pam_sm_")),
+                "{exported}"
+            );
+            let dynamic = text("readelf", &["--dynamic", "--wide", path]);
+            assert!(
+                dynamic.contains("NODELETE") && dynamic.contains("NOW"),
+                "{dynamic}"
+            );
+        }
+    }
+}
+
+fn text(program: &str, words: &[&str]) -> String {
+    let output = Command::new(program).args(words).output().expect(program);
+    assert!(output.status.success(), "{program}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+const EXPLAIN: [&str; 5] = ["explain", "--user", ACCOUNT, "--service", "sshd"];
+const ENABLE: &str = "DEBIAN_FRONTEND=noninteractive pam-auth-update --enable totp";
+const PASSWORD: &str = "correct horse";
