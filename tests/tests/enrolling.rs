@@ -821,6 +821,36 @@ fn an_announcement_is_seen_once_a_login() {
     (SUDO.enter)(sudo);
 }
 
+#[test]
+fn passwords_typed_for_the_module_are_charged_before_they_are_looked_at() {
+    let machine = machine_before_sshd(BY_PASSWORD)
+        .sshd(&Example::named("sshd-publickey"), "")
+        .authorized_key("alice")
+        .pam("totp-enroll", &Example::named("totp-enroll"));
+    // All wait at the prompt, where nothing has been wrong yet.
+    let mut sessions: Vec<_> = (0..6)
+        .map(|_| {
+            let mut ssh = machine.ssh("alice", &["id", "-un"]);
+            ssh.see("Password: ");
+            ssh
+        })
+        .collect();
+    let right = sessions.pop().expect("the last one");
+    for ssh in &mut sessions {
+        ssh.enter("wrong staple");
+    }
+    machine.log().wait_for(&["event=locked", "user=alice"]);
+    let mut right = right;
+    right.enter(PASSWORD);
+    let told = right.see("Please try again later");
+    assert!(!told.contains("authenticator app"), "{told}");
+    let checked = machine.log().lines();
+    let checked = checked
+        .iter()
+        .filter(|line| line.contains("pam_unix(totp-enroll:auth): authentication failure"));
+    assert_eq!(checked.count(), 3, "no more than deny");
+}
+
 const PASSWORD: &str = "correct horse";
 const ENROLL_PROMPT: &str = "Code from your app (or q: QR code, a: QR code in ASCII): ";
 const KEPT_PROMPT: &str = "Press Enter when you have kept them: ";

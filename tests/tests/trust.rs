@@ -6,6 +6,7 @@ use end_to_end::libpam::{Code, Item};
 use end_to_end::machine::Machine;
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, HOME, PROMPT, Scratch, answering};
+use end_to_end::ssh_key::SshKey;
 
 const SETTINGS: &str =
     "[limits]\ndeny = 0\naddress_deny = 0\ndaily = 0\nuser_limit = 0\n[policy]\ntrust = \"1h\"\n";
@@ -238,6 +239,50 @@ fn sudo_asks_once_a_terminal_session() {
     assert_eq!(first.seen().matches(PROMPT).count(), 1, "{}", first.seen());
     let mut second = machine.terminal_as("alice", &shell);
     second.answer(SUDO_PROMPT, PASSWORD).see(PROMPT);
+}
+
+#[test]
+fn no_secret_file_that_a_login_would_refuse_is_trusted() {
+    let case = Case::new();
+    case.trust(0);
+    assert!(case.is_trusted(1, ACCOUNT, HOME));
+    let file = case.scratch.secret(ACCOUNT);
+    let whole = std::fs::read_to_string(&file).expect("a secret file");
+    let others = std::fs::read_to_string(case.scratch.secret("bin")).expect("another");
+    for content in ["rubbish", &others] {
+        std::fs::write(&file, content).expect("root writes");
+        clock::set(EPOCH + 120);
+        let login = case.scratch.login(ACCOUNT, "wrong");
+        assert_eq!(login.code, Code::AUTH_ERR, "{content}");
+    }
+    std::fs::write(&file, whole).expect("root writes");
+    assert!(case.is_trusted(2, ACCOUNT, HOME));
+}
+
+#[test]
+fn a_code_of_a_bound_device_makes_no_place_trusted() {
+    let case = Case::new();
+    let key = SshKey::new(&case.scratch.path("key"));
+    case.totpctl(
+        &[
+            "device",
+            "bind",
+            ACCOUNT,
+            "phone",
+            "--ssh-key",
+            &key.fingerprint,
+            "--force",
+        ],
+        "",
+    );
+    clock::set(EPOCH + 120);
+    let code = case.phone.code_at(EPOCH + 120);
+    let mut login = case.scratch.start(ACCOUNT, answering(code.as_str()));
+    login.put_env("SSH_AUTH_INFO_0", &key.proof);
+    assert_eq!(login.authenticate(0), Code::SUCCESS);
+    assert_eq!(login.setcred(2), Code::SUCCESS);
+    drop(login);
+    assert!(!case.is_trusted(3, ACCOUNT, HOME));
 }
 
 const CONFIG: &str = "/etc/security/pam_totp.toml";
