@@ -62,7 +62,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 all: build completions
 
 build: libraries
-	$(WITH_FLAGS) build $(RELEASE)
+	@$(WITH_FLAGS) build $(RELEASE)
 
 # Before their folder is named to the compiler.
 libraries:
@@ -71,12 +71,12 @@ libraries:
 # Generated: clap knows every option. The manual pages are written by hand, and tests/tests/manual.rs compares them with
 # what clap, the parser and the module say: that takes no further crate, and keeps true what no generator knows.
 completions: libraries
-	$(WITH_FLAGS) run $(RELEASE) --quiet --package totpctl --example completions -- $(BUILD)/completions
+	@$(WITH_FLAGS) run $(RELEASE) --quiet --package totpctl --example completions -- $(BUILD)/completions
 
 demo:
 	tests/set-up.sh demo
 	$(MAKE) --no-print-directory build
-	$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bin demo-login
+	@$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bin demo-login
 	@tests/demo.sh $(BUILD)
 
 # Most of the tests' time is spent waiting for the delays of pam_unix and login.
@@ -94,7 +94,7 @@ unit:
 stress:
 	tests/set-up.sh test
 	$(MAKE) --no-print-directory all
-	$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bins
+	@$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bins
 	$(BUILD)/stress $(PART)
 
 # After `make` with the same SYSCONFDIR and STATEDIR.

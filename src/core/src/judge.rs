@@ -66,6 +66,14 @@ pub struct Accepted {
 }
 
 impl Accepted {
+    const fn of_no_device() -> Self {
+        Self {
+            devices: Vec::new(),
+            first_at: None,
+            backup_left: None,
+        }
+    }
+
     /// The devices whose code it was: one, or by a rare chance several.
     #[must_use]
     pub fn devices(&self) -> &[DeviceName] {
@@ -288,9 +296,8 @@ fn judge_backup(
                 state.trusts.propose(place, now);
             }
             let accepted = Accepted {
-                devices: Vec::new(),
-                first_at: None,
                 backup_left: Some(left),
+                ..Accepted::of_no_device()
             };
             return (Verdict::Accepted(accepted), state);
         }
@@ -310,12 +317,7 @@ fn judge_key(
     limits: &Limits,
 ) -> (Verdict, State) {
     if find_in(enrollment.backup_key.as_ref(), &mut state, key).is_some() {
-        let accepted = Accepted {
-            devices: Vec::new(),
-            first_at: None,
-            backup_left: None,
-        };
-        return (Verdict::BackupKey(accepted), state);
+        return (Verdict::BackupKey(Accepted::of_no_device()), state);
     }
     let reason = WrongReason::Mismatch;
     (charged(reason, codes, &mut state, attempt, limits), state)
