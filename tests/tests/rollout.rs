@@ -18,7 +18,9 @@ fn machine() -> (Machine, Enrolled) {
     ));
     machine.run("kill -HUP $(cat /run/sshd.pid); mkdir -p /etc/cron.d");
     let phone = machine.enroll("alice");
-    machine.run("mkdir -m 700 /var/lib/pam_totp/rollout");
+    machine.run(
+        "mkdir -m 700 /var/lib/pam_totp/rollout; umask 077; : >/var/lib/pam_totp/rollout/.lock",
+    );
     (machine, phone)
 }
 
@@ -194,6 +196,15 @@ fn who_would_be_locked_out_is_told_before_anything_changes() {
         ("nosuch --user alice --yes", "no such stack"),
         ("sshd --user nosuch --yes", "no account named"),
         ("--confirm", "no rollout waits"),
+        ("su --user alice --yes --after-key", "for sshd alone"),
+        (
+            "common-auth --user alice --yes",
+            "no service with a stack of its own",
+        ),
+        (
+            "../pam.d/sshd --user alice --yes",
+            "no service with a stack of its own",
+        ),
         ("--revert", "no rollout to take back"),
     ] {
         let told = refused(&machine, words);
@@ -205,11 +216,36 @@ fn who_would_be_locked_out_is_told_before_anything_changes() {
     // Whoever edits a line that comes first would otherwise have a code asked of nobody, or of nobody but sshd's.
     machine.run("echo 'AuthenticationMethods publickey' >/etc/ssh/sshd_config.d/01-first.conf");
     let told = refused(&machine, "sshd --user alice --yes");
-    assert!(
-        told.contains("another AuthenticationMethods comes before"),
-        "{told}"
-    );
+    assert!(told.contains("another line comes before"), "{told}");
     assert!(!files(&machine).contains("pam_totp.so"));
+}
+
+#[test]
+fn after_a_key_the_code_is_asked_for_and_without_the_module_nobody_gets_in() {
+    let (machine, mut phone) = machine();
+    let machine = machine.authorized_key("alice");
+    machine.run("totpctl rollout sshd --user alice --yes --after-key --within 10m");
+    wait_for_sshd(&machine);
+    let mut ssh = machine.ssh("alice", &["id", "-un"]);
+    ssh.answer(PROMPT, &phone.code());
+    ssh.assert_ends_well("alice");
+    machine.run("totpctl rollout --confirm");
+    // Whom a rule exempts the key is enough for.
+    machine.run(
+        "printf '[[policy.rule]]\\nsecond_factor = \"never\"\\n' >/etc/security/pam_totp.toml",
+    );
+    machine
+        .ssh("alice", &["id", "-un"])
+        .assert_ends_well("alice");
+    // Taken out by hand it leaves no stack that lets everybody in.
+    machine.run("sed -i 's/^[^#].*pam_totp\\.so/#&/' /etc/pam.d/sshd");
+    machine
+        .ssh("alice", &["id", "-un"])
+        .see("Permission denied");
+    // A configuration with a mistake keeps nobody from taking it back.
+    machine.run("echo '[' >/etc/security/pam_totp.toml; totpctl rollout --revert");
+    let stack = machine.run("cat /etc/pam.d/sshd");
+    assert!(!stack.contains("pam_totp"), "{stack}");
 }
 
 #[test]

@@ -310,6 +310,11 @@ pub(crate) enum RolloutStep<'a> {
 }
 
 impl Rollout {
+    /// Whether it needs no configuration.
+    pub(crate) fn takes_back(&self) -> bool {
+        self.revert || self.expire
+    }
+
     pub(crate) fn step(&self) -> RolloutStep<'_> {
         match &self.service {
             Some(service) => RolloutStep::Begin(service),

@@ -43,6 +43,16 @@ impl Context {
         }
     }
 
+    /// The same with the usual settings where the configuration can't be read.
+    pub(crate) fn new_or_default(config: Option<&Path>, json: bool) -> Self {
+        Self {
+            config: totp_host::config::load(config).unwrap_or_default(),
+            json,
+            config_path: config.map(Path::to_owned),
+            system: Machine::new(totp_host::log::log),
+        }
+    }
+
     pub(crate) fn system(&self) -> &dyn System {
         &self.system
     }

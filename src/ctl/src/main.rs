@@ -53,7 +53,13 @@ fn run(cli: Cli) -> Result<(), Failure> {
     if let Command::Doctor(arguments) = &cli.command {
         return doctor::run(cli.config.as_deref(), cli.json, arguments);
     }
-    let context = Context::new(cli.config.as_deref(), cli.json)?;
+    let context = match &cli.command {
+        // What denies everybody must not keep anybody from taking it back.
+        Command::Rollout(arguments) if arguments.takes_back() => {
+            Context::new_or_default(cli.config.as_deref(), cli.json)
+        }
+        _ => Context::new(cli.config.as_deref(), cli.json)?,
+    };
     match cli.command {
         Command::Enroll(arguments) => enroll::run(&context, &arguments),
         Command::BackupCodes {

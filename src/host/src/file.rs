@@ -14,6 +14,7 @@ use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -373,3 +374,16 @@ impl fmt::Display for FileError {
 }
 
 impl std::error::Error for FileError {}
+
+/// Holds a file of that path, which is made where there is none, against everybody else who does the same; waits for
+/// them. Dropping what is returned ends it.
+///
+/// # Errors
+/// Where it can't be opened or locked.
+pub fn hold(path: &Path) -> std::io::Result<impl Drop + use<>> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.custom_flags(nix::libc::O_NOFOLLOW).open(path)?;
+    let held = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusive);
+    held.map_err(|(_, errno)| errno.into())
+}

@@ -13,6 +13,22 @@ pub(super) fn with_module(text: &str, service: &str, after_key: bool) -> Result<
     {
         return Err("pam_totp is in it already".to_owned());
     }
+    // A jump counts lines, and a `sufficient` ends the stack: what comes of another line is for a person to say.
+    let is_tricky = |line: &&str| {
+        let is_auth = line
+            .trim_start()
+            .trim_start_matches('-')
+            .starts_with("auth");
+        let is_password = is_password(line);
+        let jumps = line.contains("[");
+        is_auth && (jumps || (is_password && line.contains("sufficient")) || line.ends_with('\\'))
+    };
+    if lines.iter().any(is_tricky) {
+        return Err(
+            "it has jumps or a sufficient password: edit it by hand, after the examples in pam.d-examples"
+                .to_owned(),
+        );
+    }
     let password = lines.iter().rposition(|line| is_password(line));
     let password = password.ok_or(
         "no line of it asks for the password, as far as this can tell: edit it by hand, after the examples in pam.d-examples",
@@ -32,7 +48,9 @@ pub(super) fn with_module(text: &str, service: &str, after_key: bool) -> Result<
         match (after_key, included(line)) {
             (true, _) => {
                 new.push(format!("#{line}"));
-                new.push(ours.clone());
+                // Without this line the next one denies, whoever takes it out and for whatever reason.
+                new.push("auth       [success=1 ignore=1 default=die] pam_totp.so".to_owned());
+                new.push("auth       requisite    pam_deny.so".to_owned());
                 // A stack in which everybody abstains denies.
                 new.push("auth       required     pam_permit.so".to_owned());
             }
@@ -114,7 +132,8 @@ mod tests {
                 "@include common-auth\n",
                 "sshd",
                 true,
-                "#@include common-auth\nauth       required     pam_totp.so\nauth       required     pam_permit.so\n",
+                "#@include common-auth\nauth       [success=1 ignore=1 default=die] pam_totp.so\n\
+                 auth       requisite    pam_deny.so\nauth       required     pam_permit.so\n",
             ),
         ] {
             assert_eq!(
@@ -126,6 +145,14 @@ mod tests {
             ("auth required pam_totp.so\n", "already"),
             ("account required pam_unix.so\n", "by hand"),
             ("# auth required pam_unix.so\n", "by hand"),
+            (
+                "auth [success=1 default=ignore] pam_unix.so\nauth requisite pam_deny.so\n",
+                "jumps",
+            ),
+            (
+                "auth sufficient pam_unix.so\nauth required pam_deny.so\n",
+                "sufficient",
+            ),
         ] {
             let error = with_module(text, "sshd", false).unwrap_err();
             assert!(error.contains(reason), "{error}");

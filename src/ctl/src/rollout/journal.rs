@@ -21,8 +21,6 @@ pub(super) struct Journal {
     /// When the old files come back.
     pub(super) ends: Time,
     pub(super) stage: Stage,
-    /// The process that makes the changes.
-    pub(super) process: u32,
     pub(super) changes: Vec<Change>,
 }
 
@@ -136,7 +134,7 @@ impl Change {
     fn put(&self, text: &str) -> Result<(), Failure> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let put = || -> io::Result<()> {
-            let mut file = NamedTempFile::with_prefix_in(BESIDE, folder)?;
+            let mut file = NamedTempFile::with_prefix_in(format!("{BESIDE}new-"), folder)?;
             file.write_all(text.as_bytes())?;
             let file = file.into_parts();
             fchown(&file.0, Some(self.owner.0), Some(self.owner.1))?;
@@ -162,6 +160,35 @@ const NAME: &str = "journal.json";
 const DRAFT: &str = ".journal-";
 /// How files of ours begin that lie beside those which are changed. libpam takes no service of such a name.
 const BESIDE: &str = ".pam_totp-";
+
+/// Holds the folder against every other step of a rollout. It is made where there is none.
+///
+/// # Errors
+/// Where it is no folder of root's own, or can't be held.
+pub(super) fn hold(folder: &Path) -> Result<impl Drop + use<>, Failure> {
+    let failed = |error: io::Error| {
+        Failure::unreachable(format_args!(
+            "{}: {error}: a rollout is kept there, in a folder of root's own",
+            folder.display()
+        ))
+    };
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        _ => {}
+    }
+    let found = fs::symlink_metadata(folder).map_err(failed)?;
+    if !found.is_dir() || found.uid() != 0 || found.mode() & 0o022 != 0 {
+        return Err(failed(io::Error::other(
+            "others may write it, or it is a link",
+        )));
+    }
+    totp_host::file::hold(&folder.join(".lock")).map_err(failed)
+}
+
+/// Removes journals that were never saved.
+pub(super) fn remove_drafts(folder: &Path) {
+    remove_all(folder, DRAFT);
+}
 
 /// Removes the files of a folder whose names begin so.
 fn remove_all(folder: &Path, beginning: &str) {
@@ -206,9 +233,6 @@ impl Journal {
             ))
         };
         let save = || -> io::Result<()> {
-            if !folder.is_dir() {
-                fs::DirBuilder::new().mode(0o700).create(folder)?;
-            }
             let mut file = NamedTempFile::with_prefix_in(DRAFT, folder)?;
             writeln!(file, "{:#}", self.to_json())?;
             let (file, path) = file.into_parts();
@@ -219,10 +243,9 @@ impl Journal {
         save().map_err(failed)
     }
 
-    /// Whether the process that was making the changes is gone, and left some of them.
+    /// Whether whoever was making the changes is gone, and left some of them: they hold the folder until they are done.
     pub(super) fn is_abandoned(&self) -> bool {
-        let name = fs::read_to_string(format!("/proc/{}/comm", self.process));
-        self.stage == Stage::Prepared && name.map_or(true, |name| name.trim() != "totpctl")
+        self.stage == Stage::Prepared
     }
 
     /// Keeps what somebody has made of the new files, since the old ones take their place.
@@ -249,13 +272,17 @@ impl Journal {
             .iter()
             .filter_map(|change| change.path.parent())
         {
-            remove_all(folder, BESIDE);
+            remove_all(folder, &format!("{BESIDE}new-"));
+        }
+        // The old files of other rollouts stay.
+        for change in &self.changes {
+            let _ = fs::remove_file(change.saved());
         }
     }
 
     /// The rollout is over, and the old files are back.
     pub(super) fn remove(folder: &Path) -> Result<(), Failure> {
-        remove_all(folder, DRAFT);
+        remove_drafts(folder);
         match fs::remove_file(folder.join(NAME)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::unreachable(
                 format_args!("{}: {error}", folder.join(NAME).display()),
@@ -281,7 +308,6 @@ impl Journal {
             "began": self.began.unix(),
             "ends": self.ends.unix(),
             "stage": self.stage.name(),
-            "process": self.process,
             "changes": changes.collect::<Vec<_>>(),
         })
     }
@@ -309,7 +335,6 @@ fn of_json(json: &Value) -> Option<Journal> {
         began: Time::from_unix(json.get("began")?.as_i64()?),
         ends: Time::from_unix(json.get("ends")?.as_i64()?),
         stage: Stage::named(json.get("stage")?.as_str()?)?,
-        process: number(json.get("process")?)?,
         changes: changes.collect::<Option<_>>()?,
     })
 }

@@ -33,11 +33,16 @@ pub(crate) fn run(context: &Context, arguments: &Rollout) -> Result<(), Failure>
         ));
     }
     let folder = folder(context)?;
+    if let RolloutStep::Expire { wait: true } = arguments.step() {
+        return watch::wait(context, &folder);
+    }
+    // One at a time: whoever looks at the journal finds it as it is.
+    let _held = journal::hold(&folder)?;
     match arguments.step() {
         RolloutStep::Begin(service) => begin(context, arguments, &folder, service),
         RolloutStep::Confirm => confirm(context, &folder),
         RolloutStep::Revert => revert(context, &folder),
-        RolloutStep::Expire { wait } => watch::expire(context, &folder, wait),
+        RolloutStep::Expire { .. } => watch::expire(context, &folder),
     }
 }
 
@@ -56,6 +61,7 @@ fn begin(
     folder: &Path,
     service: &str,
 ) -> Result<(), Failure> {
+    refuse_strange(service, arguments.after_key)?;
     if let Some(journal) = Journal::read(folder)? {
         if journal.stage != Stage::Confirmed {
             return Err(Failure::refused(format_args!(
@@ -88,7 +94,6 @@ fn begin(
         began: now,
         ends: now.after(span),
         stage: Stage::Prepared,
-        process: std::process::id(),
         changes,
     };
     journal.save(folder)?;
@@ -115,6 +120,22 @@ fn begin(
         "files": journal.changes.iter().map(|change| &change.path).collect::<Vec<_>>(),
     });
     context.print(&text, &document);
+    Ok(())
+}
+
+/// Whether this is a service whose stack can be changed like this.
+fn refuse_strange(service: &str, after_key: bool) -> Result<(), Failure> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if service.is_empty() || !service.bytes().all(is_plain) || service.starts_with("common-") {
+        return Err(Failure::refused(format_args!(
+            "{service:?} is no service with a stack of its own: name one, such as sshd"
+        )));
+    }
+    if after_key && service != "sshd" {
+        return Err(Failure::refused(
+            "--after-key is for sshd alone: in other services the code would take the password's place",
+        ));
+    }
     Ok(())
 }
 
@@ -200,12 +221,13 @@ fn agreed(terminal: &mut Terminal) -> Result<bool, Failure> {
 
 /// Puts the new files in place. On an error the journal says what to put back.
 fn apply(journal: &mut Journal, folder: &Path) -> Result<(), Failure> {
+    // What sshd asks for first, and only then what the stack leaves to it.
     for change in &journal.changes {
         change.put_new()?;
-    }
-    if journal.service == "sshd" {
-        sshd::check()?;
-        sshd::reload()?;
+        if sshd::is_drop_in(&change.path) {
+            sshd::check(&change.new)?;
+            sshd::reload()?;
+        }
     }
     journal.stage = Stage::Applied;
     journal.save(folder)

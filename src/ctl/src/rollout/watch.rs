@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::journal::{Journal, Stage};
+use super::journal::{self, Journal, Stage};
 use super::{is_over, log, undo};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -31,13 +31,14 @@ pub(super) fn start(context: &Context) -> Result<(), Failure> {
     let program = std::env::current_exe().map_err(failed)?;
     let config = context.config_path.as_deref();
     // Of a session of its own: the end of this terminal is not its end.
-    let mut watcher = Command::new("setsid");
+    let mut watcher = Command::new("/usr/bin/setsid");
     watcher.arg("--fork").arg(&program);
     if let Some(config) = config {
         watcher.arg("--config").arg(config);
     }
     watcher
         .args(["rollout", "--expire", "--wait"])
+        .env_clear()
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -81,7 +82,10 @@ fn install_timer(command: &str) -> std::io::Result<()> {
 }
 
 fn systemctl(words: &[&str]) -> std::io::Result<()> {
-    let output = Command::new("systemctl").args(words).output()?;
+    let output = Command::new("/usr/bin/systemctl")
+        .args(words)
+        .env_clear()
+        .output()?;
     match output.status.success() {
         true => Ok(()),
         false => Err(std::io::Error::other(
@@ -101,34 +105,50 @@ pub(super) fn stop() {
     let _ = fs::remove_file(CRON);
 }
 
-/// Takes a rollout back that is over its time; with `wait`, when that time has come.
-pub(super) fn expire(context: &Context, folder: &Path, wait: bool) -> Result<(), Failure> {
+/// Waits until a rollout is over its time, or there is none any more, and takes it back then.
+pub(super) fn wait(context: &Context, folder: &Path) -> Result<(), Failure> {
     const PAUSE: Duration = Duration::from_secs(1);
-    let reverted = loop {
-        let journal = Journal::read(folder)?.filter(|journal| journal.stage != Stage::Confirmed);
-        let Some(journal) = journal else {
-            // One that was killed before anything was changed has left a draft at most.
-            if Journal::read(folder)?.is_none() {
-                Journal::remove(folder)?;
+    loop {
+        {
+            let _held = journal::hold(folder)?;
+            let journal = Journal::read(folder)?;
+            if !journal.is_some_and(|journal| journal.stage != Stage::Confirmed) {
+                return Ok(());
             }
-            stop();
-            break false;
-        };
-        if is_over(&journal, context.system().now()) {
-            undo(folder, &journal)?;
-            log(context, "rollout-reverted", &journal);
-            stop();
-            break true;
-        }
-        if !wait {
-            break false;
+            // What can't be put back now may be in a moment.
+            if take_back(context, folder).is_ok_and(|taken_back| taken_back) {
+                return Ok(());
+            }
         }
         thread::sleep(PAUSE);
-    };
-    let text = match reverted {
+    }
+}
+
+/// Takes a rollout back that is over its time.
+pub(super) fn expire(context: &Context, folder: &Path) -> Result<(), Failure> {
+    let is_pending =
+        Journal::read(folder)?.is_some_and(|journal| journal.stage != Stage::Confirmed);
+    if !is_pending {
+        journal::remove_drafts(folder);
+        stop();
+    }
+    let taken_back = take_back(context, folder)?;
+    let text = match taken_back {
         true => "Nobody has confirmed the rollout, and the old files are back.",
         false => "No rollout is over its time.",
     };
-    context.print(text, &json!({ "reverted": reverted }));
+    context.print(text, &json!({ "reverted": taken_back }));
     Ok(())
+}
+
+fn take_back(context: &Context, folder: &Path) -> Result<bool, Failure> {
+    let journal = Journal::read(folder)?.filter(|journal| journal.stage != Stage::Confirmed);
+    let over = journal.filter(|journal| is_over(journal, context.system().now()));
+    let Some(journal) = over else {
+        return Ok(false);
+    };
+    undo(folder, &journal)?;
+    log(context, "rollout-reverted", &journal);
+    stop();
+    Ok(true)
 }
