@@ -209,6 +209,15 @@ impl Scratch {
         }
     }
 
+    /// A wrong answer for `account` from each of three addresses that nobody logged in from.
+    pub fn three_strangers_guess(&self, account: &str, wrong: &str) {
+        for stranger in 1..=3 {
+            let address = format!("198.51.100.{stranger}");
+            let login = self.login_from(&address, account, wrong);
+            assert_eq!(login.code, Code::AUTH_ERR);
+        }
+    }
+
     /// Enrolls `account` with what `phone` knows.
     pub fn enroll(&self, account: &str, phone: &Phone) {
         self.enroll_device(account, "phone", phone);

@@ -156,11 +156,7 @@ fn used_wrong_and_scattered_codes_set_nothing_right() {
 fn a_resync_counts_nothing_and_forgets_nothing() {
     let case = Case::new("[limits]\naddress_deny = 0\n");
     let wrong = case.phone.wrong_code_at(now());
-    for stranger in 1..=3 {
-        let address = format!("198.51.100.{stranger}");
-        let login = case.scratch.login_from(&address, ACCOUNT, wrong.as_str());
-        assert_eq!(login.code, Code::AUTH_ERR);
-    }
+    case.scratch.three_strangers_guess(ACCOUNT, &wrong);
     let counts = || {
         let user = case.scratch.status(ACCOUNT)["users"][0].clone();
         assert_eq!(user["unfamiliar"]["total"], 3, "{user}");

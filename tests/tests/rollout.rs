@@ -1,10 +1,9 @@
 //! Turning the module on for a service, so that nobody locks themselves out.
 
-use std::time::{Duration, Instant};
-
 use end_to_end::enrolled::Enrolled;
 use end_to_end::example::Example;
 use end_to_end::machine::Machine;
+use end_to_end::patience;
 use end_to_end::product::PROMPT;
 
 /// A machine on which alice logs in by ssh with her password, as Debian ships it.
@@ -38,15 +37,7 @@ fn refused(machine: &Machine, words: &str) -> String {
 /// Waits for the watcher, which waits for the clock.
 #[track_caller]
 fn wait_for(machine: &Machine, wanted: &str) {
-    let since = Instant::now();
-    while files(machine) != wanted {
-        assert!(
-            since.elapsed() < Duration::from_secs(20),
-            "{}",
-            files(machine)
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    patience::wait_for("the files of before", || files(machine) == wanted);
 }
 
 /// An sshd that reads its settings anew listens anew.

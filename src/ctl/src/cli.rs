@@ -278,7 +278,7 @@ pub(crate) struct Rollout {
     /// It works: let it stay. To be run from a new login with a code
     #[arg(long)]
     confirm: bool,
-    /// Put the old files back, at any time
+    /// Put the old files back, at any time until the next rollout
     #[arg(long)]
     revert: bool,
     /// Put the old files back if nobody has confirmed in time; a timer runs this
