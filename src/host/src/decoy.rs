@@ -18,7 +18,7 @@ use totp_core::time::Time;
 use zeroize::Zeroizing;
 
 use crate::error::StoreError;
-use crate::file::{FileError, Others};
+use crate::file::{CheckedFile, FileError, Others};
 use crate::folder::Folder;
 use crate::slot;
 use crate::store::read_enrollment;
@@ -35,25 +35,45 @@ const KEY_BYTES: usize = 32;
 
 /// Makes the key and all the files that are missing or damaged.
 pub(crate) fn make_all(secrets: &Folder, folder: &Folder, now: Time) -> Result<(), StoreError> {
-    if secrets.open_file(SECRET_NAME, Others::None, false).is_err() {
-        secrets.replace(SECRET_NAME, enrollment().to_toml().as_bytes())?;
-    }
-    if key(folder)?.is_none() {
-        let key = SystemEntropy
-            .random(KEY_BYTES)
-            .map_err(StoreError::Entropy)?;
-        folder.replace(KEY_NAME, &key)?;
-    }
+    let secret = || Ok(enrollment().to_toml());
+    put_where_needed(secrets, SECRET_NAME, secret, |_| true)?;
     for number in 0..FILES {
         let name = file_name(number);
-        let file = folder.open_file(&name, Others::None, false);
-        if !file.is_ok_and(|file| slot::read(&file).is_ok()) {
-            let file = slot::new_file(&fresh(now).encode());
-            let file = file.map_err(|error| StoreError::slot(folder.path_of(&name), error))?;
-            folder.replace(&name, &file)?;
-        }
+        let state = || new_state(folder, &name, now);
+        put_where_needed(folder, &name, state, |file| slot::read(file).is_ok())?;
+    }
+    // Last: where there is a key, there is a state for everybody.
+    let new_key = || {
+        let key = SystemEntropy.random(KEY_BYTES);
+        key.map_err(StoreError::Entropy)
+    };
+    let is_whole = |_: &CheckedFile| matches!(key(folder), Ok(Some(_)));
+    put_where_needed(folder, KEY_NAME, new_key, is_whole)
+}
+
+/// Several may do this at the same moment, and what one of them has made may have counted wrong answers since: a missing
+/// file is made once, and only one that is there and no good is replaced.
+fn put_where_needed<B: AsRef<[u8]>>(
+    folder: &Folder,
+    name: &str,
+    new: impl Fn() -> Result<B, StoreError>,
+    is_good: impl Fn(&CheckedFile) -> bool,
+) -> Result<(), StoreError> {
+    match folder.open_file(name, Others::None, false) {
+        Ok(file) if is_good(&file) => {}
+        Err(error) if error.is_missing() => folder.create(name, new()?.as_ref())?,
+        _ => folder.replace(name, new()?.as_ref())?,
     }
     Ok(())
+}
+
+fn new_state(
+    folder: &Folder,
+    name: &str,
+    now: Time,
+) -> Result<impl AsRef<[u8]> + use<>, StoreError> {
+    let file = slot::new_file(&fresh(now).encode());
+    file.map_err(|error| StoreError::slot(folder.path_of(name), error))
 }
 
 /// Replaces all states: nobody has been wrong.
@@ -63,9 +83,7 @@ pub(crate) fn forgive(folder: &Folder, now: Time) -> Result<(), StoreError> {
     }
     for number in 0..FILES {
         let name = file_name(number);
-        let file = slot::new_file(&fresh(now).encode());
-        let file = file.map_err(|error| StoreError::slot(folder.path_of(&name), error))?;
-        folder.replace(&name, &file)?;
+        folder.replace(&name, new_state(folder, &name, now)?.as_ref())?;
     }
     Ok(())
 }

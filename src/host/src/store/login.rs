@@ -49,7 +49,7 @@ impl FileStore<'_> {
             return Ok(None);
         };
         match (open_state(states, &name, writable), subject) {
-            (Err(StoreError::NoState(_)), Subject::Stranger(_) | Subject::Invitee(_)) => Ok(None),
+            (Err(StoreError::NoState(_)), Subject::Stranger(_)) => Ok(None),
             (Err(error), Subject::Enrolled(account)) => Err(self.unless_ended(account, error)),
             (file, _) => Ok(Some(Seat {
                 name,
