@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use crate::address::Address;
 use crate::backup_code::Count;
 use crate::bounded::bounded;
+use crate::contact::{Channel, Recipient};
+use crate::delivery::{Delivery, Gateway, Notify, PerHour};
 use crate::document::{Document, Mistake, Section};
 use crate::network::Network;
-use crate::policy::{self, EnrollWith, Policy, Rule, SecondFactor, Unenrolled};
+use crate::otp::Digits;
+use crate::policy::{self, DisableConfirm, EnrollWith, Policy, Rule, SecondFactor, Unenrolled};
 use crate::throttle::{AddressDeny, Daily, Deny, Limits, Source, UserLimit};
 use crate::time::Span;
 
@@ -58,6 +61,14 @@ pub struct Config {
     pub policy: Policy,
     /// How many backup codes a set has.
     pub backup_codes: Count,
+    /// Whether new backup codes are sent by mail as well.
+    pub mail_backup_codes: bool,
+    /// How codes are sent by mail.
+    pub mail: Delivery,
+    /// How codes are sent by text message, where they are.
+    pub text: Option<Delivery>,
+    /// Who is told of changes, where anybody is.
+    pub notify: Option<Notify>,
 }
 
 /// How codes are verified.
@@ -85,6 +96,10 @@ impl Default for Config {
             exempt: Vec::new(),
             policy: Policy::default(),
             backup_codes: Count::default(),
+            mail_backup_codes: false,
+            mail: Delivery::by(Gateway::sendmail()),
+            text: None,
+            notify: None,
         }
     }
 }
@@ -105,21 +120,33 @@ impl Config {
         let document = Document::parse(text)?;
         let mut root = document.root();
         let mut config = Self {
-            secret_dir: folder(&mut root, "secret_dir")?.unwrap_or(default.secret_dir),
-            state_dir: folder(&mut root, "state_dir")?.unwrap_or(default.state_dir),
-            run_dir: folder(&mut root, "run_dir")?.unwrap_or(default.run_dir),
+            secret_dir: path(&mut root, "secret_dir")?.unwrap_or(default.secret_dir),
+            state_dir: path(&mut root, "state_dir")?.unwrap_or(default.state_dir),
+            run_dir: path(&mut root, "run_dir")?.unwrap_or(default.run_dir),
             issuer: root.string("issuer", Issuer::EXPECTED, Issuer::new)?,
             verify: verify(root.section("verify")?)?,
             ..default
         };
         (config.limits, config.exempt) = limits(root.section("limits")?)?;
         config.policy = policy(root.section("policy")?)?;
-        config.backup_codes = backup_codes(root.section("backup_codes")?)?;
+        (config.backup_codes, config.mail_backup_codes) =
+            backup_codes(root.section("backup_codes")?)?;
+        (config.mail, config.text) = delivery(root.section("delivery")?)?;
+        config.notify = notify(root.section("notify")?)?;
         if config.secret_dir == config.state_dir {
             return Err(root.unlike("state_dir", "expected another folder than secret_dir"));
         }
         root.finish()?;
         Ok(config)
+    }
+
+    /// How codes are sent by one way, where they are.
+    #[must_use]
+    pub fn delivery(&self, channel: Channel) -> Option<&Delivery> {
+        match channel {
+            Channel::Mail => Some(&self.mail),
+            Channel::Text => self.text.as_ref(),
+        }
     }
 
     /// Whether no limit holds for an address.
@@ -138,7 +165,7 @@ impl Config {
     }
 }
 
-fn folder(section: &mut Section<'_>, key: &'static str) -> Result<Option<PathBuf>, Box<Mistake>> {
+fn path(section: &mut Section<'_>, key: &'static str) -> Result<Option<PathBuf>, Box<Mistake>> {
     section.string(
         key,
         "expected an absolute path, one that starts with /",
@@ -182,10 +209,112 @@ fn some_span(section: &mut Section<'_>, key: &'static str) -> Result<Option<Span
     }
 }
 
-fn backup_codes(mut section: Section<'_>) -> Result<Count, Box<Mistake>> {
+fn backup_codes(mut section: Section<'_>) -> Result<(Count, bool), Box<Mistake>> {
     let count = Count::read(&mut section, "count")?;
+    let sent = section.string("send", "expected \"mail\"", |way| {
+        (way == Channel::Mail.key()).then_some(())
+    })?;
     section.finish()?;
-    Ok(count.unwrap_or_default())
+    Ok((count.unwrap_or_default(), sent.is_some()))
+}
+
+fn delivery(mut section: Section<'_>) -> Result<(Delivery, Option<Delivery>), Box<Mistake>> {
+    let mail = section.section(Channel::Mail.key())?;
+    let mail = delivery_by(mail, Some(Gateway::sendmail()), Channel::Mail)?;
+    let text = section.section(Channel::Text.key())?;
+    let text = match text.is_there() {
+        false => None,
+        true => Some(delivery_by(text, None, Channel::Text)?),
+    };
+    section.finish()?;
+    Ok((mail, text))
+}
+
+fn delivery_by(
+    mut section: Section<'_>,
+    default: Option<Gateway>,
+    channel: Channel,
+) -> Result<Delivery, Box<Mistake>> {
+    let gateway = gateway(&mut section, default)?;
+    if channel == Channel::Text && !gateway.command.iter().any(|word| word == Gateway::ADDRESS) {
+        return Err(section.unlike("command", "expected {address} as one of the arguments"));
+    }
+    let usual = Delivery::by(gateway);
+    let delivery = Delivery {
+        from: match channel {
+            Channel::Mail => mail_address(&mut section, "from")?,
+            Channel::Text => None,
+        },
+        template: path(&mut section, "template")?,
+        digits: Digits::read(&mut section, "digits")?.unwrap_or(usual.digits),
+        lifetime: short_span(&mut section, "lifetime")?.unwrap_or(usual.lifetime),
+        resend_after: short_span(&mut section, "resend_after")?.unwrap_or(usual.resend_after),
+        per_hour: PerHour::read(&mut section, "per_hour")?.unwrap_or_default(),
+        ..usual
+    };
+    section.finish()?;
+    Ok(delivery)
+}
+
+fn notify(mut section: Section<'_>) -> Result<Option<Notify>, Box<Mistake>> {
+    if !section.is_there() {
+        return Ok(None);
+    }
+    let notify = Notify {
+        gateway: gateway(&mut section, None)?,
+        from: mail_address(&mut section, "from")?,
+        copy_to: mail_address(&mut section, "copy_to")?,
+    };
+    section.finish()?;
+    Ok(Some(notify))
+}
+
+fn gateway(section: &mut Section<'_>, default: Option<Gateway>) -> Result<Gateway, Box<Mistake>> {
+    const COMMAND: &str =
+        "expected a program's absolute path and its arguments, {address} only as a whole one";
+    const USER: &str = "expected the name of an account other than root";
+    let command = section.some_strings("command", COMMAND, |word| {
+        let is_whole = word == Gateway::ADDRESS || !word.contains(Gateway::ADDRESS);
+        (is_whole && !word.contains('\0')).then(|| word.to_owned())
+    })?;
+    let user = section.string("user", USER, |name| {
+        (!name.is_empty() && name != "root").then(|| name.to_owned())
+    })?;
+    let command = match (command, default) {
+        (Some(command), _) => command,
+        (None, Some(default)) => default.command,
+        (None, None) => return Err(section.missing("command")),
+    };
+    if !command
+        .first()
+        .is_some_and(|path| Path::new(path).is_absolute())
+    {
+        return Err(section.unlike("command", COMMAND));
+    }
+    Ok(Gateway {
+        command,
+        user: user.unwrap_or_else(|| Gateway::USER.to_owned()),
+    })
+}
+
+fn mail_address(
+    section: &mut Section<'_>,
+    key: &'static str,
+) -> Result<Option<Recipient>, Box<Mistake>> {
+    section.string(key, Recipient::MAIL, |address| {
+        Recipient::new(Channel::Mail, address)
+    })
+}
+
+/// A span that people wait for at a prompt.
+fn short_span(section: &mut Section<'_>, key: &'static str) -> Result<Option<Span>, Box<Mistake>> {
+    const EXPECTED: &str = "expected a whole number and one of s, m, h, d, from \"10s\" to \"15m\"";
+    section.string(key, EXPECTED, |text| {
+        let span = Span::parse(text)?;
+        (Span::from_seconds(10)..=Span::from_minutes(15))
+            .contains(&span)
+            .then_some(span)
+    })
 }
 
 fn span(section: &mut Section<'_>, key: &'static str) -> Result<Option<Span>, Box<Mistake>> {
@@ -202,6 +331,13 @@ fn policy(mut section: Section<'_>) -> Result<Policy, Box<Mistake>> {
         enroll_until: section.date("enroll_until")?,
         enroll_from: section.strings("enroll_from", Network::EXPECTED, Network::parse)?,
         trust: span(&mut section, "trust")?.unwrap_or(Span::ZERO),
+        disable_confirm: section
+            .string(
+                "disable_confirm",
+                DisableConfirm::EXPECTED,
+                DisableConfirm::named,
+            )?
+            .unwrap_or_default(),
         rules: Vec::new(),
     };
     for rule in section.sections("rule")? {
@@ -290,10 +426,15 @@ mod tests {
              [limits]\ndeny = 5\ninterval = '1h'\nlock_time = '90s'\naddress_deny = 0\ndaily = 32\n\
              user_limit = 1_000_000\nfamiliar_for = '0s'\nexempt = ['10.0.0.0/8', \"2001:db8::/32\"]\n\
              [policy]\nunenrolled = 'skip'\nlocal_users_only = true\nenroll_with = 'password'\n\
-             enroll_until = 2027-01-31\nenroll_from = ['10.0.0.0/8']\ntrust = '12h'\n\
+             enroll_until = 2027-01-31\nenroll_from = ['10.0.0.0/8']\ntrust = '12h'\ndisable_confirm = 'both'\n\
              [[policy.rule]]\nservice = ['sshd', 'login']\nuser = ['alice']\ngroup = ['wheel']\n\
              network = ['10.0.0.0/8']\nsecond_factor = 'required'\nfrom = 2027-02-28\n\
-             [[policy.rule]]\nsecond_factor = 'never'\n",
+             [[policy.rule]]\nsecond_factor = 'never'\n\
+             [backup_codes]\ncount = 16\nsend = 'mail'\n\
+             [delivery.mail]\ncommand = ['/usr/bin/msmtp', '-t']\nuser = 'mail'\nfrom = 'totp@b.c'\n\
+             template = '/etc/mail.txt'\ndigits = 8\nlifetime = '5m'\nresend_after = '10s'\nper_hour = 8\n\
+             [delivery.text]\ncommand = ['/usr/local/bin/sms', '{address}']\nlifetime = '90s'\n\
+             [notify]\ncommand = ['/usr/sbin/sendmail', '-t']\nuser = 'mail'\nfrom = 'totp@b.c'\ncopy_to = 'soc@b.c'\n",
         )
         .unwrap();
         assert_eq!(config.secret_dir, Path::new("/s"));
@@ -313,7 +454,7 @@ mod tests {
         assert_eq!(policy.enroll_until, Time::of_date("2027-01-31"));
         assert_eq!(policy.trust, Span::from_minutes(12 * 60));
         let lines: Vec<_> = policy.rules.iter().map(|rule| rule.line).collect();
-        assert_eq!(lines, [26, 33]);
+        assert_eq!(lines, [27, 34]);
         let shown = policy.rules[0].to_string();
         assert_eq!(
             shown,
@@ -321,6 +462,19 @@ mod tests {
         );
         assert_eq!(policy.rules[1].to_string(), "every login");
         assert_eq!(policy.rules[0].from, Time::of_date("2027-02-28"));
+        assert!(config.mail_backup_codes);
+        let mail = &config.mail;
+        assert_eq!(
+            (mail.gateway.command.len(), mail.gateway.user.as_str()),
+            (2, "mail")
+        );
+        assert_eq!((mail.digits.get(), mail.per_hour.get()), (8, 8));
+        assert_eq!(mail.lifetime, Span::from_minutes(5));
+        let text = config.text.unwrap();
+        assert_eq!(text.lifetime, Span::from_seconds(90));
+        assert_eq!(text.gateway.user, "nobody");
+        let copy_to = config.notify.unwrap().copy_to.unwrap();
+        assert_eq!(copy_to.address(), "soc@b.c");
     }
 
     #[test]
@@ -354,6 +508,38 @@ mod tests {
                 "a whole number and one of s, m, h, d",
             ),
             ("[backup_codes]\ncount = 17", 2, "from 1 to 16"),
+            ("[backup_codes]\nsend = 'text'", 2, "expected \"mail\""),
+            ("[delivery]\nfax = 1", 2, "unknown key \"fax\""),
+            ("[delivery.text]\nlifetime = '60s'", 1, "command is missing"),
+            ("[delivery.text]\ncommand = ['/bin/sms']", 2, "{address}"),
+            (
+                "[delivery.mail]\ncommand = ['sendmail']",
+                2,
+                "absolute path",
+            ),
+            (
+                "[delivery.mail]\ncommand = '/bin/sendmail -t'",
+                2,
+                "absolute path",
+            ),
+            (
+                "[delivery.mail]\ncommand = ['/bin/m', '--to={address}']",
+                2,
+                "whole one",
+            ),
+            ("[delivery.mail]\nuser = 'root'", 2, "other than root"),
+            (
+                "[delivery.mail]\nfrom = 'a@b.c, d@e.f'",
+                2,
+                "one mail address",
+            ),
+            (
+                "[delivery.mail]\nlifetime = '1h'",
+                2,
+                "from \"10s\" to \"15m\"",
+            ),
+            ("[delivery.mail]\nper_hour = 9", 2, "from 1 to 8"),
+            ("[notify]\ncopy_to = 'a@b.c'", 1, "command is missing"),
             ("[verify]\nwindow = 11", 2, "from 0 to 10"),
             ("[verify]\nmax_drift = 101", 2, "from 0 to 100"),
             ("[verify]\ntries = 0", 2, "from 1 to 10"),

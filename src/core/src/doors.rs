@@ -7,12 +7,15 @@ use zeroize::Zeroizing;
 use crate::address::Address;
 use crate::answer::Answer;
 use crate::backup_code::BackupSet;
+use crate::challenge::Binding;
+use crate::contact::{Channel, Recipient};
+use crate::delivery::Message;
 use crate::device::Device;
 use crate::event::Event;
 use crate::judge::{Entitled, Verdict};
 use crate::otp::Step;
 use crate::ssh_key::Fingerprint;
-use crate::throttle::Standing;
+use crate::throttle::{Refusal, Standing};
 use crate::time::Time;
 use crate::trust::{Place, Trusted};
 
@@ -85,11 +88,31 @@ pub trait Store {
     /// Whenever that can't be told for certain.
     fn is_enrolled(&self, account: &Account) -> Result<bool, Self::Error>;
 
-    /// Whether an answer of `caller` would be judged now.
+    /// Whether an answer of `caller` would be judged now, and where codes can be sent.
     ///
     /// # Errors
     /// Where what is kept of the subject can't be read or is damaged.
-    fn standing(&self, subject: Subject<'_>, caller: &Caller) -> Result<Standing, Self::Error>;
+    fn standing(
+        &self,
+        subject: Subject<'_>,
+        caller: &Caller,
+    ) -> Result<(Standing, Offers), Self::Error>;
+
+    /// Sends an enrolled account a code for the login of `caller`. It is durable before it is sent, and nothing is locked
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// Where what is kept of the account can't be read or written, or is damaged; nothing was sent then.
+    fn send(
+        &self,
+        account: &Account,
+        caller: &Caller,
+        channel: Channel,
+    ) -> Result<Sent, Self::Error>;
+
+    /// Tells an account's owner, and whoever else the site wants to know, of a change; `owner` is where the owner is
+    /// told if no record says so any more. What can't be told is logged.
+    fn notify(&self, account: &Account, change: &Event, owner: Option<&Recipient>);
 
     /// Judges an answer. When this returns, the outcome is durable.
     ///
@@ -152,12 +175,57 @@ pub enum Enrolling {
 /// Whoever knocks: what is known of them beside the name that they give.
 #[derive(Clone, Debug)]
 pub struct Caller {
+    /// The PAM service that they want in by.
+    pub service: String,
     /// Where from.
     pub address: Address,
     /// The ssh keys that they have shown in this login.
     pub ssh_keys: Vec<Fingerprint>,
     /// The place that can be trusted after this login, where the policy has that.
     pub place: Option<Place>,
+}
+
+impl Caller {
+    /// Where a code is good that is sent for this login.
+    #[must_use]
+    pub fn binding(&self) -> Binding {
+        Binding::of(&self.service, &self.address)
+    }
+}
+
+/// Where codes can be sent to somebody.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Offers {
+    /// Whether no device makes codes: there is nothing else to wait for.
+    pub is_only_way: bool,
+    /// One of each kind at most.
+    pub contacts: Vec<Offer>,
+}
+
+/// Where a code can be sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Offer {
+    /// By mail or text message.
+    pub channel: Channel,
+    /// The masked address.
+    pub to: String,
+    /// Until when a code is good that this login was sent before.
+    pub waits_until: Option<Time>,
+}
+
+/// What came of sending a code.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Sent {
+    /// It was handed over, and is good until then.
+    To(Recipient, Time),
+    /// One was sent a moment ago, and the next can be then.
+    Waiting(Time),
+    /// So many were sent that the next can be then.
+    TooMany(Time),
+    /// No answer would be judged.
+    Refused(Refusal),
+    /// It could not be sent, and why: for the log.
+    Failed(String),
 }
 
 /// Whose answers are counted.
@@ -205,6 +273,12 @@ pub trait System: Entropy {
     /// # Errors
     /// Where that can't be told for certain.
     fn is_local(&self, account: &Account) -> Result<bool, String>;
+
+    /// Hands a message to a command of the site's, which has taken it when this returns. Takes 10 seconds at most.
+    ///
+    /// # Errors
+    /// A sentence for the log, without anything of the message.
+    fn deliver(&self, message: &Message) -> Result<(), String>;
 
     /// Writes one line to the log.
     fn log(&self, event: &Event);

@@ -7,12 +7,15 @@
 //! * a step is accepted once: the floor of a device never falls, and no step at or below it is accepted;
 //! * no guess is free: every answer that is judged is charged first, and only an accepted one clears;
 //! * an answer is refused, unjudged and free of charge, while its address is locked;
+//! * a code that was sent is accepted once, for the login that it was sent for;
 //! * two codes in a row are accepted where one is too far from the device's time, or no longer enough. The first
 //!   leaves a mark and counts as a wrong answer until the second has come; each mark is good for one try.
 
 use crate::answer::{Answer, Typed};
 use crate::backup_code::{BackupCode, BackupKey, BackupSet, SetId, Symbols, UsedCodes};
+use crate::challenge::Binding;
 use crate::config::Verify;
+use crate::contact::{Channel, Recipient};
 use crate::device::{Device, DeviceName};
 use crate::otp::{Code, Step};
 use crate::record::state::{DeviceState, Lean, Side};
@@ -29,6 +32,8 @@ pub struct Attempt<'a> {
     pub answer: &'a Answer,
     /// Where it came from.
     pub source: &'a Source,
+    /// The service and the address that a code may have been sent for.
+    pub binding: Binding,
     /// The keys that the login has shown: a device that is bound to another one does not count.
     pub ssh_keys: &'a [Fingerprint],
     /// The place that is to be trusted once the login has succeeded, where the policy has that.
@@ -46,7 +51,12 @@ pub enum Verdict {
     /// The person has the second factor.
     Accepted(Accepted),
     /// The person has the backup key: all devices and codes go, and the key with them.
-    BackupKey(Accepted),
+    BackupKey {
+        /// The proof.
+        accepted: Accepted,
+        /// Who is told of it, since no record says so any more.
+        owner: Option<Recipient>,
+    },
     /// Somebody who is not enrolled may enroll.
     Invited(Entitled),
     /// Nothing was typed: not judged, not charged.
@@ -63,6 +73,7 @@ pub struct Accepted {
     devices: Vec<DeviceName>,
     first_at: Option<Time>,
     backup_left: Option<u8>,
+    sent_by: Option<Channel>,
 }
 
 impl Accepted {
@@ -71,10 +82,11 @@ impl Accepted {
             devices: Vec::new(),
             first_at: None,
             backup_left: None,
+            sent_by: None,
         }
     }
 
-    /// The devices whose code it was: one, or by a rare chance several.
+    /// The devices and contacts whose code it was: one, or by a rare chance several.
     #[must_use]
     pub fn devices(&self) -> &[DeviceName] {
         &self.devices
@@ -84,6 +96,12 @@ impl Accepted {
     #[must_use]
     pub fn backup_left(&self) -> Option<u8> {
         self.backup_left
+    }
+
+    /// How the code was sent, where it was one that was.
+    #[must_use]
+    pub fn sent_by(&self) -> Option<Channel> {
+        self.sent_by
     }
 
     /// When the first code was given, where it was the second of two in a row.
@@ -130,6 +148,8 @@ pub struct Wrong {
     pub reason: WrongReason,
     /// How many codes would have been needed.
     pub codes: Codes,
+    /// How many are needed from now on.
+    pub needed: Codes,
     /// Where the address stands now.
     pub standing: Standing,
     /// A device whose codes are all used up for over an hour, and until when: the clock went back. Told
@@ -159,6 +179,20 @@ pub enum WrongReason {
 /// Judges one answer.
 #[must_use = "an unsaved state makes a guess free and a code reusable"]
 pub fn judge(
+    enrollment: &Enrollment,
+    state: State,
+    attempt: &Attempt<'_>,
+    verify: &Verify,
+    limits: &Limits,
+) -> (Verdict, State) {
+    let (verdict, mut state) = judge_answer(enrollment, state, attempt, verify, limits);
+    if let Verdict::Wrong(_) = verdict {
+        state.challenges.miss(attempt.binding);
+    }
+    (verdict, state)
+}
+
+fn judge_answer(
     enrollment: &Enrollment,
     state: State,
     attempt: &Attempt<'_>,
@@ -198,7 +232,8 @@ pub fn judge(
     let (mut accepted, mut first) = (Vec::new(), None);
     let mut reason = match code {
         None => WrongReason::Malformed,
-        Some(_) => WrongReason::NoDevice,
+        Some(_) if state.challenges.contacts.is_empty() => WrongReason::NoDevice,
+        Some(_) => WrongReason::Mismatch,
     };
     for (device, memory) in known_devices(enrollment, &mut state) {
         let Some(code) = &code else { break };
@@ -210,24 +245,42 @@ pub fn judge(
         match fit {
             Fit::Bound => reason = WrongReason::Bound,
             Fit::Fresh(step) => accepted.push((device, step)),
-            Fit::First(step) => first = Some((device, step)),
+            Fit::First(step) => {
+                let lasts = device.totp.period.get().saturating_mul(2);
+                first = Some((device.id, step, lasts));
+            }
             Fit::Used => reason = WrongReason::Replayed,
             Fit::None if reason == WrongReason::NoDevice => reason = WrongReason::Mismatch,
             Fit::None => {}
         }
     }
 
-    if accepted.is_empty() {
+    let sent = code.as_ref().and_then(|code| {
+        let id = state.challenges.take(attempt.binding, code, now)?;
+        enrollment.contacts.iter().find(|contact| contact.id == id)
+    });
+    let mut delivered = None;
+    if let Some(contact) = sent {
+        let is_second = mark.is_some_and(|mark| mark.device == contact.id);
+        if codes == Codes::One || is_second {
+            delivered = Some(contact);
+        } else {
+            // Another one is sent for the second.
+            first = Some((contact.id, Step(0), MARK_OF_A_SENT_CODE));
+        }
+    }
+
+    if accepted.is_empty() && delivered.is_none() {
         match first {
             None => state.tally.unmark(&source.address),
-            Some((device, step)) => {
+            Some((device, step, lasts)) => {
                 reason = WrongReason::First;
                 let mark = Mark {
                     address: source.address.clone(),
-                    device: device.id,
+                    device,
                     step,
                     at: now,
-                    lasts: device.totp.period.get().saturating_mul(2),
+                    lasts,
                 };
                 state.tally.mark(mark, source, limits, now);
             }
@@ -238,6 +291,7 @@ pub fn judge(
         let wrong = Wrong {
             reason,
             codes,
+            needed: state.codes_needed(source, limits, now),
             standing,
             out_of_reach,
         };
@@ -248,6 +302,7 @@ pub fn judge(
                 device.id == mark.device && *step == mark.step.moved(1)
             };
             accepted.iter().any(is_second)
+                || delivered.is_some_and(|contact| contact.id == mark.device)
         });
         let first_at = second.map(|mark| mark.at);
         state.tally = uncharged;
@@ -263,14 +318,13 @@ pub fn judge(
         if let Some(place) = attempt.place.filter(|_| !is_bound) {
             state.trusts.propose(place, now);
         }
-        let devices = accepted
-            .iter()
-            .map(|(device, _)| device.name.clone())
-            .collect();
+        let devices = accepted.iter().map(|(device, _)| &device.name);
+        let devices = devices.chain(delivered.map(|contact| &contact.name));
         let accepted = Accepted {
-            devices,
+            devices: devices.cloned().collect(),
             first_at,
             backup_left: None,
+            sent_by: delivered.map(|contact| contact.recipient.channel()),
         };
         (Verdict::Accepted(accepted), state)
     }
@@ -317,7 +371,13 @@ fn judge_key(
     limits: &Limits,
 ) -> (Verdict, State) {
     if find_in(enrollment.backup_key.as_ref(), &mut state, key).is_some() {
-        return (Verdict::BackupKey(Accepted::of_no_device()), state);
+        let verdict = Verdict::BackupKey {
+            accepted: Accepted::of_no_device(),
+            owner: enrollment
+                .contact(Channel::Mail)
+                .map(|contact| contact.recipient.clone()),
+        };
+        return (verdict, state);
     }
     let reason = WrongReason::Mismatch;
     (charged(reason, codes, &mut state, attempt, limits), state)
@@ -369,6 +429,7 @@ fn charged(
     Verdict::Wrong(Wrong {
         reason,
         codes,
+        needed: state.codes_needed(source, limits, now),
         standing: state.standing(source, limits, now),
         out_of_reach: None,
     })
@@ -387,6 +448,9 @@ fn known_devices<'a, 's>(
         Some((device, memory))
     })
 }
+
+/// How long the first of two codes that are sent waits for the second, in seconds: each of them has to arrive.
+const MARK_OF_A_SENT_CODE: u8 = 240;
 
 /// How a code fits a device.
 enum Fit {

@@ -3,6 +3,8 @@
 use zeroize::Zeroizing;
 
 use crate::backup_code::BackupCode;
+use crate::contact::Channel;
+use crate::doors::{Offer, Offers};
 use crate::secret::Secret;
 use crate::throttle::{Codes, Standing};
 use crate::time::{Span, Time};
@@ -15,7 +17,7 @@ pub const MAX_MESSAGE_BYTES: usize = 512;
 
 /// Longest prompt of a stack's line: with all that may go before it, it fits one message of libpam's
 /// (PAM_MAX_MSG_SIZE, 512 bytes).
-pub const MAX_PROMPT_BYTES: usize = 300;
+pub const MAX_PROMPT_BYTES: usize = 160;
 
 /// The prompt that confirms a new device.
 pub const CONFIRM_PROMPT: &str = "Code from your app: ";
@@ -124,6 +126,82 @@ pub const OUT_OF_ORDER: &str =
 pub const TWO_CODES: &str = "\nAfter too many wrong codes, two in a row are needed: type the first one now,\n\
                              and the next one that your app shows when you are asked again.";
 
+/// The same for somebody whose codes are sent.
+pub const TWO_SENT_CODES: &str = "\nAfter too many wrong codes, two are needed: when the first one is right,\n\
+                                  the second is sent.";
+
+/// What goes before the prompt of somebody who can have a code sent.
+#[must_use]
+pub fn offered(offers: &Offers) -> String {
+    let mut line = String::from("\n");
+    for Offer { channel, to, .. } in &offers.contacts {
+        let letter = char::from(channel.letter());
+        let separator = if line.len() > 1 { ", " } else { "" };
+        line.push_str(&format!(
+            "{separator}{letter}: send a code {} to {to}",
+            channel.words()
+        ));
+    }
+    line
+}
+
+/// What goes before the prompt for a code that was just sent.
+#[must_use]
+pub fn code_sent(channel: Channel, to: &str, left: Span) -> String {
+    let (words, left) = (channel.words(), left.seconds());
+    format!("\nA code was sent {words} to {to}. It is good for {left} seconds. (r: send another)")
+}
+
+/// The same for a code that this login was sent before.
+#[must_use]
+pub fn code_waits(channel: Channel, to: &str, left: Span) -> String {
+    let (words, left) = (channel.words(), left.seconds());
+    format!(
+        "\nThe code that was sent {words} to {to} is good for {left} more seconds. (r: send another)"
+    )
+}
+
+/// What is said where the last code is so young that no other is sent.
+#[must_use]
+pub fn code_waiting(wait: Span) -> String {
+    format!(
+        "\nA code was sent a moment ago. Another can be sent in {} seconds.",
+        wait.seconds()
+    )
+}
+
+/// What is said where too many were sent.
+#[must_use]
+pub fn too_many_codes(channel: Channel, wait: Span) -> String {
+    let minutes = wait.minutes_rounded_up().max(1);
+    let unit = if minutes == 1 { "minute" } else { "minutes" };
+    format!(
+        "\nNo more codes are sent {} for {minutes} {unit}. Other codes are taken here.",
+        channel.words()
+    )
+}
+
+/// What is said where none could be sent.
+#[must_use]
+pub fn code_not_sent(channel: Channel) -> String {
+    format!(
+        "\nNo code could be sent {}. (r: try again) A code of an app or a backup code\nis taken here as well.",
+        channel.words()
+    )
+}
+
+/// The prompt for a code that was sent to confirm an address.
+pub const SENT_PROMPT: &str = "Code that was sent: ";
+
+/// What is said of a wrong one.
+#[must_use]
+pub fn not_that_code(left: u8) -> String {
+    format!(
+        "That is not the code. ({}; r: send another)",
+        attempts_left(left)
+    )
+}
+
 /// What is said of a code that let nobody in. Where two are needed, the first one is told the same whether it was
 /// right or wrong.
 #[must_use]
@@ -185,6 +263,7 @@ pub fn prompt_after(notice: &str, prompt: &str) -> String {
 mod tests {
     use super::*;
     use crate::backup_code::Count;
+    use crate::contact::Recipient;
     use crate::throttle::{Limit, Refusal};
 
     #[test]
@@ -192,6 +271,31 @@ mod tests {
         let own = "x".repeat(MAX_PROMPT_BYTES);
         let counted = prompt_after(&attempts_left(u8::MAX), &own);
         assert!(prompt_after(TWO_CODES, &counted).len() < MAX_MESSAGE_BYTES);
+        let to = "x".repeat(Recipient::MAX_MASKED_CHARS + 4);
+        let offer = |channel| Offer {
+            channel,
+            to: to.clone(),
+            waits_until: None,
+        };
+        let offers = Offers {
+            is_only_way: false,
+            contacts: Channel::ALL.map(offer).to_vec(),
+        };
+        let longest = Span::from_seconds(u32::MAX);
+        let counted = prompt_after(TWO_CODES, &counted);
+        for notice in [
+            offered(&offers),
+            code_sent(Channel::Text, &to, longest),
+            code_waits(Channel::Text, &to, longest),
+            code_waiting(longest),
+            too_many_codes(Channel::Text, longest),
+            code_not_sent(Channel::Text),
+        ] {
+            assert!(
+                prompt_after(&notice, &counted).len() < MAX_MESSAGE_BYTES,
+                "{notice}"
+            );
+        }
         let code = BackupCode::new(&[7; BackupCode::RANDOM_BYTES]).unwrap();
         let codes = vec![code; usize::from(Count::MAX)];
         assert!(new_backup_codes(&codes).len() < MAX_MESSAGE_BYTES);

@@ -9,6 +9,7 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::bounded::bounded;
+use crate::doors::Entropy;
 use crate::secret::Secret;
 use crate::time::Time;
 
@@ -111,6 +112,33 @@ impl Code {
             *place = *digit;
         }
         Some(code)
+    }
+
+    /// A code of so many digits from the system's entropy, each as likely as any other.
+    ///
+    /// # Errors
+    /// Where there is no entropy.
+    pub fn random(digits: Digits, entropy: &(impl Entropy + ?Sized)) -> Result<Self, String> {
+        /// Of ten digits each 25 bytes stand for one, and those above for none.
+        const FAIR: u8 = 250;
+        let mut code = Self([0; 8]);
+        let mut random = Zeroizing::new(Vec::new());
+        for place in code.0.iter_mut().take(usize::from(digits.get())) {
+            let byte = loop {
+                match random.pop() {
+                    Some(byte) if byte < FAIR => break byte,
+                    Some(_) => {}
+                    None => random = entropy.random(32)?,
+                }
+            };
+            *place = b'0'.saturating_add(byte % 10);
+        }
+        Ok(code)
+    }
+
+    /// The code as it is kept: its digits, then zero bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
     }
 
     /// The code's digits.

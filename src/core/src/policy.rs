@@ -21,6 +21,8 @@ pub struct Policy {
     pub enroll_from: Vec<Network>,
     /// For how long somebody is not asked again at the same place.
     pub trust: Span,
+    /// What entitles somebody to take all devices away.
+    pub disable_confirm: DisableConfirm,
     /// The first that matches wins.
     pub rules: Vec<Rule>,
 }
@@ -34,6 +36,7 @@ impl Default for Policy {
             enroll_until: None,
             enroll_from: Vec::new(),
             trust: Span::ZERO,
+            disable_confirm: DisableConfirm::default(),
             rules: Vec::new(),
         }
     }
@@ -139,6 +142,26 @@ words!(
     "expected \"invite\" or \"password\"",
     "invite" => Self::Invite,
     "password" => Self::Password
+);
+
+/// What entitles somebody to take all devices away.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum DisableConfirm {
+    /// A code of any device, or a backup code.
+    #[default]
+    Code,
+    /// A code that was sent by mail.
+    Mail,
+    /// Both.
+    Both,
+}
+
+words!(
+    DisableConfirm,
+    "expected \"code\", \"mail\" or \"both\"",
+    "code" => Self::Code,
+    "mail" => Self::Mail,
+    "both" => Self::Both
 );
 
 /// Whose login is decided on.

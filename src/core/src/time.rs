@@ -35,6 +35,29 @@ impl Time {
         text
     }
 
+    /// As in the Date of a mail (RFC 5322 section 3.3), in UTC: `Sun, 31 Jan 2027 10:00:00 +0000`.
+    #[must_use]
+    pub fn rfc5322(self) -> String {
+        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        let text = self.to_string();
+        let part = |range| text.get(range).unwrap_or_default();
+        let month = part(5..7).parse::<usize>().unwrap_or(1).saturating_sub(1);
+        let weekday = usize::try_from(self.0.div_euclid(86_400).rem_euclid(7)).unwrap_or(0);
+        let named =
+            |names: &[&'static str], index: usize| names.get(index).copied().unwrap_or_default();
+        format!(
+            "{}, {} {} {} {} +0000",
+            named(&DAYS, weekday),
+            part(8..10),
+            named(&MONTHS, month),
+            part(0..4),
+            part(11..19)
+        )
+    }
+
     /// Seconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn unix(self) -> i64 {
@@ -194,6 +217,18 @@ mod tests {
             (i64::MIN, "@-9223372036854775808"),
         ] {
             assert_eq!(Time::from_unix(unix).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn mails_have_their_own_way_of_it() {
+        for (unix, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 +0000"),
+            (-1, "Wed, 31 Dec 1969 23:59:59 +0000"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 +0000"),
+            (1_795_339_800, "Sun, 22 Nov 2026 09:30:00 +0000"),
+        ] {
+            assert_eq!(Time::from_unix(unix).rfc5322(), text);
         }
     }
 

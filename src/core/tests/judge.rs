@@ -685,7 +685,7 @@ proptest! {
         };
         let answer = Answer::new(text.into_bytes().into());
         let (source, codes) = (home().into(), Codes::One);
-        let attempt = Attempt { answer: &answer, source: &source, ssh_keys: &[], place: None, codes, now: Time::from_unix(now) };
+        let attempt = Attempt { answer: &answer, source: &source, binding: Binding(0), ssh_keys: &[], place: None, codes, now: Time::from_unix(now) };
         let limits = Limits { interval: Span::from_seconds(u32::MAX), ..Limits::default() };
         let _ = judge(&person.enrollment, person.state, &attempt, &Verify::default(), &limits);
     }

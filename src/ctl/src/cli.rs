@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use totp_core::address::Address;
+use totp_core::contact::{Channel, Recipient};
 use totp_core::device::DeviceName;
 use totp_core::otp::{Algorithm, Digits, Period};
 use totp_core::ssh_key::Fingerprint;
@@ -375,12 +376,22 @@ pub(crate) struct Enroll {
     pub(crate) user: String,
 
     /// Name of the device: 1 to 32 letters, digits, dots, dashes and underscores, a letter or digit first
-    #[arg(long, value_name = "NAME", default_value = DeviceName::DEFAULT, value_parser = device)]
-    pub(crate) device: DeviceName,
+    ///
+    /// phone where left out, and mail or text for an address that codes are sent to.
+    #[arg(long, value_name = "NAME", value_parser = device)]
+    pub(crate) device: Option<DeviceName>,
 
     /// Activate the device without asking for a code
     #[arg(long)]
     pub(crate) no_confirm: bool,
+
+    /// Have codes sent to this mail address instead of enrolling an app
+    #[arg(long, value_name = "ADDRESS", value_parser = mail, conflicts_with_all = ["NewKey", "QrOptions"])]
+    pub(crate) mail: Option<Recipient>,
+
+    /// Have codes sent to this telephone by text message, in international form: +41791234567
+    #[arg(long, value_name = "NUMBER", value_parser = text, conflicts_with_all = ["NewKey", "QrOptions", "mail"])]
+    pub(crate) text: Option<Recipient>,
 
     #[command(flatten)]
     pub(crate) key: NewKey,
@@ -453,6 +464,14 @@ fn span(text: &str) -> Result<Span, &'static str> {
 
 fn address(text: &str) -> Result<Address, &'static str> {
     Address::named(text).ok_or(Address::EXPECTED)
+}
+
+fn mail(text: &str) -> Result<Recipient, &'static str> {
+    Recipient::new(Channel::Mail, text).ok_or(Recipient::MAIL)
+}
+
+fn text(text: &str) -> Result<Recipient, &'static str> {
+    Recipient::new(Channel::Text, text).ok_or(Recipient::NUMBER)
 }
 
 fn algorithm(text: &str) -> Result<Algorithm, &'static str> {

@@ -7,6 +7,7 @@ use totp_core::event::Change;
 use totp_core::ssh_key::Fingerprint;
 use totp_host::store::{Proof, Removal};
 
+use crate::contact;
 use crate::context::Context;
 use crate::failure::{Failure, no_device};
 use crate::proof;
@@ -17,9 +18,10 @@ pub(crate) fn list(context: &Context, user: &str) -> Result<(), Failure> {
     let account = context.account(user)?;
     let (enrollment, state) = context.records(&account)?;
     let devices = enrollment.devices.iter();
-    let (lines, documents): (Vec<String>, Vec<Value>) = devices
-        .map(|device| describe_device(device, &state))
-        .unzip();
+    let devices = devices.map(|device| describe_device(device, &state));
+    let contacts = enrollment.contacts.iter();
+    let contacts = contacts.map(|contact| contact::describe(contact, &state));
+    let (lines, documents): (Vec<String>, Vec<Value>) = devices.chain(contacts).unzip();
     let document = json!({ "user": account.name, "devices": documents });
     context.print(&lines.join("\n"), &document);
     Ok(())
@@ -55,24 +57,25 @@ pub(crate) fn remove(
     let name = &account.name;
     let mut terminal = Terminal::new(context.json);
     let (enrollment, _) = context.records(&account)?;
-    if enrollment.device(device).is_none() {
+    if !enrollment.has(device) {
         return Err(no_device(&account, device));
     }
-    let mut others = enrollment
-        .devices
-        .iter()
-        .filter(|other| other.name != *device);
-    if enrollment.devices.len() == 1 {
+    let left = enrollment.without(device);
+    let mut others = left.devices.iter();
+    if left.is_empty() {
         terminal.tell(&format!(
             "{device} is the last device of {name}: without it {name} is not enrolled, and logs in as the policy \
              says for such people."
         ));
-    } else if others.all(|other| other.ssh_key.is_some()) {
+    } else if left.contacts.is_empty() && others.all(|other| other.ssh_key.is_some()) {
         terminal.tell(&format!(
             "The other devices of {name} are bound to ssh keys: without {device} they serve ssh logins only."
         ));
     }
-    let answer = proof::asked_for(&account, force, &mut terminal)?;
+    let answer = match force {
+        true => None,
+        false => Some(proof::any_code(context, &account, &mut terminal)?),
+    };
     let proof = answer.as_ref().map_or(Proof::Force, Proof::Code);
     let removal = context.store().remove_device(&account, device, proof)?;
     if removal == Removal::WrongCode {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use totp_core::event::Change;
+use totp_core::policy::DisableConfirm;
 use totp_host::store::Proof;
 
 use crate::context::Context;
@@ -12,8 +13,25 @@ use crate::terminal::Terminal;
 pub(crate) fn run(context: &Context, user: &str, force: bool) -> Result<(), Failure> {
     let account = context.account(user)?;
     context.records(&account)?;
-    let answer = proof::asked_for(&account, force, &mut Terminal::new(context.json))?;
-    let proof = answer.as_ref().map_or(Proof::Force, Proof::Code);
+    let mut terminal = Terminal::new(context.json);
+    let (code, mailed);
+    let proof = match context.config.policy.disable_confirm {
+        _ if force => Proof::Force,
+        DisableConfirm::Code => {
+            code = proof::any_code(context, &account, &mut terminal)?;
+            Proof::Code(&code)
+        }
+        DisableConfirm::Mail => {
+            mailed = proof::mailed_code(context, &account, &mut terminal)?;
+            Proof::Mailed(&mailed)
+        }
+        DisableConfirm::Both => {
+            code = proof::own_code(&account, &mut terminal)?;
+            mailed = proof::mailed_code(context, &account, &mut terminal)?;
+            let (code, mailed) = (&code, &mailed);
+            Proof::Both { code, mailed }
+        }
+    };
     if !context.store().disable(&account, proof)? {
         return Err(proof::is_wrong(context, &account));
     }

@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
     let KeyUri { secret, totp } = new_or_given(context, &arguments.key, Totp::default())?;
     let device = Device {
         id: context.new_id()?,
-        name: arguments.device.clone(),
+        name: arguments.device.clone().unwrap_or_default(),
         totp,
         secret,
         enrolled: context.system().now(),

@@ -26,8 +26,8 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
     });
     let request = Request {
         user: Some(&arguments.user),
-        service: &arguments.service,
         caller: Caller {
+            service: arguments.service.clone(),
             address: address.clone(),
             ssh_keys: Vec::new(),
             place: None,
@@ -62,7 +62,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
         account: account.as_ref(),
         request: &request,
         plan,
-        standing: standing.transpose()?,
+        standing: standing.transpose()?.map(|(standing, _)| standing),
         invited_until: invited.map(|invite| invite.expires),
     };
     let text = [
@@ -209,7 +209,7 @@ impl Explained<'_> {
         json!({
             "user": self.request.user,
             "account": self.account.map(|account| &account.name),
-            "service": self.request.service,
+            "service": self.request.caller.service,
             "address": self.request.caller.address.to_string(),
             "rule": decision.rule.map(|rule| json!({
                 "line": rule.line,

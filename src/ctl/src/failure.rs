@@ -133,7 +133,8 @@ impl From<LoadError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::DeviceExists(_)
+            StoreError::ContactExists(_)
+            | StoreError::DeviceExists(_)
             | StoreError::Enrolled
             | StoreError::NotInvited
             | StoreError::Name

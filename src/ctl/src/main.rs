@@ -4,6 +4,7 @@
 mod attempt;
 mod backup;
 mod cli;
+mod contact;
 mod context;
 mod device;
 mod disable;
@@ -61,7 +62,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         _ => Context::new(cli.config.as_deref(), cli.json)?,
     };
     match cli.command {
-        Command::Enroll(arguments) => enroll::run(&context, &arguments),
+        Command::Enroll(arguments) => match arguments.mail.as_ref().or(arguments.text.as_ref()) {
+            Some(recipient) => contact::enroll(&context, &arguments, recipient),
+            None => enroll::run(&context, &arguments),
+        },
         Command::BackupCodes {
             user,
             regenerate: true,

@@ -1,27 +1,88 @@
-//! The code that entitles somebody to take devices away.
+//! The codes that entitle somebody to take devices away.
 
+use totp_core::address::Address;
 use totp_core::answer::Answer;
-use totp_core::doors::{Account, Conversation, Echo};
+use totp_core::contact::Channel;
+use totp_core::doors::{Account, Caller, Conversation, Echo, NoAnswer, Offers, Store, Subject};
+use totp_core::flow::Courier;
 use totp_core::message;
+use totp_host::store::OURS;
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
-/// Asks for it; `None` where root needs none.
-pub(crate) fn asked_for(
+/// Asks for a code of any device or contact; the latter's are sent.
+pub(crate) fn any_code(
+    context: &Context,
     account: &Account,
-    force: bool,
     terminal: &mut Terminal,
-) -> Result<Option<Answer>, Failure> {
-    if force {
-        return Ok(None);
+) -> Result<Answer, Failure> {
+    asked_for(context, account, terminal, None)
+}
+
+/// Asks for a code of a device, or a backup code.
+pub(crate) fn own_code(account: &Account, terminal: &mut Terminal) -> Result<Answer, Failure> {
+    terminal
+        .ask(&message::any_code_prompt(&account.name), Echo::On)
+        .map_err(nothing_typed)
+}
+
+/// Sends a code by mail and asks for it.
+pub(crate) fn mailed_code(
+    context: &Context,
+    account: &Account,
+    terminal: &mut Terminal,
+) -> Result<Answer, Failure> {
+    let (enrollment, _) = context.records(account)?;
+    if enrollment.contact(Channel::Mail).is_none() {
+        return Err(Failure::refused(format_args!(
+            "{} has no mail address to confirm it by, as disable_confirm in [policy] wants: enroll one by \
+             totpctl enroll {0} --mail, or say --force",
+            account.name
+        )));
     }
-    let answer = terminal.ask(&message::any_code_prompt(&account.name), Echo::On);
-    let answer = answer.map_err(|_| Failure::refused(
-            "no code was typed: nothing was removed. Where there is no device that works, say --force",
-        ))?;
-    Ok(Some(answer))
+    asked_for(context, account, terminal, Some(Channel::Mail))
+}
+
+fn asked_for(
+    context: &Context,
+    account: &Account,
+    terminal: &mut Terminal,
+    only: Option<Channel>,
+) -> Result<Answer, Failure> {
+    let caller = Caller {
+        service: OURS.to_owned(),
+        address: Address::Local,
+        ssh_keys: Vec::new(),
+        place: None,
+    };
+    let store = context.store();
+    let (
+        _,
+        Offers {
+            is_only_way,
+            mut contacts,
+        },
+    ) = store.standing(Subject::Enrolled(account), &caller)?;
+    contacts.retain(|offer| only.is_none_or(|only| offer.channel == only));
+    let offers = Offers {
+        is_only_way: is_only_way || only.is_some(),
+        contacts,
+    };
+    let prompt = message::any_code_prompt(&account.name);
+    let mut courier = Courier::new((account, &caller), &offers, &store, context.system());
+    let answer = match offers.contacts.is_empty() {
+        true => terminal.ask(&prompt, Echo::On),
+        false => courier.ask(&prompt, Echo::On, terminal),
+    };
+    answer.map_err(nothing_typed)
+}
+
+fn nothing_typed(_: NoAnswer) -> Failure {
+    Failure::refused(
+        "no code was typed: nothing was removed. Where there is no device that works, say --force",
+    )
 }
 
 /// Says that it was none, to the log as well: whoever may run us for others could guess.

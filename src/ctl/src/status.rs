@@ -9,6 +9,7 @@ use totp_core::record::{Enrollment, State};
 use totp_core::throttle::{Codes, Source, Standing};
 
 use crate::backup;
+use crate::contact;
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -200,6 +201,11 @@ fn enrolled(context: &Context, name: &str, enrollment: &Enrollment, state: &Stat
     let mut devices = Vec::new();
     for device in &enrollment.devices {
         let (line, document) = describe_device(device, state);
+        let _ = write!(text, "\n  {line}");
+        devices.push(document);
+    }
+    for contact in &enrollment.contacts {
+        let (line, document) = contact::describe(contact, state);
         let _ = write!(text, "\n  {line}");
         devices.push(document);
     }

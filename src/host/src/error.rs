@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use totp_core::contact::Channel;
 use totp_core::device::DeviceName;
 use totp_core::record::Enrollment;
 use totp_core::record::enrollment::EnrollmentError;
@@ -15,6 +16,8 @@ use crate::slot::SlotError;
 /// Why records can't be read or changed.
 #[derive(Debug)]
 pub enum StoreError {
+    /// There is a contact of that kind.
+    ContactExists(Channel),
     /// There is a device of that name.
     DeviceExists(DeviceName),
     /// The enrollment ended while its person was asked for a code.
@@ -90,6 +93,11 @@ impl fmt::Display for Damage {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ContactExists(channel) => write!(
+                f,
+                "codes are sent {} to another address already: remove that one first (totpctl device remove)",
+                channel.words()
+            ),
             Self::DeviceExists(name) => write!(
                 f,
                 "there is a device named {name} already: choose another name (--device of enroll)"

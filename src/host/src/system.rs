@@ -2,11 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use totp_core::delivery::Message;
 use totp_core::doors::{Account, Entropy, System};
 use totp_core::event::Event;
 use totp_core::time::Time;
 use zeroize::Zeroizing;
 
+use crate::command::{self, Command};
 use crate::meter::Meter;
 
 /// This machine, with a log of the caller's.
@@ -51,6 +53,15 @@ impl<L: Fn(&Event)> System for Machine<L> {
 
     fn is_local(&self, account: &Account) -> Result<bool, String> {
         crate::account::is_local(account, "/etc/passwd", "/etc/shadow")
+    }
+
+    fn deliver(&self, message: &Message) -> Result<(), String> {
+        let command = Command {
+            argv: &message.command,
+            user: &message.user,
+            input: message.input.as_bytes(),
+        };
+        command::run(&command).map_err(|error| error.to_string())
     }
 
     fn log(&self, event: &Event) {

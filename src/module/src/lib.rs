@@ -174,8 +174,8 @@ fn answer(
     let address = address(pamh);
     let request = Request {
         user,
-        service: &service,
         caller: Caller {
+            service: service.clone(),
             place: place(&service, &address, &config),
             address,
             ssh_keys: ffi::getenv(pamh, c"SSH_AUTH_INFO_0")

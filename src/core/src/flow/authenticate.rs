@@ -2,10 +2,13 @@
 
 use crate::answer::Answer;
 use crate::config::Config;
+use crate::contact::Recipient;
 use crate::doors::{
-    Account, Caller, Conversation, Echo, Enrolling, NoAnswer, PasswordCheck, Store, Subject, System,
+    Account, Caller, Conversation, Echo, Enrolling, NoAnswer, Offers, PasswordCheck, Store,
+    Subject, System,
 };
 use crate::event::{Change, Event, Severity};
+use crate::flow::deliver::Courier;
 use crate::flow::enroll::{Ending, Enrolled, enroll};
 use crate::flow::plan::{Next, Plan, Reason, plan, unenrolled};
 use crate::judge::{Accepted, Entitled, Verdict, Wrong, WrongReason};
@@ -18,9 +21,7 @@ use crate::trust::Trusted;
 pub struct Request<'a> {
     /// PAM_USER; `None` where it is not UTF-8, which no account's name is.
     pub user: Option<&'a str>,
-    /// PAM_SERVICE.
-    pub service: &'a str,
-    /// From where, and with what.
+    /// By which service, from where, and with what.
     pub caller: Caller,
     /// What the stack's line says.
     pub options: Options,
@@ -146,7 +147,11 @@ impl<S: Store> Login<'_, S> {
             tries = tries.saturating_add(1);
             match self.attempt(subject)? {
                 Attempted::Accepted(accepted) => return Ok(Outcome::Accepted(accepted)),
-                Attempted::BackupKey(accepted) => {
+                Attempted::BackupKey(accepted, owner) => {
+                    if let Subject::Enrolled(account) = subject {
+                        let change = self.event(Severity::Warning, Change::BackupKeyUsed.name());
+                        self.store.notify(account, &change, owner.as_ref());
+                    }
                     return self.go_on_unenrolled(subject, accepted, decision);
                 }
                 Attempted::Invited(entitled) => {
@@ -188,7 +193,7 @@ impl<S: Store> Login<'_, S> {
                 }
             )
         };
-        if !is_single(store.standing(subject, caller).map_err(fault)?) {
+        if !is_single(store.standing(subject, caller).map_err(fault)?.0) {
             return Ok(false);
         }
         let mut charged = None;
@@ -226,10 +231,12 @@ impl<S: Store> Login<'_, S> {
         let lost = |sentence, reason| (sentence, "no-enrollment", reason);
         let (sentence, event, reason) = match ending {
             Ending::Enrolled(enrolled) => {
-                self.log(Event {
+                let change = Event {
                     device: Some(enrolled.device().to_string()),
                     ..self.event(Severity::Notice, Change::Enrolled.name())
-                });
+                };
+                self.store.notify(account, &change, None);
+                self.log(change);
                 let Err(NoAnswer) = enrolled.show_backup_codes(self.person) else {
                     return Ok(Outcome::Enrolled(enrolled));
                 };
@@ -267,13 +274,14 @@ impl<S: Store> Login<'_, S> {
 
     /// sshd runs the whole stack again for each try, so one prompt a call is right there.
     fn is_repeated(&self) -> bool {
-        self.request.service == "sshd"
+        self.request.caller.service == "sshd"
     }
 
     /// One prompt and what comes of it.
     fn attempt(&mut self, subject: Subject<'_>) -> Result<Attempted, String> {
         let caller = &self.request.caller;
-        let (left, codes) = match self.store.standing(subject, caller).map_err(fault)? {
+        let (standing, offers) = self.store.standing(subject, caller).map_err(fault)?;
+        let (left, codes) = match standing {
             Standing::Open { left, codes } => (left, codes),
             Standing::Refused(refusal) => return Ok(self.refuse(subject, refusal)),
         };
@@ -281,7 +289,7 @@ impl<S: Store> Login<'_, S> {
             left,
             ..self.event(Severity::Debug, "asked")
         });
-        let Ok(answer) = self.ask(left, codes) else {
+        let Ok(answer) = self.ask(subject, &offers, left, codes) else {
             let event = self.event(Severity::Notice, "aborted");
             self.log(match subject {
                 Subject::Invitee(_) => event.because(NOT_INVITED),
@@ -300,7 +308,7 @@ impl<S: Store> Login<'_, S> {
                     self.report_accepted(&accepted);
                     Attempted::Accepted(accepted)
                 }
-                Verdict::BackupKey(accepted) => Attempted::BackupKey(accepted),
+                Verdict::BackupKey { accepted, owner } => Attempted::BackupKey(accepted, owner),
                 Verdict::Invited(entitled) => Attempted::Invited(entitled),
                 Verdict::Empty => {
                     self.log(
@@ -321,7 +329,13 @@ impl<S: Store> Login<'_, S> {
         )
     }
 
-    fn ask(&mut self, left: Option<u8>, codes: Codes) -> Result<Answer, NoAnswer> {
+    fn ask(
+        &mut self,
+        subject: Subject<'_>,
+        offers: &Offers,
+        left: Option<u8>,
+        codes: Codes,
+    ) -> Result<Answer, NoAnswer> {
         let options = &self.request.options;
         let mut prompt = options
             .prompt
@@ -334,9 +348,20 @@ impl<S: Store> Login<'_, S> {
             prompt = message::prompt_after(&message::attempts_left(left), &prompt);
         }
         if codes == Codes::Two {
-            prompt = message::prompt_after(message::TWO_CODES, &prompt);
+            let sentence = match offers.is_only_way {
+                true => message::TWO_SENT_CODES,
+                false => message::TWO_CODES,
+            };
+            prompt = message::prompt_after(sentence, &prompt);
         }
-        self.person.ask(&prompt, echo)
+        match subject {
+            Subject::Enrolled(account) if !offers.contacts.is_empty() => {
+                let login = (account, &self.request.caller);
+                let mut courier = Courier::new(login, offers, self.store, self.system);
+                courier.ask(&prompt, echo, self.person)
+            }
+            _ => self.person.ask(&prompt, echo),
+        }
     }
 
     fn refuse(&mut self, subject: Subject<'_>, Refusal { until, limit }: Refusal) -> Attempted {
@@ -433,6 +458,7 @@ impl<S: Store> Login<'_, S> {
             ..self.event(Severity::Warning, "wrong")
         };
         self.log(event.because(reason(subject, wrong.reason, &self.user)));
+        self.report_long_limit(subject, wrong);
         if let Some(Refusal { until, limit }) = wrong.standing.refusal() {
             let event = Event {
                 until: Some(until),
@@ -460,6 +486,18 @@ impl<S: Store> Login<'_, S> {
         match wrong.standing {
             Standing::Open { .. } => self.tell(&sentence),
             Standing::Refused(_) => self.tell_even_if_hidden(&sentence),
+        }
+    }
+
+    /// Where one code is no longer believed, its owner should know why.
+    fn report_long_limit(&mut self, subject: Subject<'_>, wrong: &Wrong) {
+        let is_reached = wrong.codes == Codes::One && wrong.needed == Codes::Two;
+        if let (Subject::Enrolled(account), true) = (subject, is_reached) {
+            let event = self.event(Severity::Warning, "limited").because(
+                "daily or user_limit: too many wrong answers for one code to be believed; two in a row are",
+            );
+            self.store.notify(account, &event, None);
+            self.log(event);
         }
     }
 
@@ -503,7 +541,7 @@ impl<S: Store> Login<'_, S> {
     fn event(&self, severity: Severity, name: &'static str) -> Event {
         Event {
             user: self.user.clone(),
-            service: Some(self.request.service.to_owned()),
+            service: Some(self.request.caller.service.clone()),
             address: Some(self.request.caller.address.clone()),
             ..Event::new(severity, name)
         }
@@ -522,7 +560,7 @@ const NOT_INVITED: &str = "not enrolled, and no invitation typed: totpctl invite
 /// What came of one prompt.
 enum Attempted {
     Accepted(Accepted),
-    BackupKey(Accepted),
+    BackupKey(Accepted, Option<Recipient>),
     Invited(Entitled),
     /// Another prompt may follow. So many codes were needed.
     Wrong(Codes),

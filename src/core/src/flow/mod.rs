@@ -2,10 +2,12 @@
 
 pub mod authenticate;
 pub mod confirm;
+pub mod deliver;
 pub mod enroll;
 pub mod plan;
 
 pub use authenticate::{Options, Outcome, Request, authenticate};
 pub use confirm::{Confirmation, confirm};
+pub use deliver::Courier;
 pub use enroll::Enrolled;
 pub use plan::{Next, Plan, plan};

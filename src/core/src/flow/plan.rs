@@ -70,7 +70,7 @@ pub fn plan<'c, S: Store>(
     let given = request.user.unwrap_or_default();
     let login = Login {
         user: account.map_or(given, |account| &account.name),
-        service: request.service,
+        service: &request.caller.service,
         address,
     };
     let decision = policy.decide(&login, now, |group| match account {

@@ -15,6 +15,12 @@
 //! enrolled = 1795339800
 //! ssh_key = "SHA256:…"          # where the device is bound to one
 //!
+//! [[contact]]
+//! id = "16 hexadecimal digits"
+//! name = "mail"
+//! mail = "alice@example.org"     # or text = "+41791234567"
+//! enrolled = 1795339800
+//!
 //! [backup_codes]
 //! id = "16 hexadecimal digits"
 //! salt = "32 of them"
@@ -36,6 +42,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::backup_code::{BackupSet, Count, SetId};
+use crate::contact::{Channel, Contact, Recipient};
 use crate::device::{Device, DeviceId, DeviceName};
 use crate::document::{Document, Mistake, Reason, Section};
 use crate::otp::{Algorithm, Digits, Period, Totp};
@@ -50,6 +57,8 @@ pub struct Enrollment {
     pub uid: u32,
     /// At most [`Enrollment::MAX_DEVICES`], of different names and ids.
     pub devices: Vec<Device>,
+    /// Where codes are sent: at most one of each kind, of other names and ids than the devices.
+    pub contacts: Vec<Contact>,
     /// The backup codes, where some were made.
     pub backup_codes: Option<BackupSet>,
     /// The backup key, where there is one: a set of one.
@@ -80,10 +89,59 @@ impl Enrollment {
         Self {
             uid,
             devices: Vec::new(),
+            contacts: Vec::new(),
             backup_codes: None,
             backup_key: None,
             invite: None,
         }
+    }
+
+    /// The contact of that kind.
+    #[must_use]
+    pub fn contact(&self, channel: Channel) -> Option<&Contact> {
+        let mut contacts = self.contacts.iter();
+        contacts.find(|contact| contact.recipient.channel() == channel)
+    }
+
+    /// The names of all devices and contacts.
+    pub fn names(&self) -> impl Iterator<Item = &DeviceName> {
+        let devices = self.devices.iter().map(|device| &device.name);
+        devices.chain(self.contacts.iter().map(|contact| &contact.name))
+    }
+
+    /// Gives a device or contact another name; `false` where none has the old one.
+    pub fn rename(&mut self, from: &DeviceName, to: &DeviceName) -> bool {
+        let devices = self.devices.iter_mut().map(|device| &mut device.name);
+        let contacts = self.contacts.iter_mut().map(|contact| &mut contact.name);
+        let mut names = devices.chain(contacts);
+        match names.find(|name| *name == from) {
+            Some(name) => {
+                *name = to.clone();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether a device or contact has that name.
+    #[must_use]
+    pub fn has(&self, name: &DeviceName) -> bool {
+        self.names().any(|known| known == name)
+    }
+
+    /// The same without the device or contact of that name.
+    #[must_use]
+    pub fn without(&self, name: &DeviceName) -> Self {
+        let mut left = self.clone();
+        left.devices.retain(|device| device.name != *name);
+        left.contacts.retain(|contact| contact.name != *name);
+        left
+    }
+
+    /// Whether nobody could log in by it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.devices.is_empty() && self.contacts.is_empty()
     }
 
     /// The device of that name.
@@ -142,21 +200,32 @@ impl Enrollment {
     /// Whether this is one that [`Enrollment::parse`] takes.
     ///
     /// # Errors
-    /// [`EnrollmentError::TooManyDevices`] and [`EnrollmentError::DuplicateDevice`].
+    /// [`EnrollmentError`].
     pub fn check(&self) -> Result<(), EnrollmentError> {
         if self.devices.len() > Self::MAX_DEVICES {
             return Err(EnrollmentError::TooManyDevices);
         }
-        if self.invite.is_some() && !self.devices.is_empty() {
+        if self.invite.is_some() && !self.is_empty() {
             return Err(EnrollmentError::InviteBesideDevices);
         }
-        for (index, device) in self.devices.iter().enumerate() {
-            let mut others = self.devices.iter().skip(index.saturating_add(1));
-            if others.any(|other| other.name == device.name || other.id == device.id) {
-                return Err(EnrollmentError::DuplicateDevice(device.name.clone()));
+        let ids = self.devices.iter().map(|device| device.id);
+        let ids = ids.chain(self.contacts.iter().map(|contact| contact.id));
+        let all: Vec<_> = self.names().zip(ids).collect();
+        for (index, (name, id)) in all.iter().enumerate() {
+            let mut others = all.iter().skip(index.saturating_add(1));
+            if others.any(|(other, other_id)| other == name || other_id == id) {
+                return Err(EnrollmentError::DuplicateDevice((*name).clone()));
             }
         }
-        Ok(())
+        let mut channels = Channel::ALL.into_iter();
+        let is_double = |channel: &Channel| {
+            let of_kind = |contact: &&Contact| contact.recipient.channel() == *channel;
+            self.contacts.iter().filter(of_kind).count() > 1
+        };
+        match channels.find(is_double) {
+            Some(channel) => Err(EnrollmentError::DuplicateContact(channel)),
+            None => Ok(()),
+        }
     }
 
     /// The text of a secret file. Every value is of an alphabet that TOML strings take as it is.
@@ -193,6 +262,17 @@ impl Enrollment {
             if let Some(key) = &device.ssh_key {
                 let _ = writeln!(text, "ssh_key = \"{key}\"");
             }
+        }
+        for contact in &self.contacts {
+            let _ = write!(
+                text,
+                "\n[[contact]]\nid = \"{}\"\nname = \"{}\"\n{} = \"{}\"\nenrolled = {}\n",
+                contact.id,
+                contact.name,
+                contact.recipient.channel().key(),
+                contact.recipient.address(),
+                contact.enrolled.unix(),
+            );
         }
         let invite = self.invite.as_ref();
         for (name, set) in [
@@ -257,6 +337,8 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 pub enum EnrollmentError {
     /// The last line is not the checksum of those before it.
     Checksum,
+    /// Two contacts of one kind.
+    DuplicateContact(Channel),
     /// Two devices of one name or id.
     DuplicateDevice(DeviceName),
     /// Whoever has a device needs no invite.
@@ -280,6 +362,9 @@ impl fmt::Display for EnrollmentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Checksum => f.write_str("the file is not whole: damaged, cut or edited by hand"),
+            Self::DuplicateContact(channel) => {
+                write!(f, "two contacts for codes {} stand there", channel.words())
+            }
             Self::DuplicateDevice(name) => write!(f, "device {name} stands there twice"),
             Self::InviteBesideDevices => f.write_str("an invite stands there beside devices"),
             Self::Malformed {
@@ -341,6 +426,10 @@ fn read(text: &str) -> Result<(u32, Enrollment), Box<Mistake>> {
     for section in root.sections("device")? {
         devices.push(read_device(section)?);
     }
+    let mut contacts = Vec::new();
+    for section in root.sections("contact")? {
+        contacts.push(read_contact(section)?);
+    }
     let mut section = root.section(BACKUP_CODES)?;
     let backup_codes = read_set(&mut section, usize::from(Count::MAX))?;
     section.finish()?;
@@ -363,6 +452,7 @@ fn read(text: &str) -> Result<(u32, Enrollment), Box<Mistake>> {
     let enrollment = Enrollment {
         uid,
         devices,
+        contacts,
         backup_codes,
         backup_key,
         invite,
@@ -422,6 +512,33 @@ fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
     })
 }
 
+fn read_contact(mut section: Section<'_>) -> Result<Contact, Box<Mistake>> {
+    let id = section.string("id", DeviceId::EXPECTED, DeviceId::parse)?;
+    let id = id.ok_or_else(|| section.missing("id"))?;
+    let name = section.string("name", DeviceName::EXPECTED, DeviceName::parse)?;
+    let name = name.ok_or_else(|| section.missing("name"))?;
+    let mail = section.string("mail", Recipient::MAIL, |address| {
+        Recipient::new(Channel::Mail, address)
+    })?;
+    let text = section.string("text", Recipient::NUMBER, |address| {
+        Recipient::new(Channel::Text, address)
+    })?;
+    let recipient = match (mail, text) {
+        (Some(recipient), None) | (None, Some(recipient)) => recipient,
+        (Some(_), Some(_)) => return Err(section.unlike("text", "expected no mail beside it")),
+        (None, None) => return Err(section.missing("mail")),
+    };
+    let enrolled = section.number("enrolled", ANY_TIME, TIME)?;
+    let enrolled = enrolled.ok_or_else(|| section.missing("enrolled"))?;
+    section.finish()?;
+    Ok(Contact {
+        id,
+        name,
+        recipient,
+        enrolled: Time::from_unix(enrolled),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -446,9 +563,19 @@ mod tests {
             ssh_key: Fingerprint::parse(KEY),
             ..device(u64::MAX, "token", 8, Algorithm::Sha512)
         };
+        let contact = |id, name: &str, channel, address: &str| Contact {
+            id: DeviceId(id),
+            name: DeviceName::parse(name).unwrap(),
+            recipient: Recipient::new(channel, address).unwrap(),
+            enrolled: Time::from_unix(1_795_339_800),
+        };
         Enrollment {
             uid: 1000,
             devices: vec![device(1, "phone", 6, Algorithm::Sha1), bound],
+            contacts: vec![
+                contact(2, "mail", Channel::Mail, "alice.b'c@example.org"),
+                contact(3, "mobile", Channel::Text, "+41791234567"),
+            ],
             backup_codes: Some(BackupSet {
                 id: SetId(0xfedc),
                 salt: [0xab; 16],
@@ -469,6 +596,7 @@ mod tests {
         let again = Enrollment::parse(&text).unwrap();
         assert_eq!(again.to_toml().as_str(), text.as_str());
         assert_eq!(again.devices.len(), 2);
+        assert_eq!(again.contacts, sample().contacts);
         assert_eq!(again.backup_codes, sample().backup_codes);
         assert_eq!(again.backup_key, sample().backup_key);
         assert_eq!(again.devices[1].ssh_key, Fingerprint::parse(KEY));
@@ -558,6 +686,16 @@ mod tests {
         assert_eq!(
             Enrollment::parse(&twice).err(),
             Some(EnrollmentError::DuplicateDevice(phone))
+        );
+        let taken = resealed(&text.replacen("name = \"mail\"", "name = \"phone\"", 1));
+        assert!(matches!(
+            Enrollment::parse(&taken).err(),
+            Some(EnrollmentError::DuplicateDevice(_))
+        ));
+        let two = text.replacen("text = \"+41791234567\"", "mail = \"b@c.d\"", 1);
+        assert_eq!(
+            Enrollment::parse(&resealed(&two)).err(),
+            Some(EnrollmentError::DuplicateContact(Channel::Mail))
         );
         let mut many = sample();
         many.devices = vec![many.devices.remove(0); 17];

@@ -26,7 +26,7 @@ impl Tally {
     /// Pools kept at most.
     pub const MAX_POOLS: usize = 60;
     /// Bytes that all of it takes at most.
-    pub const MAX_BYTES: usize = 2800;
+    pub const MAX_BYTES: usize = 2600;
     /// Familiar addresses kept at most.
     pub const MAX_FAMILIAR: usize = 16;
     /// Marks that unfamiliar places get and no second code follows. A guesser with ever new addresses has one chance
@@ -255,7 +255,9 @@ impl Tally {
         self.pools.iter().find(|pool| pool.address == *address)
     }
 
-    fn codes(&self, source: &Source, limits: &Limits, devices: usize, now: Time) -> Codes {
+    /// How many codes let `source` in. The user has `devices` active devices.
+    #[must_use]
+    pub fn codes(&self, source: &Source, limits: &Limits, devices: usize, now: Time) -> Codes {
         let is_spent =
             limits.daily.get() != 0 && self.today(source, limits, now) >= limits.daily_for(devices);
         let most = limits.user_limit.get();

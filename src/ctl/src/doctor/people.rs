@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use totp_core::address::Address;
+use totp_core::delivery::Message;
 use totp_core::doors::{Account, Caller, Entropy, System};
 use totp_core::event::Event;
 use totp_core::flow::plan::{Next, Reason, plan};
@@ -88,6 +89,10 @@ impl System for Accounts<'_> {
     fn is_local(&self, account: &Account) -> Result<bool, String> {
         let text = |path: &PathBuf| path.to_string_lossy().into_owned();
         totp_host::account::is_local(account, &text(&self.passwd), &text(&self.shadow))
+    }
+
+    fn deliver(&self, _: &Message) -> Result<(), String> {
+        Err("nothing is sent where people are only looked at".to_owned())
     }
 
     /// Nothing that is looked at here is anybody's doing.
@@ -275,8 +280,8 @@ fn next(accounts: &Accounts<'_>, person: &Person, service: &Service) -> Option<N
     };
     let request = Request {
         user: Some(&person.account.name),
-        service: &service.name,
         caller: Caller {
+            service: service.name.clone(),
             address,
             ssh_keys: Vec::new(),
             place: None,

@@ -155,8 +155,8 @@ fn person(context: &Context, arguments: &Rollout) -> Result<Account, Failure> {
 fn refuse_lockout(context: &Context, person: &Account, service: &str) -> Result<(), Failure> {
     let request = Request {
         user: Some(&person.name),
-        service,
         caller: Caller {
+            service: service.to_owned(),
             address: totp_core::address::Address::Local,
             ssh_keys: Vec::new(),
             place: None,

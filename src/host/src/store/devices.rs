@@ -2,6 +2,8 @@
 
 use totp_core::address::Address;
 use totp_core::answer::Answer;
+use totp_core::challenge::Binding;
+use totp_core::contact::Channel;
 use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::doors::Account;
 use totp_core::judge::{Attempt, Verdict, judge};
@@ -11,15 +13,24 @@ use totp_core::record::{Enrollment, State};
 use totp_core::ssh_key::Fingerprint;
 use totp_core::throttle::{Codes, Source};
 
-use super::{FileStore, LockedRecords, StateFile, remove_records, write_enrollment};
+use super::{FileStore, LockedRecords, OURS, StateFile, remove_records, write_enrollment};
 use crate::error::StoreError;
 use crate::system::SystemEntropy;
 
 /// What entitles somebody to take a device away.
 #[derive(Clone, Copy)]
 pub enum Proof<'a> {
-    /// A code of any device of the account, which is used up by it.
+    /// A code of any device of the account or a backup code, or one that was sent to it.
     Code(&'a Answer),
+    /// A code that was sent by mail, and not to another place.
+    Mailed(&'a Answer),
+    /// Both.
+    Both {
+        /// As in [`Proof::Code`], but not one that was sent by mail.
+        code: &'a Answer,
+        /// As in [`Proof::Mailed`].
+        mailed: &'a Answer,
+    },
     /// Root's word.
     Force,
 }
@@ -36,7 +47,7 @@ pub enum Removal {
 }
 
 impl FileStore<'_> {
-    /// Gives a device another name. Nothing else changes: its codes, its drift and what was used stay.
+    /// Gives a device or contact another name. Nothing else changes: its codes, its drift and what was used stay.
     ///
     /// # Errors
     /// [`StoreError::Ended`] where the account is not enrolled, [`StoreError::NoDevice`] and
@@ -53,14 +64,12 @@ impl FileStore<'_> {
             mut enrolled,
             file: _locked,
         } = self.lock_enrolled(account)?;
-        if enrolled.device(from).is_some() && enrolled.device(to).is_some() {
+        if enrolled.has(from) && enrolled.has(to) {
             return Err(StoreError::DeviceExists(to.clone()));
         }
-        let mut devices = enrolled.devices.iter_mut();
-        let device = devices.find(|device| device.name == *from);
-        device
-            .ok_or_else(|| StoreError::NoDevice(from.clone()))?
-            .name = to.clone();
+        if !enrolled.rename(from, to) {
+            return Err(StoreError::NoDevice(from.clone()));
+        }
         write_enrollment(&secrets, account, &enrolled)
     }
 
@@ -177,7 +186,7 @@ impl FileStore<'_> {
         Ok(true)
     }
 
-    /// Takes a device away. When this returns, none of its codes is accepted any more, by no login that is at its
+    /// Takes a device or contact away. When this returns, none of its codes is accepted any more, by no login that is at its
     /// prompt either.
     ///
     /// # Errors
@@ -189,14 +198,14 @@ impl FileStore<'_> {
         proof: Proof<'_>,
     ) -> Result<Removal, StoreError> {
         let locked = self.lock_enrolled(account)?;
-        let no_device = || StoreError::NoDevice(device.clone());
-        let id = locked.enrolled.device(device).ok_or_else(no_device)?.id;
+        if !locked.enrolled.has(device) {
+            return Err(StoreError::NoDevice(device.clone()));
+        }
         if !self.is_proven(&locked, proof)? {
             return Ok(Removal::WrongCode);
         }
-        let mut left = locked.enrolled.clone();
-        left.devices.retain(|device| device.id != id);
-        if left.devices.is_empty() {
+        let left = locked.enrolled.without(device);
+        if left.is_empty() {
             remove_records(&locked.secrets, &self.states()?, account)?;
             return Ok(Removal::RemovedLast);
         }
@@ -210,11 +219,27 @@ impl FileStore<'_> {
         Ok(Removal::Removed)
     }
 
-    /// Whether the proof is one. A code is used up by it; limits and counts are those of logins, and stay.
+    /// Whether the proof is one. Each code in it is used up by that.
     fn is_proven(&self, locked: &LockedRecords, proof: Proof<'_>) -> Result<bool, StoreError> {
-        let Proof::Code(answer) = proof else {
-            return Ok(true);
-        };
+        let is_mailed = |by: Option<Option<Channel>>| by == Some(Some(Channel::Mail));
+        Ok(match proof {
+            Proof::Force => true,
+            Proof::Code(code) => self.accepted_by(locked, code)?.is_some(),
+            Proof::Mailed(mailed) => is_mailed(self.accepted_by(locked, mailed)?),
+            Proof::Both { code, mailed } => {
+                let by = self.accepted_by(locked, code)?;
+                by.is_some() && !is_mailed(by) && is_mailed(self.accepted_by(locked, mailed)?)
+            }
+        })
+    }
+
+    /// Judges a code; `None` where it is none, else by which way it was sent, if it was. It is used up; limits and counts
+    /// are those of logins, and stay.
+    fn accepted_by(
+        &self,
+        locked: &LockedRecords,
+        answer: &Answer,
+    ) -> Result<Option<Option<Channel>>, StoreError> {
         let (record, state) = locked.file.read()?;
         let attempt = Attempt {
             answer,
@@ -222,6 +247,7 @@ impl FileStore<'_> {
                 is_exempt: true,
                 ..Address::Local.into()
             },
+            binding: Binding::of(OURS, &Address::Local),
             ssh_keys: &[],
             place: None,
             codes: Codes::One,
@@ -232,11 +258,20 @@ impl FileStore<'_> {
         // Nobody has come by ssh: to have the device is enough.
         let enrolled = locked.enrolled.clone().unbound();
         match judge(&enrolled, state, &attempt, verify, limits) {
-            (Verdict::Accepted(_), decided) => {
+            (Verdict::Accepted(accepted), decided) => {
                 let decided = State { tally, ..decided };
-                locked.file.save(&record, &decided).map(|()| true)
+                locked.file.save(&record, &decided)?;
+                Ok(Some(accepted.sent_by()))
             }
-            _ => Ok(false),
+            // Three wrong ones kill a code that was sent.
+            (_, State { challenges, .. }) => {
+                let decided = State {
+                    challenges,
+                    ..locked.file.read()?.1
+                };
+                locked.file.save(&record, &decided)?;
+                Ok(None)
+            }
         }
     }
 }

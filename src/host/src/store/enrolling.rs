@@ -1,13 +1,13 @@
 //! The changes of an enrollment.
 
-use totp_core::backup_code::{BackupSet, UsedCodes};
-use totp_core::device::Device;
+use totp_core::backup_code::UsedCodes;
+use totp_core::contact::Contact;
+use totp_core::device::{Device, DeviceName};
 use totp_core::doors::{Account, Enrolling, FirstDevice};
 use totp_core::judge::Entitled;
 use totp_core::otp::Step;
 use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, Invite, State};
-use totp_core::throttle::Source;
 
 use super::{
     FileStore, StateFile, enrollment, invites, open_state, removed, state_name, write_enrollment,
@@ -29,8 +29,21 @@ impl FileStore<'_> {
         device: &Device,
         used: Option<Step>,
     ) -> Result<(), StoreError> {
-        self.add(account, device, used, None, |_, enrollment| {
-            check_new(enrollment, device)
+        let check = |_: &Folder, enrollment: &Enrollment| check_new(enrollment, device);
+        self.add(account, check, |enrollment, state| {
+            join(enrollment, state, device, used);
+        })
+    }
+
+    /// Gives an account, enrolled or not, a contact that has been confirmed.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing has changed then.
+    pub fn add_contact(&self, account: &Account, contact: &Contact) -> Result<(), StoreError> {
+        let check = |_: &Folder, enrollment: &Enrollment| check_new_contact(enrollment, contact);
+        self.add(account, check, |enrollment, state| {
+            state.challenges.contacts.push(contact.id);
+            enrollment.contacts.push(contact.clone());
         })
     }
 
@@ -49,7 +62,7 @@ impl FileStore<'_> {
         } = first;
         let source = self.config.source(&caller.address);
         let check = |secrets: &Folder, enrollment: &Enrollment| {
-            if !enrollment.devices.is_empty() {
+            if !enrollment.is_empty() {
                 return Err(StoreError::Enrolled);
             }
             if entitled.is_over(self.system.now()) {
@@ -66,13 +79,15 @@ impl FileStore<'_> {
             }
             Err(StoreError::NotInvited)
         };
-        match self.add(
-            account,
-            device,
-            Some(*used),
-            Some((backup_codes, source)),
-            check,
-        ) {
+        let joined = self.add(account, check, |enrollment, state| {
+            join(enrollment, state, device, Some(*used));
+            let (limits, now) = (&self.config.limits, self.system.now());
+            state.tally.accept(&source, limits, now);
+            let (id, used) = (backup_codes.id, 0);
+            state.sets.push(UsedCodes { id, used });
+            enrollment.backup_codes = Some((*backup_codes).clone());
+        });
+        match joined {
             Ok(()) => Ok(Enrolling::Done),
             Err(StoreError::Enrolled) => Ok(Enrolling::TooLate),
             Err(StoreError::NotInvited) => Ok(Enrolling::NotInvited),
@@ -83,10 +98,8 @@ impl FileStore<'_> {
     fn add(
         &self,
         account: &Account,
-        device: &Device,
-        used: Option<Step>,
-        at_login: Option<(&BackupSet, Source)>,
         check: impl Fn(&Folder, &Enrollment) -> Result<(), StoreError>,
+        change: impl FnOnce(&mut Enrollment, &mut State),
     ) -> Result<(), StoreError> {
         let secrets = Folder::open_or_make(&self.config.secret_dir)?;
         let states = Folder::open_or_make(&self.config.state_dir)?.refuse_network()?;
@@ -96,15 +109,7 @@ impl FileStore<'_> {
         check(&secrets, &enrollment)?;
         let (record, mut state) = file.read()?;
         state.forget_others(&enrollment);
-        state.devices.push(DeviceState::new(device.id, used));
-        enrollment.devices.push(device.clone());
-        if let Some((set, source)) = at_login {
-            let (limits, now) = (&self.config.limits, self.system.now());
-            state.tally.accept(&source, limits, now);
-            let (id, used) = (set.id, 0);
-            state.sets.push(UsedCodes { id, used });
-            enrollment.backup_codes = Some(set.clone());
-        }
+        change(&mut enrollment, &mut state);
         state.share_floors(&enrollment);
         state.trusts.clear();
         file.save(&record, &state)?;
@@ -172,14 +177,36 @@ impl FileStore<'_> {
     }
 }
 
+fn join(enrollment: &mut Enrollment, state: &mut State, device: &Device, used: Option<Step>) {
+    state.devices.push(DeviceState::new(device.id, used));
+    enrollment.devices.push(device.clone());
+}
+
+/// Whether a contact may join what an account has.
+///
+/// # Errors
+/// [`StoreError`] with the reason, where it may not.
+pub fn check_new_contact(enrollment: &Enrollment, contact: &Contact) -> Result<(), StoreError> {
+    let channel = contact.recipient.channel();
+    if enrollment.contact(channel).is_some() {
+        return Err(StoreError::ContactExists(channel));
+    }
+    check_new_name(enrollment, &contact.name)
+}
+
+fn check_new_name(enrollment: &Enrollment, name: &DeviceName) -> Result<(), StoreError> {
+    match enrollment.names().any(|known| known == name) {
+        true => Err(StoreError::DeviceExists(name.clone())),
+        false => Ok(()),
+    }
+}
+
 /// Whether a device may join those of an account.
 ///
 /// # Errors
 /// [`StoreError`] with the reason, where it may not.
 pub fn check_new(enrollment: &Enrollment, device: &Device) -> Result<(), StoreError> {
-    if enrollment.device(&device.name).is_some() {
-        return Err(StoreError::DeviceExists(device.name.clone()));
-    }
+    check_new_name(enrollment, &device.name)?;
     if enrollment.devices.len() >= Enrollment::MAX_DEVICES {
         return Err(StoreError::TooManyDevices);
     }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use totp_core::address::Address;
 use totp_core::answer::{Answer, Typed};
-use totp_core::doors::{Account, Caller, Enrolling, FirstDevice, Store, Subject};
+use totp_core::contact::{Channel, Recipient};
+use totp_core::doors::{Account, Caller, Enrolling, FirstDevice, Offers, Sent, Store, Subject};
 use totp_core::event::{Event, Severity};
 use totp_core::judge::{Attempt, Entitled, Verdict, judge};
 use totp_core::record::{Enrollment, Invite, State};
@@ -61,7 +62,12 @@ impl FileStore<'_> {
 
     /// Where somebody stands by the state, and by the limit of the address where that one counts. Where it can't
     /// be told, as `charge_address_if_possible` has it.
-    fn standing_of(&self, state: &State, source: &Source, address: &Address) -> Standing {
+    pub(super) fn standing_of(
+        &self,
+        state: &State,
+        source: &Source,
+        address: &Address,
+    ) -> Standing {
         let (limits, now) = (&self.config.limits, self.system.now());
         let standing = state.standing(source, limits, now);
         if state.tally.is_familiar(source, limits, now) {
@@ -129,6 +135,7 @@ impl FileStore<'_> {
         let attempt = Attempt {
             answer,
             source,
+            binding: caller.binding(),
             ssh_keys: &caller.ssh_keys,
             place: caller.place,
             codes,
@@ -200,7 +207,7 @@ impl FileStore<'_> {
         let Some((verdict, decided, charge)) = judged else {
             return Ok(None);
         };
-        if let Verdict::BackupKey(_) = verdict {
+        if let Verdict::BackupKey { .. } = verdict {
             if let Subject::Enrolled(account) = subject {
                 remove_records(&secrets, &states, account)?;
             }
@@ -246,9 +253,10 @@ impl FileStore<'_> {
                     let _ = table.take_back(address, at);
                 }
             }
-            Verdict::BackupKey(_) | Verdict::Empty | Verdict::Invited(_) | Verdict::Refused(_) => {
-                reservation.release()
-            }
+            Verdict::BackupKey { .. }
+            | Verdict::Empty
+            | Verdict::Invited(_)
+            | Verdict::Refused(_) => reservation.release(),
         }
         verdict
     }
@@ -269,22 +277,41 @@ impl Store for FileStore<'_> {
         }
     }
 
-    fn standing(&self, subject: Subject<'_>, caller: &Caller) -> Result<Standing, StoreError> {
+    fn standing(
+        &self,
+        subject: Subject<'_>,
+        caller: &Caller,
+    ) -> Result<(Standing, Offers), StoreError> {
         let (states, address) = (self.states()?, &caller.address);
         let Some(Seat { name, source, file }) = self.seat(&states, subject, address, false)? else {
             let nobody = State::new(self.system.now());
-            return Ok(self.standing_of(&nobody, &self.config.source(address), address));
+            let standing = self.standing_of(&nobody, &self.config.source(address), address);
+            return Ok((standing, Offers::default()));
         };
-        let state = file.read()?.1;
+        let mut state = file.read()?.1;
         let clamped = state.clone().without_future(self.system.now());
-        if clamped.remembers_the_same(&state) {
-            return Ok(self.standing_of(&state, &source, address));
+        if !clamped.remembers_the_same(&state) {
+            let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
+            let record;
+            (record, state) = file.read()?;
+            state = state.without_future(self.system.now());
+            file.save(&record, &state)?;
         }
-        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
-        let (record, state) = file.read()?;
-        let state = state.without_future(self.system.now());
-        file.save(&record, &state)?;
-        Ok(self.standing_of(&state, &source, address))
+        let standing = self.standing_of(&state, &source, address);
+        Ok((standing, self.offers(subject, caller, &state)?))
+    }
+
+    fn send(
+        &self,
+        account: &Account,
+        caller: &Caller,
+        channel: Channel,
+    ) -> Result<Sent, StoreError> {
+        self.send_code(account, caller, channel)
+    }
+
+    fn notify(&self, account: &Account, change: &Event, owner: Option<&Recipient>) {
+        self.tell_owner(account, change, owner);
     }
 
     fn submit(

@@ -11,6 +11,7 @@ mod enrolling;
 mod invites;
 mod login;
 mod repairing;
+mod sending;
 mod unlocking;
 
 use std::fs::File;
@@ -25,13 +26,16 @@ use totp_core::record::{Enrollment, State, account_of, file_name};
 
 pub use self::backup_codes::Backup;
 pub use self::devices::{Proof, Removal};
-pub use self::enrolling::check_new;
+pub use self::enrolling::{check_new, check_new_contact};
 pub use self::repairing::{Found, Resync};
 use crate::error::{Damage, StoreError};
 use crate::file::{CheckedFile, FileError, Others};
 use crate::folder::Folder;
 use crate::lock::{self, LockError, Waiting};
 use crate::slot::{self, Record};
+
+/// What stands for a service where totpctl asks for a code.
+pub const OURS: &str = "totpctl";
 
 /// Largest secret file, in bytes.
 const MAX_SECRET_BYTES: usize = 64 * 1024;

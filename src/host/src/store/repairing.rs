@@ -2,6 +2,7 @@
 
 use totp_core::address::Address;
 use totp_core::answer::Answer;
+use totp_core::challenge::Binding;
 use totp_core::device::DeviceName;
 use totp_core::doors::Account;
 use totp_core::judge::{Attempt, Verdict, judge};
@@ -10,7 +11,7 @@ use totp_core::record::{Enrollment, State};
 use totp_core::throttle::{Codes, Source};
 use totp_core::time::Time;
 
-use super::{FileStore, LockedRecords, enrollment, open_state, state_name};
+use super::{FileStore, LockedRecords, OURS, enrollment, open_state, state_name};
 use crate::decoy;
 use crate::error::StoreError;
 use crate::slot;
@@ -104,6 +105,9 @@ impl FileStore<'_> {
         // Which of them were used is not to be known any more.
         state.sets.clear();
         state.trusts.clear();
+        let contacts = enrolled.contacts.iter().map(|contact| contact.id);
+        state.challenges.contacts = contacts.collect();
+        state.challenges.pending.clear();
         state
     }
 
@@ -128,6 +132,7 @@ impl FileStore<'_> {
         // Of this device alone: others may have its secret. Nobody has come by ssh.
         let mut alone = enrolled.clone().unbound();
         alone.devices.retain(|one| one.name == *device);
+        alone.contacts.clear();
         let source = Source {
             is_exempt: true,
             ..Address::Local.into()
@@ -138,6 +143,7 @@ impl FileStore<'_> {
             let attempt = Attempt {
                 answer,
                 source: &source,
+                binding: Binding::of(OURS, &Address::Local),
                 ssh_keys: &[],
                 place: None,
                 codes: Codes::Two,

@@ -35,6 +35,19 @@
 //!   place                   u64   hash
 //!   since                   u32   age
 //!   confirmed               u8    0 or 1
+//! count of contacts         u8
+//!   id                      u64
+//! count of codes sent       u8
+//!   contact                 u64   id
+//!   binding                 u64   hash
+//!   salt                    8 bytes
+//!   hash                    16 bytes
+//!   sent                    u32   age
+//!   lasts                   u16   seconds
+//!   wrong answers           u8
+//! count of sendings         u8
+//!   flags                   u8    1 by text message, 2 for a familiar place
+//!   sent                    u32   age
 //! ```
 
 use std::fmt;
@@ -43,6 +56,8 @@ use std::net::Ipv4Addr;
 use super::{DeviceState, Lean, Side, State};
 use crate::address::{Address, TtyName};
 use crate::backup_code::{SetId, UsedCodes};
+use crate::challenge::{Binding, Challenge, Challenges, Sending};
+use crate::contact::Channel;
 use crate::device::DeviceId;
 use crate::otp::Step;
 use crate::throttle::{Mark, Place, Pool, Tally};
@@ -101,6 +116,26 @@ impl State {
             record.time(trust.since);
             record.put([u8::from(trust.is_confirmed)]);
         }
+        let Challenges {
+            contacts,
+            pending,
+            sendings,
+        } = &self.challenges;
+        record.count(contacts.len());
+        for contact in contacts {
+            record.put(contact.0.to_le_bytes());
+        }
+        record.count(pending.len());
+        for challenge in pending {
+            record.challenge(challenge);
+        }
+        record.count(sendings.len());
+        for sending in sendings {
+            record.put([
+                u8::from(sending.channel == Channel::Text) | u8::from(sending.is_familiar) << 1
+            ]);
+            record.time(sending.at);
+        }
         record.bytes
     }
 
@@ -123,6 +158,11 @@ impl State {
         };
         let sets = record.list(Self::MAX_SETS, Reader::used_codes)?;
         let trusts = Trusts::new(record.list(Trusts::MAX, Reader::trust)?);
+        let challenges = Challenges {
+            contacts: record.list(Challenges::MAX_CONTACTS, Reader::id)?,
+            pending: record.list(Challenges::MAX_PENDING, Reader::challenge)?,
+            sendings: record.list(Challenges::MAX_SENDINGS, Reader::sending)?,
+        };
         if !record.rest.is_empty() {
             return Err(record.error());
         }
@@ -132,6 +172,7 @@ impl State {
             tally,
             sets,
             trusts,
+            challenges,
         })
     }
 }
@@ -194,6 +235,17 @@ impl Writer {
         self.put(device.drift.to_le_bytes());
         self.time(device.last_used.unwrap_or(self.saved));
         self.time(device.lean.map_or(self.saved, |lean| lean.since));
+    }
+
+    fn challenge(&mut self, challenge: &Challenge) {
+        self.put(challenge.contact.0.to_le_bytes());
+        self.put(challenge.binding.0.to_le_bytes());
+        self.put(challenge.salt);
+        self.put(challenge.hash);
+        self.time(challenge.sent);
+        let lasts = u16::try_from(challenge.lasts.seconds()).unwrap_or(u16::MAX);
+        self.put(lasts.to_le_bytes());
+        self.put([challenge.wrong]);
     }
 
     fn address(&mut self, address: &Address) {
@@ -333,6 +385,34 @@ impl Reader<'_> {
         })
     }
 
+    fn id(&mut self) -> Result<DeviceId, StateError> {
+        Ok(DeviceId(u64::from_le_bytes(self.take()?)))
+    }
+
+    fn challenge(&mut self) -> Result<Challenge, StateError> {
+        Ok(Challenge {
+            contact: self.id()?,
+            binding: Binding(u64::from_le_bytes(self.take()?)),
+            salt: self.take()?,
+            hash: self.take()?,
+            sent: self.time()?,
+            lasts: Span::from_seconds(u32::from(u16::from_le_bytes(self.take()?))),
+            wrong: self.byte(|wrong| wrong <= Challenge::MOST_WRONG)?,
+        })
+    }
+
+    fn sending(&mut self) -> Result<Sending, StateError> {
+        let flags = self.byte(|flags| flags <= 3)?;
+        Ok(Sending {
+            channel: match flags & 1 {
+                0 => Channel::Mail,
+                _ => Channel::Text,
+            },
+            is_familiar: flags & 2 != 0,
+            at: self.time()?,
+        })
+    }
+
     fn trust(&mut self) -> Result<Trust, StateError> {
         Ok(Trust {
             place: trust::Place(u64::from_le_bytes(self.take()?)),
@@ -463,6 +543,29 @@ mod tests {
         Trusts::new((0..).take(count).map(trust).collect())
     }
 
+    fn challenges(count: usize, saved: Time) -> Challenges {
+        let at = saved.before(Span::from_seconds(11));
+        let challenge = |number: u8| Challenge {
+            contact: DeviceId(u64::from(number)),
+            binding: Binding(u64::MAX - u64::from(number)),
+            salt: [number; 8],
+            hash: [!number; 16],
+            sent: at,
+            lasts: Span::from_minutes(15),
+            wrong: number % 4,
+        };
+        let sending = |number: u8| Sending {
+            channel: Channel::ALL[usize::from(number % 2)],
+            is_familiar: number % 3 == 0,
+            at,
+        };
+        Challenges {
+            contacts: (0..).take(count).map(DeviceId).collect(),
+            pending: (0..).take(count).map(challenge).collect(),
+            sendings: (0..).take(count * 8).map(sending).collect(),
+        }
+    }
+
     fn state() -> impl Strategy<Value = State> {
         (-5_000_000_000_i64..5_000_000_000)
             .prop_map(Time::from_unix)
@@ -472,21 +575,25 @@ mod tests {
                 let pools = prop::collection::vec(pool(saved), 0..=8);
                 let marks = prop::collection::vec(mark(saved), 0..=Mark::MAX);
                 let trusts = (0..=Trusts::MAX).prop_map(move |count| trusts(count, saved));
-                let all = (devices, places, pools, marks, trusts);
-                all.prop_map(move |(devices, places, pools, marks, trusts)| State {
-                    saved,
-                    devices,
-                    tally: Tally {
-                        places,
-                        pools,
-                        marks,
+                let challenges = (0..=4_usize).prop_map(move |count| challenges(count, saved));
+                let all = (devices, places, pools, marks, trusts, challenges);
+                all.prop_map(
+                    move |(devices, places, pools, marks, trusts, challenges)| State {
+                        saved,
+                        devices,
+                        tally: Tally {
+                            places,
+                            pools,
+                            marks,
+                        },
+                        sets: vec![UsedCodes {
+                            id: SetId(7),
+                            used: 0x8001,
+                        }],
+                        trusts,
+                        challenges,
                     },
-                    sets: vec![UsedCodes {
-                        id: SetId(7),
-                        used: 0x8001,
-                    }],
-                    trusts: trusts.clone(),
-                })
+                )
             })
     }
 
@@ -523,6 +630,9 @@ mod tests {
             let times = times.chain(pools.iter().flat_map(|pool| &pool.daily));
             let times = times.chain(marks.iter().map(|mark| &mark.at));
             let times = times.chain(clamped.trusts.all().iter().map(|trust| &trust.since));
+            let Challenges { pending, sendings, .. } = &clamped.challenges;
+            let times = times.chain(pending.iter().map(|challenge| &challenge.sent));
+            let times = times.chain(sendings.iter().map(|sending| &sending.at));
             prop_assert!(times.chain([&clamped.saved]).all(|time| *time <= now));
             prop_assert_eq!(clamped.clone().without_future(now), clamped);
             prop_assert_eq!(state.clone().without_future(state.saved), state);
@@ -540,7 +650,11 @@ mod tests {
             + 1
             + State::MAX_SETS * 10
             + 1
-            + Trusts::MAX * 13;
+            + Trusts::MAX * 13
+            + 3
+            + Challenges::MAX_CONTACTS * 8
+            + Challenges::MAX_PENDING * 47
+            + Challenges::MAX_SENDINGS * 5;
         const { assert!(LARGEST <= State::MAX_BYTES) };
     }
 }

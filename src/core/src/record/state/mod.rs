@@ -4,10 +4,11 @@ mod bytes;
 
 pub use self::bytes::StateError;
 use crate::backup_code::{SetId, UsedCodes};
+use crate::challenge::Challenges;
 use crate::device::DeviceId;
 use crate::otp::Step;
 use crate::record::Enrollment;
-use crate::throttle::{Limits, Source, Standing, Tally};
+use crate::throttle::{Codes, Limits, Source, Standing, Tally};
 use crate::time::Time;
 use crate::trust::Trusts;
 
@@ -24,6 +25,8 @@ pub struct State {
     pub sets: Vec<UsedCodes>,
     /// Where the person is not asked again.
     pub trusts: Trusts,
+    /// Codes that were sent.
+    pub challenges: Challenges,
 }
 
 /// What is remembered of one device.
@@ -106,6 +109,7 @@ impl State {
             tally: Tally::default(),
             sets: Vec::new(),
             trusts: Trusts::default(),
+            challenges: Challenges::default(),
         }
     }
 
@@ -115,13 +119,15 @@ impl State {
         self.devices.iter().find(|device| device.id == id)
     }
 
-    /// Forgets devices and sets that an enrollment does not have.
+    /// Forgets devices, sets and contacts that an enrollment does not have.
     pub fn forget_others(&mut self, enrolled: &Enrollment) {
         let sets = [&enrolled.backup_codes, &enrolled.backup_key];
         let ids = sets.map(|set| set.as_ref().map(|set| set.id));
         self.sets.retain(|known| ids.contains(&Some(known.id)));
         self.devices
             .retain(|known| enrolled.devices.iter().any(|device| device.id == known.id));
+        self.challenges
+            .forget_others(|id| enrolled.contacts.iter().any(|contact| contact.id == id));
     }
 
     /// What was used of one device is used of all that make the same codes.
@@ -150,14 +156,29 @@ impl State {
     /// Whether an answer from `source` would be judged now.
     #[must_use]
     pub fn standing(&self, source: &Source, limits: &Limits, now: Time) -> Standing {
-        self.tally.standing(source, limits, self.devices.len(), now)
+        self.tally.standing(source, limits, self.guessable(), now)
+    }
+
+    /// How many codes let `source` in.
+    #[must_use]
+    pub fn codes_needed(&self, source: &Source, limits: &Limits, now: Time) -> Codes {
+        self.tally.codes(source, limits, self.guessable(), now)
+    }
+
+    /// How many codes a guess may hit: one of each device, and one of each contact.
+    fn guessable(&self) -> usize {
+        let devices = self.devices.len();
+        devices.saturating_add(self.challenges.contacts.len())
     }
 
     /// Whether nothing but the time of saving differs.
     #[must_use]
     pub fn remembers_the_same(&self, other: &Self) -> bool {
-        (&self.devices, &self.tally, &self.sets, &self.trusts)
-            == (&other.devices, &other.tally, &other.sets, &other.trusts)
+        self.devices == other.devices
+            && self.tally == other.tally
+            && self.sets == other.sets
+            && self.trusts == other.trusts
+            && self.challenges == other.challenges
     }
 
     /// This state with every time that lies after `now` replaced by `now`: the clock went back.
@@ -173,6 +194,7 @@ impl State {
         }
         self.tally.clamp(now);
         self.trusts.forget_future(now);
+        self.challenges.forget_future(now);
         clamp(&mut self.saved);
         self
     }

@@ -1,0 +1,418 @@
+//! What is sent to people, and by which command of the site's.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use crate::address::Address;
+use crate::bounded::bounded;
+use crate::challenge::Pace;
+use crate::contact::{Channel, Recipient};
+use crate::doors::System;
+use crate::event::Event;
+use crate::otp::{Code, Digits};
+use crate::time::Span;
+
+bounded! {
+    /// Codes sent to one user in an hour by one way: so many for familiar places, and so many for all others.
+    PerHour(u8), 1 to 8, default 5
+}
+
+/// A program of the site's that takes a message on its standard input: the argument vector, no shell.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Gateway {
+    /// The program's absolute path, then its arguments; one that is `{address}` becomes the recipient.
+    pub command: Vec<String>,
+    /// The account that it runs as.
+    pub user: String,
+}
+
+impl Gateway {
+    /// The argument that becomes the recipient's address.
+    pub const ADDRESS: &str = "{address}";
+    /// The account that commands run as where none is named.
+    pub const USER: &str = "nobody";
+
+    /// What mail is handed to by default.
+    #[must_use]
+    pub fn sendmail() -> Self {
+        Self {
+            command: ["/usr/sbin/sendmail", "-t", "-i"]
+                .map(str::to_owned)
+                .to_vec(),
+            user: Self::USER.to_owned(),
+        }
+    }
+
+    /// The message as it is handed over.
+    #[must_use]
+    pub fn message(&self, recipient: &Recipient, input: Zeroizing<String>) -> Message {
+        let address = |argument: &String| match argument.as_str() {
+            Self::ADDRESS => recipient.address().to_owned(),
+            argument => argument.to_owned(),
+        };
+        Message {
+            command: self.command.iter().map(address).collect(),
+            user: self.user.clone(),
+            input,
+        }
+    }
+}
+
+/// A message, and whom it is handed to. Has no `Debug`: a code is in it.
+pub struct Message {
+    /// The program's absolute path, then its arguments.
+    pub command: Vec<String>,
+    /// The account that it runs as.
+    pub user: String,
+    /// What it reads from its standard input.
+    pub input: Zeroizing<String>,
+}
+
+impl Message {
+    /// The longest input, in bytes: it fits a pipe that nobody reads yet.
+    pub const MAX_BYTES: usize = 4000;
+}
+
+/// How codes are sent by one way.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Delivery {
+    /// By what.
+    pub gateway: Gateway,
+    /// The sender of mails; root of this host where it is not set.
+    pub from: Option<Recipient>,
+    /// A file with the text, in which words in braces stand for what differs.
+    pub template: Option<PathBuf>,
+    /// The length of a code.
+    pub digits: Digits,
+    /// How long a code is good.
+    pub lifetime: Span,
+    /// How long after one the next can be sent to the same login.
+    pub resend_after: Span,
+    /// The most in an hour.
+    pub per_hour: PerHour,
+}
+
+impl Delivery {
+    /// By a gateway, at the usual pace.
+    #[must_use]
+    pub fn by(gateway: Gateway) -> Self {
+        Self {
+            gateway,
+            from: None,
+            template: None,
+            digits: Digits::default(),
+            lifetime: Span::from_seconds(60),
+            resend_after: Span::from_seconds(30),
+            per_hour: PerHour::default(),
+        }
+    }
+
+    /// The limits on it.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        Pace {
+            lifetime: self.lifetime,
+            resend_after: self.resend_after,
+            per_hour: self.per_hour.get(),
+        }
+    }
+}
+
+/// What is sent when somebody's factors change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Notify {
+    /// By what: it takes mails.
+    pub gateway: Gateway,
+    /// The sender; root of this host where it is not set.
+    pub from: Option<Recipient>,
+    /// Who hears of it besides the account's owner.
+    pub copy_to: Option<Recipient>,
+}
+
+/// What something is sent about.
+#[derive(Clone, Copy)]
+pub struct Occasion<'a> {
+    /// The account.
+    pub user: &'a str,
+    /// The service that asks for a code.
+    pub service: &'a str,
+    /// Where somebody logs in from.
+    pub address: &'a Address,
+}
+
+/// The message with a code: a mail, or the words of a text message. `template` is what the file of that name holds.
+///
+/// # Errors
+/// A sentence, where the template is none or the message too long.
+pub fn code_message(
+    code: &Code,
+    recipient: &Recipient,
+    occasion: Occasion<'_>,
+    (delivery, template): (&Delivery, Option<&str>),
+    system: &dyn System,
+) -> Result<Message, String> {
+    let host = host(system);
+    let default = match recipient.channel() {
+        Channel::Mail => MAIL,
+        Channel::Text => TEXT,
+    };
+    let lifetime = spoken(delivery.lifetime);
+    let address = occasion.address.to_string();
+    let text = fill(
+        template.unwrap_or(default),
+        &[
+            ("code", &code.to_digits()),
+            ("user", occasion.user),
+            ("host", &host),
+            ("service", occasion.service),
+            ("address", &address),
+            ("lifetime", &lifetime),
+        ],
+    )?;
+    let input = match recipient.channel() {
+        Channel::Text => text,
+        Channel::Mail => {
+            let subject = format!("Your verification code for {host}");
+            mail(
+                delivery.from.as_ref(),
+                recipient.address(),
+                &subject,
+                &text,
+                system,
+            )?
+        }
+    };
+    finished(&delivery.gateway, recipient, input)
+}
+
+/// The message that proves an address, before it is one that codes are sent to.
+///
+/// # Errors
+/// A sentence.
+pub fn confirmation_message(
+    code: &Code,
+    recipient: &Recipient,
+    user: &str,
+    delivery: &Delivery,
+    system: &dyn System,
+) -> Result<Message, String> {
+    let (host, lifetime) = (host(system), spoken(delivery.lifetime));
+    let code = code.to_digits();
+    let words = [
+        ("code", code.as_str()),
+        ("user", user),
+        ("host", &host),
+        ("lifetime", &lifetime),
+    ];
+    let text = fill(CONFIRMATION, &words)?;
+    let input = match recipient.channel() {
+        Channel::Text => text,
+        Channel::Mail => {
+            let subject = format!("Your code to confirm this address for {host}");
+            mail(
+                delivery.from.as_ref(),
+                recipient.address(),
+                &subject,
+                &text,
+                system,
+            )?
+        }
+    };
+    finished(&delivery.gateway, recipient, input)
+}
+
+/// The mail with new backup codes, as they are shown.
+///
+/// # Errors
+/// A sentence.
+pub fn backup_codes_message(
+    codes: &str,
+    recipient: &Recipient,
+    user: &str,
+    delivery: &Delivery,
+    system: &dyn System,
+) -> Result<Message, String> {
+    let host = host(system);
+    let text = fill(
+        BACKUP_CODES,
+        &[("codes", codes), ("user", user), ("host", &host)],
+    )?;
+    let subject = format!("Your backup codes for {host}");
+    let input = mail(
+        delivery.from.as_ref(),
+        recipient.address(),
+        &subject,
+        &text,
+        system,
+    )?;
+    finished(&delivery.gateway, recipient, input)
+}
+
+/// The mails that say what became of somebody's factors: to their mail address, or else to the account's mailbox on
+/// this host, and to whoever gets a copy.
+///
+/// # Errors
+/// A sentence.
+pub fn notices(
+    event: &Event,
+    owner: Option<&Recipient>,
+    user: &str,
+    notify: &Notify,
+    system: &dyn System,
+) -> Result<Vec<Message>, String> {
+    let host = host(system);
+    // What looks like an option or like several recipients is no mailbox of this host.
+    let is_mailbox = |name: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(is_plain)
+    };
+    let local = is_mailbox(user).then_some(user);
+    let owner = owner.map(Recipient::address).or(local);
+    let copy = notify.copy_to.as_ref().map(Recipient::address);
+    let subject = format!("Second factor of {user} on {host}: {}", event.name);
+    let what = event.to_string();
+    let now = system.now().to_string();
+    let text = fill(
+        NOTICE,
+        &[
+            ("user", user),
+            ("host", &host),
+            ("what", &what),
+            ("time", &now),
+        ],
+    )?;
+    let message = |to: &str| {
+        let input = mail(notify.from.as_ref(), to, &subject, &text, system)?;
+        Ok(Message {
+            command: notify.gateway.command.clone(),
+            user: notify.gateway.user.clone(),
+            input,
+        })
+    };
+    owner.into_iter().chain(copy).map(message).collect()
+}
+
+const MAIL: &str = "Your verification code for {service} on {host}:\n\n    {code}\n\n\
+    It is good for {lifetime}, once, for a login of {user} from {address}.\n\n\
+    If you are not logging in there just now, somebody else knows your password:\n\
+    change it, and tell your administrator at once. Never pass this code on.\n";
+
+const TEXT: &str = "{code} is your verification code for {service} on {host}, good for {lifetime}. \
+    If you are not logging in there, change your password and tell your administrator.\n";
+
+const CONFIRMATION: &str = "{code} is the code, good for {lifetime}, by which {user} on {host} confirms that login codes are sent \
+    here. If you know nothing of it, tell the administrator there.\n";
+
+const BACKUP_CODES: &str = "New backup codes of {user} on {host}, each good once:\n\n{codes}\n\
+    Those of before are void. Keep them where nobody else looks, and delete this\nmail. \
+    If nobody has told you that you would get it, tell your administrator.\n";
+
+const NOTICE: &str = "The second factor of {user} on {host} has changed, or somebody has been trying:\n\n\
+    {time}\n{what}\n\nIf this was neither you nor your administrator, tell your administrator at once.\n";
+
+/// The text with its words in braces replaced; what they become is not looked at again.
+fn fill(template: &str, words: &[(&str, &str)]) -> Result<Zeroizing<String>, String> {
+    // Large enough for any: a buffer that grew would leave copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(ROOM));
+    let mut rest = template;
+    let mut has_secret = false;
+    while let Some((before, after)) = rest.split_once('{') {
+        text.push_str(before);
+        let known = after.split_once('}').and_then(|(word, left)| {
+            let (_, value) = words.iter().find(|(known, _)| *known == word)?;
+            Some((word, value, left))
+        });
+        let Some((word, value, left)) = known else {
+            let names: Vec<String> = words
+                .iter()
+                .map(|(name, _)| format!("{{{name}}}"))
+                .collect();
+            return Err(format!(
+                "after an opening brace expected one of {}",
+                names.join(", ")
+            ));
+        };
+        has_secret |= words.first().is_some_and(|(first, _)| *first == word);
+        text.push_str(value);
+        rest = left;
+    }
+    text.push_str(rest);
+    match words.first() {
+        Some((first, _)) if !has_secret => Err(format!("there is no {{{first}}} in it")),
+        _ => Ok(text),
+    }
+}
+
+const ROOM: usize = 2 * Message::MAX_BYTES;
+
+/// A mail of plain text (RFC 5322).
+fn mail(
+    from: Option<&Recipient>,
+    to: &str,
+    subject: &str,
+    text: &str,
+    system: &dyn System,
+) -> Result<Zeroizing<String>, String> {
+    let host = host(system);
+    let id = system.random(16)?;
+    let id = id.iter().fold(String::new(), |mut id, byte| {
+        let _ = write!(id, "{byte:02x}");
+        id
+    });
+    let from = match from {
+        Some(from) => from.address().to_owned(),
+        None => format!("root@{host}"),
+    };
+    let mut input = Zeroizing::new(String::with_capacity(ROOM));
+    let _ = write!(
+        input,
+        "From: {from}\nTo: {to}\nSubject: {}\nDate: {}\nMessage-ID: <{id}@{host}>\n\
+         Auto-Submitted: auto-generated\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\
+         Content-Transfer-Encoding: 8bit\n\n{text}",
+        one_line(subject),
+        system.now().rfc5322(),
+    );
+    Ok(input)
+}
+
+/// What a header can hold: everything but printable ASCII becomes a question mark.
+fn one_line(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_graphic() || c == ' ';
+    text.chars()
+        .map(|c| if is_plain(c) { c } else { '?' })
+        .collect()
+}
+
+fn finished(
+    gateway: &Gateway,
+    recipient: &Recipient,
+    input: Zeroizing<String>,
+) -> Result<Message, String> {
+    if input.len() > Message::MAX_BYTES {
+        return Err(format!(
+            "the message is longer than {} bytes: set a shorter template",
+            Message::MAX_BYTES
+        ));
+    }
+    Ok(gateway.message(recipient, input))
+}
+
+/// The host's name, as far as it is one of a mail address.
+fn host(system: &dyn System) -> String {
+    let name = system.host_name().filter(|name| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+        name.bytes().all(is_plain)
+    });
+    name.unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// A stretch of time in words.
+fn spoken(span: Span) -> String {
+    let seconds = span.seconds();
+    match (seconds % 60, seconds / 60) {
+        (0, minutes) if minutes > 1 => format!("{minutes} minutes"),
+        _ => format!("{seconds} seconds"),
+    }
+}
