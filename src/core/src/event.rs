@@ -64,6 +64,12 @@ pub enum Change {
 }
 
 impl Change {
+    /// Whether the account's owner is told of it, where the site has that.
+    #[must_use]
+    pub const fn is_told(self) -> bool {
+        !matches!(self, Self::Renamed | Self::Resynced | Self::TrustCleared)
+    }
+
     /// The word for it in the log.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -278,7 +278,6 @@ fn judge_answer(
         }
     }
 
-
     // Of eight digits a code is too few symbols to stand for two.
     let scratch = code.as_ref().filter(|_| codes == Codes::One);
     let backup_left = match scratch.and_then(ScratchCode::of) {

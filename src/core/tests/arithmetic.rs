@@ -8,6 +8,7 @@
 
 use totp_core::address::Address;
 use totp_core::answer::Answer;
+use totp_core::challenge::Binding;
 use totp_core::config::Verify;
 use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::judge::{Attempt, Verdict, judge};
@@ -60,6 +61,7 @@ impl Target {
         let attempt = Attempt {
             answer: &answer,
             source: &address.clone().into(),
+            binding: Binding(0),
             ssh_keys: &[],
             place: None,
             codes: Codes::One,

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use totp_core::address::Address;
 use totp_core::answer::Answer;
 use totp_core::backup_code::{BackupCode, BackupKey, BackupSet, ScratchCode, SetId, UsedCodes};
+use totp_core::challenge::Binding;
 use totp_core::config::{Config, Verify};
 use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::judge::{Attempt, Verdict, WrongReason, judge};
@@ -124,6 +125,7 @@ impl Person {
         let attempt = Attempt {
             answer: &answer,
             source: &address.clone().into(),
+            binding: Binding(0),
             ssh_keys: &self.ssh_keys,
             place: None,
             codes: Codes::One,
@@ -145,7 +147,7 @@ impl Person {
     fn answer(&mut self, text: &str, now: i64) -> Outcome {
         match self.answer_from(&home(), text, now) {
             Verdict::Accepted(_) => Outcome::Accepted,
-            Verdict::BackupKey(_) => Outcome::BackupKey,
+            Verdict::BackupKey { .. } => Outcome::BackupKey,
             Verdict::Invited(_) => panic!("nobody was invited"),
             Verdict::Empty => Outcome::Empty,
             Verdict::Refused(_) => Outcome::Refused,
@@ -913,7 +915,7 @@ proptest! {
                     prop_assert_eq!(last, Some(Time::from_unix(now)), "a guess was free");
                 }
                 Verdict::Wrong(_) => prop_assert_eq!(floor, old_floor),
-                Verdict::BackupKey(_) | Verdict::Empty | Verdict::Invited(_) => prop_assert!(false, "neither was typed"),
+                Verdict::BackupKey { .. } | Verdict::Empty | Verdict::Invited(_) => prop_assert!(false, "neither was typed"),
             }
         }
     }

@@ -9,6 +9,7 @@
 
 use totp_core::address::{Address, TtyName};
 use totp_core::answer::Answer;
+use totp_core::challenge::Binding;
 use totp_core::config::Config;
 use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::judge::{Attempt, Verdict, WrongReason, judge};
@@ -87,7 +88,7 @@ impl Person {
                 Codes::One => Wrong,
                 Codes::Two => WrongOfTwo,
             },
-            Verdict::BackupKey(_) | Verdict::Empty | Verdict::Invited(_) => {
+            Verdict::BackupKey { .. } | Verdict::Empty | Verdict::Invited(_) => {
                 panic!("neither was typed")
             }
         }
@@ -98,6 +99,7 @@ impl Person {
         let attempt = Attempt {
             answer: &answer,
             source: &self.config.source(address),
+            binding: Binding(0),
             ssh_keys: &[],
             place: None,
             codes: Codes::One,

@@ -1,9 +1,12 @@
 //! `totpctl backup-codes` and `totpctl backup-key`: what serves somebody without a device, made and shown once.
 
+use std::io::{self, Write};
+
 use serde_json::json;
 use totp_core::backup_code::{BackupCode, BackupKey, BackupSet, Symbols};
+use totp_core::delivery::backup_codes_message;
 use totp_core::doors::Account;
-use totp_core::event::Change;
+use totp_core::event::{Change, Event, Severity};
 use totp_core::record::{Enrollment, State};
 use totp_host::store::Backup;
 use zeroize::Zeroizing;
@@ -64,7 +67,50 @@ pub(crate) fn make_codes(context: &Context, user: &str, print: bool) -> Result<(
     let shown: Vec<&str> = shown.iter().map(|code| code.as_str()).collect();
     let block = block(context, &account, "Backup codes", 2, &shown);
     let document = json!({ "user": name, "codes": shown });
+    if context.config.mail_backup_codes {
+        send_by_mail(context, &account, &block);
+    }
     context.print_once(&with_hint(block, &hint, print), &document)
+}
+
+/// Sends codes to the mail address of an account. They are shown in any case: what can't be sent is only said.
+fn send_by_mail(context: &Context, account: &Account, codes: &str) {
+    let (name, system) = (&account.name, context.system());
+    let Some(recipient) = context.store().owner_of(account) else {
+        return say(format_args!(
+            "{name} has no mail address: the codes are shown here only"
+        ));
+    };
+    let mail = backup_codes_message(codes, &recipient, name, &context.config.mail, system);
+    let event = Event {
+        user: Some(name.clone()),
+        ..Event::new(Severity::Notice, "sent")
+    };
+    match mail.and_then(|mail| system.deliver(&mail)) {
+        Ok(()) => {
+            let to = recipient.for_log();
+            context.log_as_actor(event.because(format_args!("backup codes by mail to {to}")));
+            say(format_args!(
+                "the codes are sent by mail to {recipient} as well"
+            ));
+        }
+        Err(reason) => {
+            let failed = Event {
+                severity: Severity::Error,
+                name: "unsent",
+                ..event
+            };
+            context.log_as_actor(failed.because(format_args!("backup codes by mail: {reason}")));
+            say(format_args!(
+                "the codes could not be sent by mail, and are shown here only: {reason}"
+            ));
+        }
+    }
+}
+
+/// On stderr: stdout may be for a printer or a program.
+fn say(sentence: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "totpctl: {sentence}");
 }
 
 /// Whether there is a key.

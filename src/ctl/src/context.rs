@@ -1,5 +1,6 @@
 //! What every command needs: the configuration, the machine, and who is asking.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,8 +8,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use totp_core::address::Address;
 use totp_core::config::Config;
+use totp_core::contact::Recipient;
 use totp_core::device::{Device, DeviceId, DeviceName};
-use totp_core::doors::{Account, System};
+use totp_core::doors::{Account, Store as _, System};
 use totp_core::event::{Change, Event, Severity};
 use totp_core::record::{Enrollment, State};
 use totp_host::store::FileStore;
@@ -23,6 +25,8 @@ pub(crate) struct Context {
     /// Where the configuration is, if not at the usual place.
     pub(crate) config_path: Option<PathBuf>,
     system: Machine<fn(&Event)>,
+    /// The mail address that the account of this command had at its beginning.
+    owner: RefCell<Option<Recipient>>,
 }
 
 impl Context {
@@ -40,6 +44,7 @@ impl Context {
             json,
             config_path: None,
             system: Machine::new(totp_host::log::log),
+            owner: RefCell::default(),
         }
     }
 
@@ -50,6 +55,7 @@ impl Context {
             json,
             config_path: config.map(Path::to_owned),
             system: Machine::new(totp_host::log::log),
+            owner: RefCell::default(),
         }
     }
 
@@ -63,7 +69,17 @@ impl Context {
 
     pub(crate) fn account(&self, user: &str) -> Result<Account, Failure> {
         let account = self.system.account(user).map_err(Failure::unreachable)?;
-        account.ok_or_else(|| Failure::refused(format_args!("there is no account named {user:?}")))
+        let account = account
+            .ok_or_else(|| Failure::refused(format_args!("there is no account named {user:?}")))?;
+        self.remember_owner(&account);
+        Ok(account)
+    }
+
+    /// Notes who is told of changes: afterwards no record may say so any more.
+    pub(crate) fn remember_owner(&self, account: &Account) {
+        if self.config.notify.is_some() {
+            self.owner.replace(self.store().owner_of(account));
+        }
     }
 
     /// The host's name, as people's apps show it.
@@ -93,7 +109,7 @@ impl Context {
 
     /// Tells the log of a change of somebody's factors.
     pub(crate) fn changed(&self, change: Change, account: &Account, device: Option<&DeviceName>) {
-        self.tell_of(&self.change(change, account, device));
+        self.tell_of(change, account, &self.change(change, account, device));
     }
 
     /// The same, with more to say.
@@ -104,12 +120,17 @@ impl Context {
         device: Option<&DeviceName>,
         what: impl fmt::Display,
     ) {
-        self.tell_of(&self.change(change, account, device).because(what));
+        let event = self.change(change, account, device).because(what);
+        self.tell_of(change, account, &event);
     }
 
     /// Each change of somebody's factors goes through here: whoever else is to hear of it is told here.
-    fn tell_of(&self, change: &Event) {
-        self.system.log(change);
+    fn tell_of(&self, change: Change, account: &Account, event: &Event) {
+        self.system.log(event);
+        if change.is_told() {
+            self.store()
+                .notify(account, event, self.owner.borrow().as_ref());
+        }
     }
 
     fn change(&self, change: Change, account: &Account, device: Option<&DeviceName>) -> Event {

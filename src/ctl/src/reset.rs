@@ -25,6 +25,7 @@ pub(crate) fn run(context: &Context, user: &str, force: bool) -> Result<(), Fail
              say --force if you mean it"
         )));
     }
+    context.remember_owner(&account);
     if name.is_empty() || !context.store().reset(name)? {
         return Err(Failure::refused(format_args!(
             "{name:?} is not enrolled: nothing to reset"

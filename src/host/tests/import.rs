@@ -52,6 +52,7 @@ impl Case {
 
     fn takes(&self, answer: &str) -> bool {
         let caller = Caller {
+            service: "test".to_owned(),
             address: Address::Local,
             ssh_keys: Vec::new(),
             place: None,

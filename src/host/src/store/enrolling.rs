@@ -8,6 +8,7 @@ use totp_core::judge::Entitled;
 use totp_core::otp::Step;
 use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, Invite, State};
+use totp_core::throttle::Source;
 
 use super::{
     FileStore, StateFile, enrollment, invites, open_state, removed, state_name, write_enrollment,

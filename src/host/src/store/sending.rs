@@ -123,7 +123,7 @@ impl FileStore<'_> {
     ///
     /// # Errors
     /// A sentence for the log.
-    pub fn hand_over(
+    fn hand_over(
         &self,
         code: &Code,
         recipient: &Recipient,
@@ -139,18 +139,19 @@ impl FileStore<'_> {
         self.system.deliver(&message)
     }
 
+    /// The mail address of an account, where it is enrolled with one.
+    #[must_use]
+    pub fn owner_of(&self, account: &Account) -> Option<Recipient> {
+        let enrolled = enrollment(&self.secrets().ok()?, account).ok().flatten()?;
+        let contact = enrolled.contact(Channel::Mail)?;
+        Some(contact.recipient.clone())
+    }
+
     pub(super) fn tell_owner(&self, account: &Account, change: &Event, owner: Option<&Recipient>) {
         let Some(notify) = &self.config.notify else {
             return;
         };
-        let known = self
-            .secrets()
-            .ok()
-            .and_then(|secrets| enrollment(&secrets, account).ok().flatten());
-        let known = known.and_then(|enrolled| {
-            let contact = enrolled.contact(Channel::Mail)?;
-            Some(contact.recipient.clone())
-        });
+        let known = self.owner_of(account);
         let owner = owner.or(known.as_ref());
         let told = delivery::notices(change, owner, &account.name, notify, self.system).and_then(
             |messages| {
