@@ -11,6 +11,7 @@ pub mod crowd;
 pub mod dump;
 pub mod enrolled;
 pub mod example;
+pub mod gateway;
 pub mod held;
 pub mod hostile;
 #[allow(unsafe_code)]
@@ -25,6 +26,7 @@ pub mod page;
 pub mod patience;
 pub mod phone;
 pub mod picture;
+pub mod post;
 pub mod product;
 pub mod said;
 pub mod screen;
