@@ -87,7 +87,7 @@ test:
 
 # What needs neither root nor more than the compiler, as where a package is built.
 unit:
-	$(CARGO) test --workspace --exclude end-to-end $(CARGOFLAGS) $(VENDORED)
+	$(CARGO) test --workspace --exclude end-to-end $(CARGOFLAGS) $(VENDORED) -- --skip command::tests
 
 # One part by PART=race|guesses|strangers|addresses; smaller by STRESS_ROUNDS, STRESS_GUESSES, STRESS_SAMPLES and
 # STRESS_ADDRESSES.

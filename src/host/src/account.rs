@@ -14,19 +14,24 @@ use zeroize::Zeroizing;
 /// # Errors
 /// A sentence, where the account database can't be asked.
 pub fn account(name: &str) -> Result<Option<Account>, String> {
+    Ok(user(name)?.map(|user| Account {
+        name: user.name,
+        uid: user.uid.as_raw(),
+    }))
+}
+
+/// All that the database has of an account; `None` where there certainly is none of that name.
+pub(crate) fn user(name: &str) -> Result<Option<User>, String> {
     // LOGIN_NAME_MAX of Linux; a NUL can't be asked for at all.
     const MAX_BYTES: usize = 256;
     if name.is_empty() || name.len() > MAX_BYTES || name.contains('\0') {
         return Ok(None);
     }
     match User::from_name(name) {
-        Ok(user) => Ok(user.map(|user| Account {
-            name: user.name,
-            uid: user.uid.as_raw(),
-        })),
         // What getpwnam(3) says some name services give for "no such account".
         Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
         Err(errno) => Err(format!("cannot look up the account: {}", errno.desc())),
+        Ok(user) => Ok(user),
     }
 }
 

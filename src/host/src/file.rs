@@ -14,7 +14,7 @@ use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -206,6 +206,28 @@ pub(crate) fn clear_of_standard_streams(descriptor: OwnedFd) -> Result<OwnedFd, 
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
+/// The file that a program's path comes to in the end, which nobody but root or the effective user can change, nor put
+/// another in the place of.
+pub(crate) fn check_program(path: &Path) -> Result<PathBuf, FileError> {
+    let look = |place: &Path, error: &io::Error| FileError::new(place, Fault::looking(error));
+    let real = path.canonicalize().map_err(|error| look(path, &error))?;
+    for place in real.ancestors() {
+        let status = place.symlink_metadata().map_err(|e| look(place, &e))?;
+        let error = |fault| FileError::new(place, fault);
+        if place == real && !status.is_file() {
+            return Err(error(Fault::NotRegular));
+        }
+        check_owner(status.uid()).map_err(error)?;
+        let mode = status.mode();
+        let is_sticky = status.is_dir() && mode & libc::S_ISVTX != 0;
+        if mode & Others::Read.forbidden() != 0 && !is_sticky {
+            let wanted = mode & 0o7777 & !Others::Read.forbidden();
+            return Err(error(Fault::Mode { mode, wanted }));
+        }
+    }
+    Ok(real)
+}
+
 pub(crate) fn check_owner(owner: u32) -> Result<(), Fault> {
     if owner == 0 || owner == Uid::effective().as_raw() {
         Ok(())
@@ -307,6 +329,13 @@ impl Fault {
     pub(crate) fn io(doing: &'static str, error: &io::Error) -> Self {
         let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
         Self::Io { doing, errno }
+    }
+
+    fn looking(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            _ => Self::io("look at", error),
+        }
     }
 
     pub(crate) fn opening(errno: Errno) -> Self {

@@ -5,6 +5,7 @@
 pub mod account;
 pub mod addresses;
 pub mod clock;
+pub mod command;
 pub mod config;
 mod decoy;
 pub mod error;

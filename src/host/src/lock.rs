@@ -20,7 +20,7 @@ use nix::unistd::Uid;
 
 use crate::file::{CheckedFile, FileError, Others, clear_of_standard_streams};
 use crate::folder::Folder;
-use crate::process::CriticalSection;
+use crate::process::{self, CriticalSection};
 use crate::slot::{self, Record};
 
 /// How long a holder may hold still.
@@ -269,19 +269,7 @@ fn kill(pid: libc::pid_t, file: &File) -> bool {
     if holder_pid(file) != Some(pid) {
         return false;
     }
-    let descriptor = process.as_raw_fd();
-    let no_info = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: the descriptor is open for the call; a null siginfo makes the kernel fill in its own.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            descriptor,
-            libc::SIGKILL,
-            no_info,
-            0,
-        )
-    };
-    result == 0
+    process::kill(&process).is_ok()
 }
 
 /// Why a lock could not be had.

@@ -1,5 +1,7 @@
 //! This process, which belongs to somebody else: su and sudo run with their caller's limits and signals.
 
+use std::os::fd::{AsRawFd, OwnedFd};
+
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::prctl;
@@ -56,20 +58,22 @@ impl Room {
     /// Raises the limits that are too low.
     #[must_use]
     pub fn make() -> Self {
-        let mut limits = Vec::new();
-        for (resource, needed) in NEEDED {
-            let Ok((soft, hard)) = getrlimit(resource) else {
-                continue;
-            };
-            let raised = soft < needed
-                && (setrlimit(resource, needed, hard.max(needed)).is_ok()
-                    || setrlimit(resource, hard.min(needed), hard).is_ok());
-            if raised {
-                limits.push((resource, soft, hard));
-            }
+        let raised = NEEDED.into_iter().filter_map(|(resource, needed)| {
+            raise(resource, needed).map(|(soft, hard)| (resource, soft, hard))
+        });
+        Self {
+            limits: raised.collect(),
         }
-        Self { limits }
     }
+}
+
+/// Raises a limit that is too low, as far as this process may; returns what it was (soft, hard) where it was changed.
+pub(crate) fn raise(resource: Resource, needed: rlim_t) -> Option<(rlim_t, rlim_t)> {
+    let (soft, hard) = getrlimit(resource).ok()?;
+    let raised = soft < needed
+        && (setrlimit(resource, needed, hard.max(needed)).is_ok()
+            || setrlimit(resource, hard.min(needed), hard).is_ok());
+    raised.then_some((soft, hard))
 }
 
 impl Drop for Room {
@@ -78,6 +82,23 @@ impl Drop for Room {
             let _ = setrlimit(resource, soft, hard);
         }
     }
+}
+
+/// Kills the process that a descriptor of pidfd_open(2) or clone(2) is for.
+pub(crate) fn kill(process: &OwnedFd) -> Result<(), Errno> {
+    let descriptor = process.as_raw_fd();
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the descriptor is open for the call; a null siginfo makes the kernel fill in its own.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            descriptor,
+            libc::SIGKILL,
+            no_info,
+            0,
+        )
+    };
+    Errno::result(sent).map(drop)
 }
 
 /// A stretch in which no signal that can be blocked interrupts, and no memory reaches a core file; to be begun where
