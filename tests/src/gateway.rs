@@ -60,8 +60,14 @@ impl Gateway {
     /// What it was handed, in order.
     pub fn handed(&self) -> Vec<Handed> {
         let folders = fs::read_dir(self.path("box")).expect("a folder");
-        let mut folders: Vec<PathBuf> = folders.map(|entry| entry.expect("an entry").path()).collect();
-        folders.retain(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
+        let mut folders: Vec<PathBuf> = folders
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
+        folders.retain(|path| {
+            !path
+                .file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        });
         folders.sort();
         let read = |folder: &Path, name: &str| {
             let bytes = fs::read(folder.join(name)).expect("a file");

@@ -34,7 +34,10 @@ impl<'a> Post<'a> {
 
     /// The mails that were received, once there are so many.
     pub fn mails(&self, count: usize) -> Vec<Mail> {
-        let list = || self.machine.run(&format!("ls -tr {BOX}/new 2>/dev/null || true"));
+        let list = || {
+            self.machine
+                .run(&format!("ls -tr {BOX}/new 2>/dev/null || true"))
+        };
         wait_for("mail", || list().lines().count() >= count);
         let names = list();
         let mails: Vec<Mail> = names
@@ -66,7 +69,9 @@ impl Mail {
             let (known, value) = line.split_once(": ")?;
             known.eq_ignore_ascii_case(name).then_some(value)
         });
-        let value = values.next().unwrap_or_else(|| panic!("no {name} in {headers}"));
+        let value = values
+            .next()
+            .unwrap_or_else(|| panic!("no {name} in {headers}"));
         assert_eq!(values.next(), None, "{name} stands there twice");
         value
     }

@@ -90,6 +90,7 @@ impl Person {
     fn with_token() -> Self {
         let mut person = Self::new();
         person.enrollment.devices[0].otp.factor = MovingFactor::Counter;
+        person.state.devices[0].is_token = true;
         person
     }
 
@@ -101,7 +102,7 @@ impl Person {
     }
 
     fn enroll(&mut self, device: Device) {
-        self.state.devices.push(DeviceState::new(device.id, None));
+        self.state.devices.push(DeviceState::of(&device, None));
         self.enrollment.devices.push(device);
     }
 

@@ -354,7 +354,7 @@ fn elsewhere_report(context: &Context, state: &State) -> (Option<String>, Value)
         }
     );
     let line = (total != 0).then(|| {
-        let allowed = limits.daily_for(state.devices.len());
+        let allowed = limits.daily_for(state.worth_in_phones());
         let two = if needs_two {
             ": two codes in a row are needed"
         } else {
