@@ -43,10 +43,12 @@ impl Terminal {
     /// Waits until `text` is shown and returns what was shown since the last wait, `text` included.
     #[track_caller]
     pub fn see(&mut self, text: &str) -> String {
-        let before = self.session.exp_string(text);
-        let mut shown = self.expected(text, before);
-        shown.push_str(text);
-        self.seen.push_str(text);
+        // The session reads each byte as a character.
+        let text: String = text.bytes().map(char::from).collect();
+        let before = self.session.exp_string(&text);
+        let mut shown = self.expected(&text, before);
+        shown.push_str(&text);
+        self.seen.push_str(&text);
         shown
     }
 

@@ -195,7 +195,8 @@ impl State {
     /// How many codes let `source` in.
     #[must_use]
     pub fn codes_needed(&self, source: &Source, limits: &Limits, now: Time) -> Codes {
-        self.tally.codes(source, limits, self.worth_in_phones(), now)
+        self.tally
+            .codes(source, limits, self.worth_in_phones(), now)
     }
 
     /// How many phones the devices are worth to whoever guesses, and the contacts with them: so many codes of them would be accepted.
