@@ -235,6 +235,93 @@ fn after_a_reboot_the_timer_takes_it_back() {
 }
 
 #[test]
+fn systemd_runs_the_timer_where_it_runs_the_machine() {
+    let (machine, _) = machine();
+    let machine = systemd(machine);
+    // What systemd and a shell would take for something else.
+    machine.run("mkdir '/etc/a $b 50%'; touch \"/etc/a \\$b 50%/x.toml\"");
+    let before = files(&machine);
+    machine.run(
+        "totpctl --config '/etc/a $b 50%/x.toml' rollout sshd --user alice --yes --within 10m",
+    );
+    let called = machine.run("cat /tmp/systemctl");
+    assert!(
+        called.starts_with(
+            "daemon-reload\nenable --now pam-totp-rollout.timer\nis-active --quiet pam-totp-rollout.timer\n"
+        ) && called.contains("reload ssh.service\n"),
+        "{called}"
+    );
+    let unit = machine.run("cat /etc/systemd/system/pam-totp-rollout.service");
+    let wanted = r#"ExecStart="/usr/local/sbin/totpctl" "--config" "/etc/a $$b 50%%/x.toml" "rollout" "--expire""#;
+    assert!(unit.ends_with(&format!("{wanted}\n")), "{unit}");
+    // The boot: the watcher is gone, and by then it is late.
+    machine.run("pkill --full '[r]ollout --expire --wait'");
+    end_time(&machine, "sshd");
+    machine.run("totpctl --config '/etc/a $b 50%/x.toml' rollout --expire");
+    assert_eq!(files(&machine), before);
+    let called = machine.run("cat /tmp/systemctl; ls /etc/systemd/system");
+    assert!(
+        called.contains("disable --now pam-totp-rollout.timer\n"),
+        "{called}"
+    );
+    assert!(!called.contains("pam-totp-rollout.service\n"), "{called}");
+}
+
+#[test]
+fn an_sshd_that_a_socket_starts_needs_no_reload_and_one_that_refuses_is_told_of() {
+    let (machine, _) = machine();
+    let machine = systemd(machine);
+    machine.run("touch /tmp/inactive; cp /run/sshd.pid /tmp/kept; echo 1 >/run/sshd.pid");
+    begin(&machine, "sshd --user alice");
+    machine.run("totpctl rollout --revert");
+    let called = machine.run("cat /tmp/systemctl");
+    assert!(!called.contains("\nreload ssh"), "{called}");
+
+    machine.run("rm /tmp/inactive; cp /tmp/kept /run/sshd.pid");
+    begin(&machine, "sshd --user alice");
+    machine.run("touch /tmp/refusing");
+    let told = machine.run("totpctl rollout --revert");
+    assert!(
+        told.contains("The old files of sshd are back.\nBut sshd does not know of it yet"),
+        "{told}"
+    );
+    machine
+        .log()
+        .assert_has(&["event=rollout-reverted", "sshd does not know of it yet"]);
+}
+
+#[test]
+fn nothing_is_changed_where_nothing_would_bring_the_old_files_back() {
+    let (machine, _) = machine();
+    let before = files(&machine);
+    let begin = "sshd --user alice --yes";
+    machine.run("mv /usr/bin/setsid /usr/bin/setsid.old; ln -s true /usr/bin/setsid");
+    let told = refused(&machine, begin);
+    assert!(
+        told.contains("the process that waits did not start"),
+        "{told}"
+    );
+    assert_eq!(files(&machine), before);
+    machine.run("mv /usr/bin/setsid.old /usr/bin/setsid; kill $(pgrep --exact cron)");
+    let told = refused(&machine, begin);
+    assert!(told.contains("a running cron"), "{told}");
+    assert_eq!(files(&machine), before);
+}
+
+/// With a stand-in for systemctl, which notes what it is told.
+fn systemd(machine: Machine) -> Machine {
+    let machine = machine.file(
+        "/usr/bin/systemctl",
+        "755",
+        "#!/bin/sh\necho \"$*\" >>/tmp/systemctl\ncase \"$*\" in\n\
+         *is-active*ssh*) [ ! -e /tmp/inactive ] ;;\n\
+         'reload ssh.service') [ ! -e /tmp/refusing ] && kill -HUP $(cat /run/sshd.pid) ;;\nesac\n",
+    );
+    machine.run("mkdir -p /run/systemd/system /etc/systemd/system");
+    machine
+}
+
+#[test]
 fn a_clock_that_goes_back_does_not_keep_it() {
     let (machine, _) = machine();
     let before = files(&machine);
@@ -335,11 +422,78 @@ fn who_would_be_locked_out_is_told_before_anything_changes() {
     let told = machine.run("echo no | (! totpctl rollout sshd --user alice 2>&1)");
     assert!(told.contains("nothing was changed"), "{told}");
     assert_eq!(files(&machine), before);
-    // Whoever edits a line that comes first would otherwise have a code asked of nobody, or of nobody but sshd's.
-    machine.run("echo 'AuthenticationMethods publickey' >/etc/ssh/sshd_config.d/01-first.conf");
-    let told = refused(&machine, "sshd --user alice --yes");
-    assert!(told.contains("another line comes before"), "{told}");
-    assert!(!files(&machine).contains("pam_totp.so"));
+}
+
+#[test]
+fn what_doctor_would_find_of_the_new_files_is_told_before_anything_changes() {
+    let (machine, _) = machine();
+    let machine = machine.user("bob", PASSWORD);
+    machine.enroll("bob");
+    machine.run("passwd --quiet --delete bob; usermod --lock bob");
+    let refuse = |prepare: &str, words: &str, parts: &[&str]| {
+        machine.run(&format!("rm -rf /tmp/etc; cp -a /etc /tmp/etc; {prepare}"));
+        let before = files(&machine);
+        let told = refused(&machine, words);
+        for part in parts {
+            assert!(told.contains(part), "{prepare}: {part}: {told}");
+        }
+        assert_eq!(files(&machine), before, "{prepare}");
+        machine.run("for file in pam.d ssh/sshd_config.d security; do rm -rf /etc/$file; cp -a /tmp/etc/$file /etc/$file; done");
+    };
+    let sshd = "sshd --user alice --yes";
+    let first = "/etc/ssh/sshd_config.d/01-first.conf";
+    for (prepare, words, parts) in [
+        (
+            "echo 'auth required pam_totp.so' >>/etc/pam.d/common-auth".to_owned(),
+            sshd,
+            &["asks for a code already", "/etc/pam.d/common-auth, line"][..],
+        ),
+        // Jumps and ends that lead around the new line.
+        (
+            "printf 'auth [success=1 default=ignore] pam_unix.so\nauth requisite pam_deny.so\nauth required pam_permit.so\n' \
+             >/etc/pam.d/su".to_owned(),
+            "su --user alice --yes",
+            &["DANGER code-refused"],
+        ),
+        (
+            "printf 'auth sufficient pam_unix.so\nauth required pam_deny.so\n' >/etc/pam.d/su".to_owned(),
+            "su --user alice --yes",
+            &["DANGER skipped", "leads around pam_totp.so"],
+        ),
+        // Of two lines the first one counts.
+        (
+            format!("echo 'AuthenticationMethods publickey' >{first}"),
+            sshd,
+            &["DANGER sshd-key-alone"],
+        ),
+        (
+            format!("printf 'Match User alice\nKbdInteractiveAuthentication no\n' >{first}"),
+            sshd,
+            &["DANGER sshd-no-prompt", "For alice:"],
+        ),
+        (
+            format!("printf 'Match User alice\nAuthenticationMethods publickey\n' >{first}"),
+            sshd,
+            &["DANGER sshd-key-alone", "For alice:"],
+        ),
+        (
+            String::new(),
+            "sshd --user bob --yes",
+            &["bob has no password"],
+        ),
+        (
+            "mv /lib/*/security/pam_totp.so /tmp".to_owned(),
+            sshd,
+            &["DANGER module-missing"],
+        ),
+        (
+            "mv /tmp/pam_totp.so $(dirname /lib/*/security/pam_unix.so); totpctl device bind alice phone --force --ssh-key SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            sshd,
+            &["no device of alice counts by sshd"],
+        ),
+    ] {
+        refuse(&prepare, words, parts);
+    }
 }
 
 #[test]

@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use similar::TextDiff;
-use totp_core::doors::{Account, Caller, Conversation, Echo};
+use totp_core::doors::{Account, Conversation, Echo, Store, Subject};
 use totp_core::event::{Event, Severity};
 use totp_core::flow::plan::{Next, plan};
-use totp_core::flow::{Options, Request};
+use totp_core::throttle::Standing;
 use totp_host::account::{account_of_uid, login_uid, real_uid};
 use totp_host::process::Moment;
 
@@ -29,6 +29,7 @@ use self::journal::{Journal, Stage};
 use self::proof::{Missing, Used, new_login};
 use crate::cli::{Rollout, RolloutStep, Which};
 use crate::context::Context;
+use crate::doctor::{self, people};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
@@ -80,13 +81,19 @@ fn begin(
         )));
     }
     let person = person(context, arguments)?;
-    refuse_lockout(context, &person, service)?;
+    refuse_lockout(context, &person, service, arguments.after_key)?;
+    if let Some(place) = doctor::place_in(service) {
+        return Err(Failure::refused(format_args!(
+            "{service} asks for a code already: pam_totp.so is in its stack ({place})"
+        )));
+    }
     let (_, state) = context.records(&person)?;
     let changes = changes(arguments, service)?;
     let mut terminal = Terminal::new(context.json);
     for change in &changes {
         terminal.tell(&shown(change));
     }
+    refuse_danger(context, &person, service, &changes, &mut terminal)?;
     let span = arguments.within;
     if !arguments.yes && !agreed(&mut terminal)? {
         return Err(Failure::refused("nothing was changed"));
@@ -158,32 +165,70 @@ fn person(context: &Context, arguments: &Rollout) -> Result<Account, Failure> {
 }
 
 /// Whoever turns it on must get in afterwards.
-fn refuse_lockout(context: &Context, person: &Account, service: &str) -> Result<(), Failure> {
-    let request = Request {
-        user: Some(&person.name),
-        service,
-        caller: Caller {
-            address: totp_core::address::Address::Local,
-            ssh_keys: Vec::new(),
-            place: None,
-        },
-        options: Options::default(),
-    };
+fn refuse_lockout(
+    context: &Context,
+    person: &Account,
+    service: &str,
+    after_key: bool,
+) -> Result<(), Failure> {
+    let request = people::request(person, service, false);
     let (store, system) = (context.store(), context.system());
     let name = &person.name;
     let plan = plan(&request, Some(person), &context.config, &store, system)
         .map_err(|reason| Failure::refused(format_args!("{name} would be locked out: {reason}")))?;
     match plan.next {
-        // The state has to be readable as well.
-        Next::Ask => context.records(person).map(|_| ()),
-        Next::Pass(_) => Err(Failure::refused(format_args!(
-            "{name} is asked for no code by {service}, so a login of theirs would show nothing: totpctl enroll {name}, \
-             or name somebody else by --user"
-        ))),
-        Next::Deny | Next::Enroll { .. } => Err(Failure::refused(format_args!(
-            "{name} could not confirm, having no device: totpctl enroll {name} first, or name somebody else by --user"
+        Next::Ask => {}
+        Next::Pass(_) => {
+            return Err(Failure::refused(format_args!(
+                "{name} is asked for no code by {service}, so a login of theirs would show nothing: totpctl enroll {name}, \
+                 or name somebody else by --user"
+            )));
+        }
+        Next::Deny | Next::Enroll { .. } => {
+            return Err(Failure::refused(format_args!(
+                "{name} could not confirm, having no device: totpctl enroll {name} first, or name somebody else by --user"
+            )));
+        }
+    }
+    let (enrollment, _) = context.records(person)?;
+    let serves = |device| enrollment.serves(device, &[]);
+    if !after_key && !enrollment.devices.iter().any(serves) {
+        return Err(Failure::refused(format_args!(
+            "no device of {name} counts by {service}, where no ssh key is shown: totpctl device unbind {name}, or name \
+             somebody else by --user"
+        )));
+    }
+    match store.standing(Subject::Enrolled(person), &request.caller)? {
+        Standing::Open { .. } => Ok(()),
+        Standing::Refused(refusal) => Err(Failure::refused(format_args!(
+            "{name} is locked out until {}: totpctl unlock {name}",
+            refusal.until
         ))),
     }
+}
+
+/// What doctor would say of the new files; told where it is no reason to leave them alone.
+fn refuse_danger(
+    context: &Context,
+    person: &Account,
+    service: &str,
+    changes: &[Change],
+    terminal: &mut Terminal,
+) -> Result<(), Failure> {
+    let changed = changes
+        .iter()
+        .map(|change| (change.path.clone(), change.new.clone()));
+    let findings = doctor::foresee(context, service, person, changed.collect())?;
+    for finding in findings.iter() {
+        if finding.forbids() {
+            return Err(Failure::refused(format_args!(
+                "nothing was changed: with the new files totpctl doctor would find this, so edit them by hand, after the \
+                 examples in pam.d-examples:\n\n{finding}"
+            )));
+        }
+        terminal.tell(&format!("{finding}\n"));
+    }
+    Ok(())
 }
 
 /// The files as they are and as they will be.
