@@ -271,11 +271,14 @@ fn systemd_runs_the_timer_where_it_runs_the_machine() {
 fn an_sshd_that_a_socket_starts_needs_no_reload_and_one_that_refuses_is_told_of() {
     let (machine, _) = machine();
     let machine = systemd(machine);
-    machine.run("touch /tmp/inactive; cp /run/sshd.pid /tmp/kept; echo 1 >/run/sshd.pid");
+    machine
+        .run("touch /tmp/inactive; cp /run/sshd.pid /tmp/kept; pgrep --exact cron >/run/sshd.pid");
     begin(&machine, "sshd --user alice");
     machine.run("totpctl rollout --revert");
     let called = machine.run("cat /tmp/systemctl");
     assert!(!called.contains("\nreload ssh"), "{called}");
+    // Nor is whoever has the number of an sshd of before told anything.
+    machine.run("pgrep --exact cron");
 
     machine.run("rm /tmp/inactive; cp /tmp/kept /run/sshd.pid");
     begin(&machine, "sshd --user alice");

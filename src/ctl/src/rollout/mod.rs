@@ -361,6 +361,7 @@ fn confirm(context: &Context, folder: &Path) -> Result<(), Failure> {
 
 fn revert(context: &Context, folder: &Path, which: &Which<'_>) -> Result<(), Failure> {
     let Some(journal) = chosen(folder, which)? else {
+        watch::stop();
         context.print(
             "No rollout waits for its confirmation.",
             &json!({ "reverted": false }),
