@@ -581,6 +581,30 @@ fn what_was_edited_after_the_confirmation_stays() {
 }
 
 #[test]
+fn a_new_file_has_the_owner_the_mode_and_the_attributes_of_the_old_one() {
+    let (machine, _) = machine();
+    machine.run(
+        "setfattr --name user.label --value mine /etc/pam.d/sshd
+         chown root:daemon /etc/pam.d/sshd; chmod 640 /etc/pam.d/sshd",
+    );
+    let about = || {
+        let inode = machine.run("stat --format %i /etc/pam.d/sshd");
+        let rest = "stat --format '%a %u %g' /etc/pam.d/sshd; getfattr --dump /etc/pam.d/sshd 2>&1";
+        (inode, machine.run(rest))
+    };
+    let (old, before) = about();
+    assert!(before.contains("user.label=\"mine\""), "{before}");
+    begin(&machine, "sshd --user alice");
+    let (new, after) = about();
+    assert_ne!(new, old);
+    assert_eq!(after, before);
+    // The old file itself is gone as well.
+    machine.run("rm /etc/pam.d/.pam_totp-old-sshd; totpctl rollout --revert");
+    assert_eq!(about().1, before);
+    assert!(!machine.run("cat /etc/pam.d/sshd").contains("pam_totp.so"));
+}
+
+#[test]
 fn sudo_is_confirmed_by_sudo() {
     let machine = prepared(Machine::new().user("alice", PASSWORD));
     let mut phone = machine.enroll("alice");
