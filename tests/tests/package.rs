@@ -195,9 +195,14 @@ fn removed_it_asks_nobody_and_keeps_the_secrets_and_purged_it_leaves_no_trace() 
     machine.run(
         "touch /etc/pam.d/.pam_totp-old-sshd /etc/systemd/system/pam-totp-rollout.timer
          mkdir -p /etc/cron.d; touch /etc/cron.d/pam-totp-rollout
-         echo '# Written by totpctl rollout: the key.' >/etc/ssh/sshd_config.d/10-pam_totp.conf",
+         cd /etc/ssh/sshd_config.d; cp -p 10-pam_totp.conf /tmp
+         echo '# Written by totpctl rollout: the key.' >10-pam_totp.conf",
     );
     machine.dpkg("--purge libpam-totp totpctl");
+    // What was a person's own by that name would have stayed.
+    machine.run(
+        "cd /etc/ssh/sshd_config.d; test ! -e 10-pam_totp.conf; cp -p /tmp/10-pam_totp.conf .",
+    );
     nobody_is_asked(&machine);
     let after = tree(&machine);
     let changed: Vec<&String> = before.symmetric_difference(&after).collect();
