@@ -334,6 +334,10 @@ fn pages_and_completions_are_installed_and_removed() {
     ] {
         let path = format!("usr/local/share/{file}\n");
         assert!(installed.contains(&path), "{path}{installed}");
+        // What the help doesn't show is not offered.
+        let text = fs::read_to_string(folder.path().join(path.trim_end())).expect("text");
+        let offers = ["--expire ", "--expire)", "--expire[", "-l expire "];
+        assert!(!offers.iter().any(|offer| text.contains(offer)), "{file}");
     }
     make("uninstall", folder.path());
     assert_eq!(files(), "");

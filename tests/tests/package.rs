@@ -192,12 +192,62 @@ fn removed_it_asks_nobody_and_keeps_the_secrets_and_purged_it_leaves_no_trace() 
     ssh(&machine, Some(alice.code()));
 
     // What a confirmed rollout leaves beside a stack that somebody mended by hand.
-    machine.run("touch /etc/pam.d/.pam_totp-old-sshd");
+    machine.run(
+        "touch /etc/pam.d/.pam_totp-old-sshd /etc/systemd/system/pam-totp-rollout.timer
+         mkdir -p /etc/cron.d; touch /etc/cron.d/pam-totp-rollout
+         cd /etc/ssh/sshd_config.d; cp -p 10-pam_totp.conf /tmp
+         echo '# Written by totpctl rollout: the key.' >10-pam_totp.conf",
+    );
     machine.dpkg("--purge libpam-totp totpctl");
+    // What was a person's own by that name would have stayed.
+    machine.run(
+        "cd /etc/ssh/sshd_config.d; test ! -e 10-pam_totp.conf; cp -p /tmp/10-pam_totp.conf .",
+    );
     nobody_is_asked(&machine);
     let after = tree(&machine);
     let changed: Vec<&String> = before.symmetric_difference(&after).collect();
     assert!(changed.is_empty(), "{changed:#?}");
+}
+
+#[test]
+fn a_rollout_that_nobody_has_confirmed_ends_with_the_package() {
+    let machine = debian();
+    machine.install_packages();
+    machine.enroll("bob");
+    let files = "cat /etc/pam.d/sudo; ls -A /etc/pam.d /etc/cron.d";
+    machine.run(
+        "mkdir -p /etc/cron.d; cp /usr/bin/sleep /usr/sbin/cron
+         bash -c \"exec -a 'cron [listener]' /usr/sbin/cron infinity\" </dev/null >/dev/null 2>&1 &
+         until [ \"$(pgrep --exact cron)\" ]; do :; done",
+    );
+    let before = machine.run(files);
+    machine.run("totpctl rollout sudo --user bob --yes");
+    sudo_asks(&machine);
+    machine.dpkg("--remove libpam-totp totpctl");
+    assert_eq!(machine.run(files), before);
+    nobody_is_asked(&machine);
+}
+
+#[track_caller]
+fn sudo_asks(machine: &Machine) {
+    let mut sudo = machine.terminal_as("bob", &["sudo", "-k", "id", "-un"]);
+    sudo.answer("[sudo] password for bob: ", PASSWORD)
+        .see(PROMPT);
+}
+
+#[test]
+fn a_removal_that_is_refused_leaves_the_profile_on() {
+    let (machine, mut alice, _) = protected();
+    machine.run("echo 'auth required pam_totp.so no_info # mine' >/etc/pam.d/common-mine");
+    let before = machine.run("grep -v '^#' /etc/pam.d/common-auth");
+    let told = output(machine.command(&["dpkg", "--remove", "libpam-totp"]), b"");
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert!(
+        !told.status.success() && said.contains("common-mine"),
+        "{said}"
+    );
+    assert_eq!(machine.run("grep -v '^#' /etc/pam.d/common-auth"), before);
+    ssh(&machine, Some(alice.code()));
 }
 
 #[test]

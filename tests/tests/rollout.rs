@@ -5,6 +5,7 @@ use end_to_end::example::Example;
 use end_to_end::machine::Machine;
 use end_to_end::patience;
 use end_to_end::product::PROMPT;
+use end_to_end::terminal::Terminal;
 
 /// A machine on which alice logs in by ssh with her password, as Debian ships it.
 fn machine() -> (Machine, Enrolled) {
@@ -15,12 +16,47 @@ fn machine() -> (Machine, Enrolled) {
     machine.run(&format!(
         "printf '%s' '{STACK}' >/etc/pam.d/sshd; rm {DROP_IN}"
     ));
-    machine.run("kill -HUP $(cat /run/sshd.pid); mkdir -p /etc/cron.d");
+    machine.run("until [ -s /run/sshd.pid ]; do sleep 0.1; done; kill -HUP $(cat /run/sshd.pid)");
+    let machine = prepared(machine);
     let phone = machine.enroll("alice");
-    machine.run(
-        "mkdir -m 700 /var/lib/pam_totp/rollout; umask 077; : >/var/lib/pam_totp/rollout/.lock",
-    );
     (machine, phone)
+}
+
+/// With what a rollout needs: something named cron, a way to root that asks for nothing, and a folder to compare.
+fn prepared(machine: Machine) -> Machine {
+    let machine = machine.file(
+        "/etc/sudoers",
+        "440",
+        "Defaults timestamp_timeout=0\nalice ALL = (ALL) ALL\n\
+         alice ALL = (ALL) NOPASSWD: /usr/local/sbin/totpctl\nbob ALL = (ALL) NOPASSWD: ALL\n",
+    );
+    machine.run(
+        "mkdir -p /etc/cron.d; cp /usr/bin/sleep /usr/sbin/cron; \
+         bash -c \"exec -a 'cron [listener]' /usr/sbin/cron infinity\" </dev/null >/dev/null 2>&1 & \
+         mkdir -m 700 -p /var/lib/pam_totp/rollout; umask 077; : >/var/lib/pam_totp/rollout/.lock; \
+         until [ \"$(pgrep --exact cron)\" ]; do :; done",
+    );
+    machine
+}
+
+/// Begins a rollout.
+fn begin(machine: &Machine, words: &str) -> String {
+    machine.run(&format!("totpctl rollout {words} --yes --within 10m"))
+}
+
+/// Makes its time be over.
+fn end_time(machine: &Machine, service: &str) {
+    machine.run(&format!(
+        "sed -i 's/\"ends\": [0-9]*/\"ends\": 1000000000/' /var/lib/pam_totp/rollout/{service}.json"
+    ));
+}
+
+/// A login of alice by ssh that runs a command.
+fn ssh_with_code(machine: &Machine, code: &str, words: &[&str]) -> Terminal {
+    wait_for_sshd(machine);
+    let mut ssh = machine.ssh("alice", words);
+    ssh.answer(PASSWORD_PROMPT, PASSWORD).answer(PROMPT, code);
+    ssh
 }
 
 /// All that a rollout of sshd may touch.
@@ -49,20 +85,26 @@ fn wait_for_sshd(machine: &Machine) {
 fn a_rollout_that_a_new_login_confirms_stays_and_can_be_taken_back() {
     let (machine, mut phone) = machine();
     let before = files(&machine);
-    let told = machine.run("totpctl rollout sshd --user alice --yes --within 10m");
+    let mut old = machine.ssh("alice", &["sh"]);
+    old.answer(PASSWORD_PROMPT, PASSWORD);
+    old.enter("echo here; read go; sudo /usr/local/sbin/totpctl rollout --confirm")
+        .see("here\r\n");
+    let told = begin(&machine, "sshd --user alice");
     for part in ["+auth       required     pam_totp.so", "rollout --confirm"] {
         assert!(told.contains(part), "{told}");
     }
     let told = refused(&machine, "--confirm");
-    assert!(told.contains("no code of alice was accepted"), "{told}");
+    assert!(told.contains("no login by sshd since"), "{told}");
     let told = refused(&machine, "su --user alice --yes");
     assert!(told.contains("a rollout for sshd is under way"), "{told}");
-    wait_for_sshd(&machine);
-    let mut ssh = machine.ssh("alice", &["id", "-un"]);
-    ssh.answer(PASSWORD_PROMPT, PASSWORD)
-        .answer(PROMPT, &phone.code());
+    let mut ssh = ssh_with_code(&machine, &phone.code(), &["id", "-un"]);
     ssh.assert_ends_well("alice");
-    machine.run("totpctl rollout --confirm");
+    // A code was accepted since, and that terminal is still one of before.
+    old.enter("");
+    old.see("no login by sshd since the rollout began");
+    old.enter("exit");
+    old.end();
+    ssh_with_code(&machine, &phone.code(), &CONFIRM).assert_ends_well(CONFIRMED);
     // Nothing waits any more, and a timer of before finds nothing to do.
     let told = machine.run("totpctl rollout --expire");
     assert!(told.contains("No rollout is over its time"), "{told}");
@@ -75,16 +117,100 @@ fn a_rollout_that_a_new_login_confirms_stays_and_can_be_taken_back() {
 }
 
 #[test]
+fn a_login_by_backup_code_confirms_and_one_without_code_does_not() {
+    let (machine, _) = machine();
+    let codes = machine.run("totpctl backup-codes alice --regenerate --print");
+    let code = codes
+        .lines()
+        .find(|line| line.contains('-'))
+        .expect("a code");
+    let code = code
+        .split_whitespace()
+        .find(|word| word.contains('-'))
+        .expect("a code");
+    begin(&machine, "sshd --user alice");
+    machine.run(
+        "printf '[[policy.rule]]\\nsecond_factor = \"never\"\\n' >/etc/security/pam_totp.toml",
+    );
+    wait_for_sshd(&machine);
+    let mut ssh = machine.ssh("alice", &CONFIRM);
+    ssh.answer(PASSWORD_PROMPT, PASSWORD)
+        .see("no code of alice was accepted since");
+    ssh.end();
+    machine.run("rm /etc/security/pam_totp.toml");
+    ssh_with_code(&machine, code, &CONFIRM).see(CONFIRMED);
+}
+
+#[test]
+fn somebody_elses_login_does_not_confirm() {
+    let (machine, mut phone) = machine();
+    let machine = machine.user("bob", PASSWORD);
+    let mut bobs = machine.enroll("bob");
+    begin(&machine, "sshd --user alice");
+    ssh_with_code(&machine, &phone.code(), &["id", "-un"]).assert_ends_well("alice");
+    let mut ssh = machine.ssh("bob", &CONFIRM);
+    ssh.answer(PASSWORD_PROMPT, PASSWORD)
+        .answer(PROMPT, &bobs.code())
+        .see("this login by sshd is not alice's");
+    ssh.end();
+    machine.run("totpctl rollout --revert");
+}
+
+#[test]
+fn a_login_at_a_console_confirms_though_its_getty_is_older() {
+    let machine = prepared(Machine::new().user("alice", PASSWORD));
+    let mut phone = machine.enroll("alice");
+    // getty: it becomes login when somebody types a name.
+    let mut console = machine.terminal(&["sh", "-c", "read go; exec login alice"]);
+    begin(&machine, "login --user alice");
+    console.enter("go");
+    console
+        .answer(PASSWORD_PROMPT, PASSWORD)
+        .answer(PROMPT, &phone.code());
+    console.see("$ ");
+    console.enter("sudo /usr/local/sbin/totpctl rollout --confirm; exit");
+    console.see("login asks for a code from now on");
+    console.end();
+}
+
+#[test]
+fn each_service_is_rolled_out_and_taken_back_by_itself() {
+    let (machine, mut phone) = machine();
+    let sudo = machine.run("cat /etc/pam.d/sudo");
+    begin(&machine, "sshd --user alice");
+    ssh_with_code(&machine, &phone.code(), &CONFIRM).assert_ends_well(CONFIRMED);
+    begin(&machine, "sudo --user alice");
+    // The one under way, and not the other.
+    machine.run("totpctl rollout --revert --unconfirmed");
+    assert_eq!(machine.run("cat /etc/pam.d/sudo"), sudo);
+    assert!(machine.run("cat /etc/pam.d/sshd").contains("pam_totp.so"));
+    let told = machine.run("totpctl rollout --revert --unconfirmed");
+    assert!(told.contains("No rollout waits"), "{told}");
+
+    begin(&machine, "sudo --user alice");
+    confirm_by_sudo(&machine, &phone.code());
+    let told = refused(&machine, "--revert");
+    assert!(told.contains("--revert sshd | sudo"), "{told}");
+    let told = refused(&machine, "--revert su");
+    assert!(told.contains("su was not rolled out"), "{told}");
+    machine.run("totpctl rollout --revert sshd");
+    assert!(!machine.run("cat /etc/pam.d/sshd").contains("pam_totp.so"));
+    assert!(machine.run("cat /etc/pam.d/sudo").contains("pam_totp.so"));
+    machine.run("totpctl rollout --revert");
+    assert_eq!(machine.run("cat /etc/pam.d/sudo"), sudo);
+}
+
+#[test]
 fn what_nobody_confirms_comes_back_by_itself_though_the_terminal_is_gone() {
     let (machine, _) = machine();
     let before = files(&machine);
     // The terminal, and all that it started, is gone before the time has come.
-    let mut terminal = machine.terminal(&[
-        "totpctl", "rollout", "sshd", "--user", "alice", "--yes", "--within", "3s",
-    ]);
+    let mut terminal =
+        machine.terminal(&["totpctl", "rollout", "sshd", "--user", "alice", "--yes"]);
     terminal.see("Keep this terminal open");
     drop(terminal);
     assert!(files(&machine).contains("pam_totp.so"));
+    end_time(&machine, "sshd");
     wait_for(&machine, &before);
     wait_for_sshd(&machine);
     let mut ssh = machine.ssh("alice", &["id", "-un"]);
@@ -97,23 +223,115 @@ fn what_nobody_confirms_comes_back_by_itself_though_the_terminal_is_gone() {
 fn after_a_reboot_the_timer_takes_it_back() {
     let (machine, _) = machine();
     let before = files(&machine);
-    machine.run("totpctl rollout sshd --user alice --yes --within 10m");
+    begin(&machine, "sshd --user alice");
     // The boot: the watcher is gone, and by then it is late.
     machine.run("pkill --full '[r]ollout --expire --wait'");
-    machine.run(
-        "sed -i 's/\"ends\": [0-9]*/\"ends\": 1000000000/' /var/lib/pam_totp/rollout/journal.json",
-    );
+    end_time(&machine, "sshd");
+    // A configuration that denies everybody keeps nobody locked out.
+    machine.run("echo '[' >/etc/security/pam_totp.toml");
     let timer = machine.run("sed 's/^\\* \\* \\* \\* \\* root //' /etc/cron.d/pam-totp-rollout");
     machine.run(&timer);
     assert_eq!(files(&machine), before);
 }
 
 #[test]
+fn systemd_runs_the_timer_where_it_runs_the_machine() {
+    let (machine, _) = machine();
+    let machine = systemd(machine);
+    // What systemd and a shell would take for something else.
+    machine.run("mkdir '/etc/a $b 50%'; touch \"/etc/a \\$b 50%/x.toml\"");
+    let before = files(&machine);
+    machine.run(
+        "totpctl --config '/etc/a $b 50%/x.toml' rollout sshd --user alice --yes --within 10m",
+    );
+    let called = machine.run("cat /tmp/systemctl");
+    assert!(
+        called.starts_with(
+            "daemon-reload\nenable --now pam-totp-rollout.timer\nis-active --quiet pam-totp-rollout.timer\n"
+        ) && called.contains("reload ssh.service\n"),
+        "{called}"
+    );
+    let unit = machine.run("cat /etc/systemd/system/pam-totp-rollout.service");
+    let wanted = r#"ExecStart="/usr/local/sbin/totpctl" "--config" "/etc/a $$b 50%%/x.toml" "rollout" "--expire""#;
+    assert!(unit.ends_with(&format!("{wanted}\n")), "{unit}");
+    // The boot: the watcher is gone, and by then it is late.
+    machine.run("pkill --full '[r]ollout --expire --wait'");
+    end_time(&machine, "sshd");
+    machine.run("totpctl --config '/etc/a $b 50%/x.toml' rollout --expire");
+    assert_eq!(files(&machine), before);
+    let called = machine.run("cat /tmp/systemctl; ls /etc/systemd/system");
+    assert!(
+        called.contains("disable --now pam-totp-rollout.timer\n"),
+        "{called}"
+    );
+    assert!(!called.contains("pam-totp-rollout.service\n"), "{called}");
+}
+
+#[test]
+fn an_sshd_that_a_socket_starts_needs_no_reload_and_one_that_refuses_is_told_of() {
+    let (machine, _) = machine();
+    let machine = systemd(machine);
+    machine
+        .run("touch /tmp/inactive; cp /run/sshd.pid /tmp/kept; pgrep --exact cron >/run/sshd.pid");
+    begin(&machine, "sshd --user alice");
+    machine.run("totpctl rollout --revert");
+    let called = machine.run("cat /tmp/systemctl");
+    assert!(!called.contains("\nreload ssh"), "{called}");
+    // Nor is whoever has the number of an sshd of before told anything.
+    machine.run("pgrep --exact cron");
+
+    machine.run("rm /tmp/inactive; cp /tmp/kept /run/sshd.pid");
+    begin(&machine, "sshd --user alice");
+    machine.run("touch /tmp/refusing");
+    let told = machine.run("totpctl rollout --revert");
+    assert!(
+        told.contains("The old files of sshd are back.\nBut sshd does not know of it yet"),
+        "{told}"
+    );
+    machine
+        .log()
+        .assert_has(&["event=rollout-reverted", "sshd does not know of it yet"]);
+}
+
+#[test]
+fn nothing_is_changed_where_nothing_would_bring_the_old_files_back() {
+    let (machine, _) = machine();
+    let before = files(&machine);
+    let begin = "sshd --user alice --yes";
+    machine.run("mv /usr/bin/setsid /usr/bin/setsid.old; ln -s true /usr/bin/setsid");
+    let told = refused(&machine, begin);
+    assert!(
+        told.contains("the process that waits did not start"),
+        "{told}"
+    );
+    assert_eq!(files(&machine), before);
+    machine.run("mv /usr/bin/setsid.old /usr/bin/setsid; kill $(pgrep --exact cron)");
+    let told = refused(&machine, begin);
+    assert!(told.contains("a running cron"), "{told}");
+    assert_eq!(files(&machine), before);
+}
+
+/// With a stand-in for systemctl, which notes what it is told.
+fn systemd(machine: Machine) -> Machine {
+    let machine = machine.file(
+        "/usr/bin/systemctl",
+        "755",
+        "#!/bin/sh\necho \"$*\" >>/tmp/systemctl\ncase \"$*\" in\n\
+         *is-active*ssh*) [ ! -e /tmp/inactive ] ;;\n\
+         'reload ssh.service') [ ! -e /tmp/refusing ] && kill -HUP $(cat /run/sshd.pid) ;;\nesac\n",
+    );
+    machine.run("mkdir -p /run/systemd/system /etc/systemd/system");
+    machine
+}
+
+#[test]
 fn a_clock_that_goes_back_does_not_keep_it() {
     let (machine, _) = machine();
     let before = files(&machine);
-    machine.run("totpctl rollout sshd --user alice --yes --within 10m");
-    machine.run("sed -i 's/\"began\": [0-9]*/\"began\": 9000000000/' /var/lib/pam_totp/rollout/journal.json");
+    begin(&machine, "sshd --user alice");
+    machine.run(
+        "sed -i 's/\"began\": [0-9]*/\"began\": 9000000000/' /var/lib/pam_totp/rollout/sshd.json",
+    );
     wait_for(&machine, &before);
 }
 
@@ -144,7 +362,7 @@ fn killed_before_any_call_it_leaves_the_old_files_or_the_new_ones() {
             let drop_in = machine.run(&format!("test -e {DROP_IN} && echo there || echo none"));
             assert_eq!(is_new, drop_in.trim() == "there", "{call} {count}");
             if is_new {
-                let journal = machine.run("cat /var/lib/pam_totp/rollout/journal.json");
+                let journal = machine.run("cat /var/lib/pam_totp/rollout/sshd.json");
                 assert!(journal.contains("\"applied\""), "{call} {count}: {journal}");
                 machine.run("totpctl rollout --revert");
             }
@@ -197,6 +415,9 @@ fn who_would_be_locked_out_is_told_before_anything_changes() {
             "no service with a stack of its own",
         ),
         ("--revert", "no rollout to take back"),
+        ("sshd --user alice --yes --within 59s", "expected 1m to 1h"),
+        ("sshd --user alice --yes --within 61m", "expected 1m to 1h"),
+        ("sshd --confirm", "cannot be used with"),
     ] {
         let told = refused(&machine, words);
         assert!(told.contains(part), "{words}: {told}");
@@ -204,11 +425,78 @@ fn who_would_be_locked_out_is_told_before_anything_changes() {
     let told = machine.run("echo no | (! totpctl rollout sshd --user alice 2>&1)");
     assert!(told.contains("nothing was changed"), "{told}");
     assert_eq!(files(&machine), before);
-    // Whoever edits a line that comes first would otherwise have a code asked of nobody, or of nobody but sshd's.
-    machine.run("echo 'AuthenticationMethods publickey' >/etc/ssh/sshd_config.d/01-first.conf");
-    let told = refused(&machine, "sshd --user alice --yes");
-    assert!(told.contains("another line comes before"), "{told}");
-    assert!(!files(&machine).contains("pam_totp.so"));
+}
+
+#[test]
+fn what_doctor_would_find_of_the_new_files_is_told_before_anything_changes() {
+    let (machine, _) = machine();
+    let machine = machine.user("bob", PASSWORD);
+    machine.enroll("bob");
+    machine.run("passwd --quiet --delete bob; usermod --lock bob");
+    let refuse = |prepare: &str, words: &str, parts: &[&str]| {
+        machine.run(&format!("rm -rf /tmp/etc; cp -a /etc /tmp/etc; {prepare}"));
+        let before = files(&machine);
+        let told = refused(&machine, words);
+        for part in parts {
+            assert!(told.contains(part), "{prepare}: {part}: {told}");
+        }
+        assert_eq!(files(&machine), before, "{prepare}");
+        machine.run("for file in pam.d ssh/sshd_config.d security; do rm -rf /etc/$file; cp -a /tmp/etc/$file /etc/$file; done");
+    };
+    let sshd = "sshd --user alice --yes";
+    let first = "/etc/ssh/sshd_config.d/01-first.conf";
+    for (prepare, words, parts) in [
+        (
+            "echo 'auth required pam_totp.so' >>/etc/pam.d/common-auth".to_owned(),
+            sshd,
+            &["asks for a code already", "/etc/pam.d/common-auth, line"][..],
+        ),
+        // Jumps and ends that lead around the new line.
+        (
+            "printf 'auth [success=1 default=ignore] pam_unix.so\nauth requisite pam_deny.so\nauth required pam_permit.so\n' \
+             >/etc/pam.d/su".to_owned(),
+            "su --user alice --yes",
+            &["DANGER code-refused"],
+        ),
+        (
+            "printf 'auth sufficient pam_unix.so\nauth required pam_deny.so\n' >/etc/pam.d/su".to_owned(),
+            "su --user alice --yes",
+            &["DANGER skipped", "leads around pam_totp.so"],
+        ),
+        // Of two lines the first one counts.
+        (
+            format!("echo 'AuthenticationMethods publickey' >{first}"),
+            sshd,
+            &["DANGER sshd-key-alone"],
+        ),
+        (
+            format!("printf 'Match User alice\nKbdInteractiveAuthentication no\n' >{first}"),
+            sshd,
+            &["DANGER sshd-no-prompt", "For alice:"],
+        ),
+        (
+            format!("printf 'Match User alice\nAuthenticationMethods publickey\n' >{first}"),
+            sshd,
+            &["DANGER sshd-key-alone", "For alice:"],
+        ),
+        (
+            String::new(),
+            "sshd --user bob --yes",
+            &["bob has no password"],
+        ),
+        (
+            "mv /lib/*/security/pam_totp.so /tmp".to_owned(),
+            sshd,
+            &["DANGER module-missing"],
+        ),
+        (
+            "mv /tmp/pam_totp.so $(dirname /lib/*/security/pam_unix.so); totpctl device bind alice phone --force --ssh-key SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            sshd,
+            &["no device of alice counts by sshd"],
+        ),
+    ] {
+        refuse(&prepare, words, parts);
+    }
 }
 
 #[test]
@@ -217,10 +505,10 @@ fn after_a_key_the_code_is_asked_for_and_without_the_module_nobody_gets_in() {
     let machine = machine.authorized_key("alice");
     machine.run("totpctl rollout sshd --user alice --yes --after-key --within 10m");
     wait_for_sshd(&machine);
-    let mut ssh = machine.ssh("alice", &["id", "-un"]);
-    ssh.answer(PROMPT, &phone.code());
-    ssh.assert_ends_well("alice");
-    machine.run("totpctl rollout --confirm");
+    machine
+        .ssh("alice", &CONFIRM)
+        .answer(PROMPT, &phone.code())
+        .assert_ends_well(CONFIRMED);
     // Whom a rule exempts the key is enough for.
     machine.run(
         "printf '[[policy.rule]]\\nsecond_factor = \"never\"\\n' >/etc/security/pam_totp.toml",
@@ -240,39 +528,111 @@ fn after_a_key_the_code_is_asked_for_and_without_the_module_nobody_gets_in() {
 }
 
 #[test]
-fn what_was_edited_meanwhile_is_kept() {
+fn what_was_edited_before_the_confirmation_is_kept_beside_the_old_files() {
     let (machine, _) = machine();
-    machine.run("totpctl rollout sshd --user alice --yes --within 10m");
-    machine.run("echo '# mine' >>/etc/pam.d/sshd; totpctl rollout --revert");
+    let before = files(&machine);
+    begin(&machine, "sshd --user alice");
+    // A second rollout begins from this one's old files, whatever these bytes are.
+    machine.run("printf '# mine \\377\\n' >>/etc/pam.d/sshd");
+    let told = machine.run("totpctl rollout --revert");
     assert!(
-        !files(&machine).contains("# mine\naccount"),
-        "{}",
-        files(&machine)
+        told.contains("is in /etc/pam.d/.pam_totp-edited-sshd"),
+        "{told}"
     );
-    let kept = machine.run("cat /var/lib/pam_totp/rollout/edited-1");
-    assert!(kept.contains("# mine"), "{kept}");
+    let kept = machine.run("grep --text -c mine /etc/pam.d/.pam_totp-edited-sshd");
+    assert_eq!(kept.trim(), "1");
+    machine.run("rm /etc/pam.d/.pam_totp-edited-sshd");
+    assert_eq!(files(&machine), before);
+
+    // A disk on which nothing more goes keeps nobody locked out.
+    begin(&machine, "sshd --user alice");
+    machine.run("echo '# mine' >>/etc/pam.d/sshd");
+    machine.run(
+        "strace -qq -o /dev/null -e inject=linkat,write:error=ENOSPC totpctl rollout --revert >/dev/null",
+    );
+    assert_eq!(files(&machine), before);
+}
+
+#[test]
+fn what_was_edited_after_the_confirmation_stays() {
+    let (machine, mut phone) = machine();
+    begin(&machine, "sshd --user alice");
+    ssh_with_code(&machine, &phone.code(), &CONFIRM).assert_ends_well(CONFIRMED);
+    machine.run(&format!(
+        "cp /etc/pam.d/sshd /tmp/sshd; echo 'session optional pam_motd.so' >>/etc/pam.d/sshd; \
+         echo MaxAuthTries 3 >>{DROP_IN}"
+    ));
+    // Our own line was edited: what is to be taken out is for a person to say.
+    machine.run("sed -i 's/pam_totp.so/& nullok/' /etc/pam.d/sshd");
+    let edited = files(&machine);
+    let told = refused(&machine, "--revert");
+    for part in [
+        "was edited in our lines",
+        "    auth       required     pam_totp.so",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(files(&machine), edited);
+    machine.run("sed -i 's/pam_totp.so nullok/pam_totp.so/' /etc/pam.d/sshd");
+    machine.run("totpctl rollout --revert");
+    let stack = machine.run("cat /etc/pam.d/sshd");
+    assert_eq!(stack, format!("{STACK}session optional pam_motd.so\n"));
+    assert_eq!(machine.run(&format!("cat {DROP_IN}")), "MaxAuthTries 3\n");
+}
+
+#[test]
+fn a_new_file_has_the_owner_the_mode_and_the_attributes_of_the_old_one() {
+    let (machine, _) = machine();
+    machine.run(
+        "setfattr --name user.label --value mine /etc/pam.d/sshd
+         chown root:daemon /etc/pam.d/sshd; chmod 640 /etc/pam.d/sshd",
+    );
+    let about = || {
+        let inode = machine.run("stat --format %i /etc/pam.d/sshd");
+        let rest = "stat --format '%a %u %g' /etc/pam.d/sshd; getfattr --dump /etc/pam.d/sshd 2>&1";
+        (inode, machine.run(rest))
+    };
+    let (old, before) = about();
+    assert!(before.contains("user.label=\"mine\""), "{before}");
+    begin(&machine, "sshd --user alice");
+    let (new, after) = about();
+    assert_ne!(new, old);
+    assert_eq!(after, before);
+    // The old file itself is gone as well.
+    machine.run("rm /etc/pam.d/.pam_totp-old-sshd; totpctl rollout --revert");
+    assert_eq!(about().1, before);
+    assert!(!machine.run("cat /etc/pam.d/sshd").contains("pam_totp.so"));
 }
 
 #[test]
 fn sudo_is_confirmed_by_sudo() {
-    let machine = Machine::new().user("alice", PASSWORD).file(
-        "/etc/sudoers",
-        "440",
-        "Defaults timestamp_timeout=0\nalice ALL = (ALL) ALL\n",
-    );
+    let machine = prepared(Machine::new().user("alice", PASSWORD));
     let mut phone = machine.enroll("alice");
-    machine.run("totpctl rollout sudo --user alice --yes --within 10m");
-    let mut sudo = machine.terminal_as(
+    begin(&machine, "sudo --user alice");
+    confirm_by_sudo(&machine, &phone.code());
+}
+
+/// Not by the one command that sudo asks nothing for.
+fn confirm_by_sudo(machine: &Machine, code: &str) {
+    let mut shell = machine.terminal_as(
         "alice",
-        &["sudo", "/usr/local/sbin/totpctl", "rollout", "--confirm"],
+        &[
+            "sh",
+            "-c",
+            "sudo env /usr/local/sbin/totpctl rollout --confirm; true",
+        ],
     );
-    sudo.answer("password for alice: ", PASSWORD)
-        .answer(PROMPT, &phone.code());
-    sudo.assert_ends_well(
-        "sudo asks for a code from now on. To turn it off: totpctl rollout --revert",
+    shell
+        .answer("password for alice: ", PASSWORD)
+        .answer(PROMPT, code);
+    shell.assert_ends_well(
+        "sudo asks for a code from now on. To turn it off: totpctl rollout --revert sudo",
     );
 }
 
+const CONFIRM: [&str; 4] = ["sudo", "/usr/local/sbin/totpctl", "rollout", "--confirm"];
+const CONFIRMED: &str =
+    "sshd asks for a code from now on. To turn it off: totpctl rollout --revert sshd";
 const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-pam_totp.conf";
 const STACK: &str = "@include common-auth\naccount    required     pam_nologin.so\n@include common-account\n\
                      @include common-session\n@include common-password\n";

@@ -272,33 +272,38 @@ pub(crate) enum Trust {
 }
 
 #[derive(Args)]
-#[command(group = ArgGroup::new("step").required(true).args(["service", "confirm", "revert", "expire"]))]
+#[command(group = ArgGroup::new("end").args(["confirm", "revert", "expire"]))]
 pub(crate) struct Rollout {
     /// The PAM service: sshd, sudo, sudo-i, su or login
+    #[arg(required_unless_present = "end")]
     service: Option<String>,
     /// It works: let it stay. To be run from a new login with a code
-    #[arg(long)]
+    #[arg(long, conflicts_with = "service")]
     confirm: bool,
-    /// Put the old files back, at any time until the next rollout
+    /// Take the module out of the service again, at any time; without SERVICE the rollout that is under way, or the
+    /// only one
     #[arg(long)]
     revert: bool,
+    /// With --revert: only what waits for its confirmation, if anything does
+    #[arg(long, requires = "revert", conflicts_with = "service")]
+    unconfirmed: bool,
     /// Put the old files back if nobody has confirmed in time; a timer runs this
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, conflicts_with = "service")]
     expire: bool,
     /// Until that time
     #[arg(long, hide = true, requires = "expire")]
     wait: bool,
     /// Who will log in to confirm; by default whoever logged in to run this
-    #[arg(long, value_name = "USER", requires = "service")]
+    #[arg(long, value_name = "USER", conflicts_with = "end")]
     pub(crate) user: Option<String>,
-    /// How long to wait for the confirmation
-    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = span)]
+    /// How long to wait for the confirmation, 1m to 1h
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = within, conflicts_with = "end")]
     pub(crate) within: Span,
     /// For sshd: ask for the key and then the code, and for no password
-    #[arg(long, requires = "service")]
+    #[arg(long, conflicts_with = "end")]
     pub(crate) after_key: bool,
     /// Don't ask before the changes are made
-    #[arg(long, requires = "service")]
+    #[arg(long, conflicts_with = "end")]
     pub(crate) yes: bool,
 }
 
@@ -306,8 +311,17 @@ pub(crate) struct Rollout {
 pub(crate) enum RolloutStep<'a> {
     Begin(&'a str),
     Confirm,
-    Revert,
+    Revert(Which<'a>),
     Expire { wait: bool },
+}
+
+/// Which rollout is meant.
+pub(crate) enum Which<'a> {
+    Of(&'a str),
+    /// The one under way, else the only one.
+    Obvious,
+    /// None where nothing waits for its confirmation.
+    Unconfirmed,
 }
 
 impl Rollout {
@@ -318,9 +332,11 @@ impl Rollout {
 
     pub(crate) fn step(&self) -> RolloutStep<'_> {
         match &self.service {
+            _ if self.confirm => RolloutStep::Confirm,
+            Some(service) if self.revert => RolloutStep::Revert(Which::Of(service)),
             Some(service) => RolloutStep::Begin(service),
-            None if self.confirm => RolloutStep::Confirm,
-            None if self.revert => RolloutStep::Revert,
+            None if self.unconfirmed => RolloutStep::Revert(Which::Unconfirmed),
+            None if self.revert => RolloutStep::Revert(Which::Obvious),
             None => RolloutStep::Expire { wait: self.wait },
         }
     }
@@ -460,6 +476,12 @@ fn fingerprint(text: &str) -> Result<Fingerprint, &'static str> {
 
 fn span(text: &str) -> Result<Span, &'static str> {
     Span::parse(text).ok_or("expected a whole number and one of s, m, h, d, such as 7d")
+}
+
+/// Long enough for a login, and not so long that somebody who is locked out has gone home.
+fn within(text: &str) -> Result<Span, &'static str> {
+    let span = Span::parse(text).filter(|span| (60..=3600).contains(&span.seconds()));
+    span.ok_or("expected 1m to 1h, such as 5m")
 }
 
 fn address(text: &str) -> Result<Address, &'static str> {

@@ -77,6 +77,12 @@ impl Failure {
         Self::unreachable("")
     }
 
+    /// The same, with more to know.
+    pub(crate) fn with(self, remarks: &[String]) -> Self {
+        let message = [&[self.message], remarks].concat().join("; ");
+        Self { message, ..self }
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

@@ -19,22 +19,128 @@ pub fn forbid_core_dumps() {
 /// `None` without a terminal, or where the session's leader is gone.
 #[must_use]
 pub fn session() -> Option<String> {
-    let fields = |process: &str| -> Option<Vec<String>> {
-        let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        // The name before the last parenthesis may hold anything (proc(5)).
-        let (_, rest) = text.rsplit_once(") ")?;
-        Some(rest.split(' ').map(str::to_owned).collect())
-    };
     // Counted behind the name: the session is the fourth, the terminal the fifth, the start the twentieth.
-    let own = fields("self")?;
+    let own = stat("self")?;
     let (session, terminal) = (own.get(3)?, own.get(4)?);
     if terminal == "0" || session == "0" {
         return None;
     }
-    let leader = fields(session)?;
+    let leader = stat(session)?;
     let start = leader.get(19)?;
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(format!("{terminal} {session} {start} {}", boot.trim()))
+    Some(format!("{terminal} {session} {start} {}", boot()?))
+}
+
+/// The fields of proc_pid_stat(5) behind the name of the program.
+fn stat(process: &str) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name before the last parenthesis may hold anything.
+    let (_, rest) = text.rsplit_once(") ")?;
+    Some(rest.split(' ').map(str::to_owned).collect())
+}
+
+fn boot() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned())
+}
+
+/// A point in time by which processes and login sessions are older or newer, whatever the clock does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Moment {
+    /// The id of the boot.
+    pub boot: String,
+    /// Hundredths of a second since that, as processes' starts are counted (USER_HZ).
+    pub ticks: u64,
+    /// The highest id that the audit system had given to a session of processes that still live; 0 without one.
+    pub audit_session: u32,
+}
+
+impl Moment {
+    /// Now; `None` without /proc.
+    #[must_use]
+    pub fn now() -> Option<Self> {
+        let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+        let (seconds, rest) = uptime.split_once('.')?;
+        let hundredths: u64 = rest.get(..2)?.parse().ok()?;
+        let seconds: u64 = seconds.parse().ok()?;
+        Some(Self {
+            boot: boot()?,
+            ticks: seconds.saturating_mul(100).saturating_add(hundredths),
+            audit_session: all().filter_map(audit_session).max().unwrap_or(0),
+        })
+    }
+
+    /// Whether the audit system has put this process into a session since then.
+    #[must_use]
+    pub fn is_before_this_session(&self) -> bool {
+        let own = audit_session(std::process::id());
+        own.is_some_and(|own| own > self.audit_session || boot().as_ref() != Some(&self.boot))
+    }
+}
+
+/// The session of a process, numbered upwards from the boot on (proc(5), sessionid).
+fn audit_session(process: u32) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/sessionid")).ok()?;
+    text.trim().parse().ok().filter(|id| *id != u32::MAX)
+}
+
+/// What is known of a process.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Process {
+    /// The file name of its program.
+    pub program: String,
+    /// Its real user id.
+    pub uid: u32,
+    parent: u32,
+    started: u64,
+}
+
+impl Process {
+    /// The process of that id, where there is one and its program can be told.
+    #[must_use]
+    pub fn of(id: u32) -> Option<Self> {
+        let stat = stat(&id.to_string())?;
+        let file = std::fs::read_link(format!("/proc/{id}/exe")).ok()?;
+        let name = file.file_name()?.to_string_lossy();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+        Some(Self {
+            // An upgrade takes the file away from those that run.
+            program: name.trim_end_matches(" (deleted)").to_owned(),
+            uid: uid.split_whitespace().next()?.parse().ok()?,
+            parent: stat.get(1)?.parse().ok()?,
+            started: stat.get(19)?.parse().ok()?,
+        })
+    }
+
+    /// Whether it was started after that.
+    #[must_use]
+    pub fn is_newer_than(&self, moment: &Moment) -> bool {
+        self.started > moment.ticks || boot().as_ref() != Some(&moment.boot)
+    }
+}
+
+/// This process, the one that started it, and so on.
+#[must_use]
+pub fn ancestry() -> Vec<Process> {
+    let own = Process::of(std::process::id());
+    std::iter::successors(own, |child| match child.parent {
+        0 => None,
+        parent => Process::of(parent),
+    })
+    .collect()
+}
+
+/// Whether a process runs one of these programs.
+#[must_use]
+pub fn is_running(programs: &[&str]) -> bool {
+    let mut found = all().filter_map(Process::of);
+    found.any(|process| programs.contains(&process.program.as_str()))
+}
+
+/// The ids of all processes.
+fn all() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// Room to work in, whatever limits the caller has set, as far as this process may raise them. Dropping it puts

@@ -152,6 +152,11 @@ impl Finding {
         })
     }
 
+    /// Whether nobody should change a service such that this is so: somebody gets in who must not, or who should can't.
+    pub(crate) fn forbids(&self) -> bool {
+        self.place().1 == Severity::Danger || ["not-enrolled", "not-invited"].contains(&self.id)
+    }
+
     fn document(&self) -> Value {
         json!({
             "severity": self.place().1.to_string(),
@@ -212,6 +217,20 @@ impl Findings {
                 .cmp(&key(other))
                 .then_with(|| (&one.file, one.line).cmp(&(&other.file, other.line)))
         });
+    }
+
+    /// Those that are about one service, or about none; without notes, and the most dangerous first.
+    pub(crate) fn about(mut self, service: &str) -> Self {
+        self.0.retain(|one| {
+            let is_about_it = one.services.is_empty() || one.services.contains(service);
+            is_about_it && one.place().1 != Severity::Note
+        });
+        self.sort();
+        self
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Finding> {
+        self.0.iter()
     }
 
     /// Whether something is to be done. Notes ask for nothing.

@@ -5,27 +5,32 @@
 mod clock;
 mod files;
 mod finding;
-mod people;
+pub(crate) mod people;
 mod reach;
 mod services;
 mod settings;
 mod sshd;
 mod stack;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use totp_core::config::Config;
+use totp_core::doors::Account;
 
 use self::finding::{Finding, Findings};
-use self::people::Accounts;
+use self::people::{Accounts, Person};
+use self::stack::Folders;
 use crate::cli::Doctor;
 use crate::context::Context;
 use crate::failure::Failure;
 
 /// Where the system's files are: of this machine, or of one whose disk is mounted somewhere.
-struct Tree<'a> {
+pub(crate) struct Tree<'a> {
     root: &'a Path,
+    /// What files are about to hold, by their paths in the root.
+    changed: BTreeMap<PathBuf, String>,
 }
 
 impl Tree<'_> {
@@ -38,6 +43,14 @@ impl Tree<'_> {
     /// Whether it is the tree that this process runs in.
     fn is_this_machine(&self) -> bool {
         self.root == Path::new("/")
+    }
+
+    /// What is in a file, or will be.
+    fn text(&self, path: &Path) -> std::io::Result<String> {
+        match self.changed.get(path) {
+            Some(text) => Ok(text.clone()),
+            None => std::fs::read_to_string(path),
+        }
     }
 
     /// A configuration that was found in the tree, with its folders where they are now.
@@ -61,6 +74,7 @@ pub(crate) fn run(named: Option<&Path>, json: bool, arguments: &Doctor) -> Resul
     }
     let tree = Tree {
         root: &arguments.root,
+        changed: BTreeMap::new(),
     };
     let mut findings = Findings::default();
     let config = config(&tree, named, &mut findings)?;
@@ -111,6 +125,53 @@ pub(crate) fn run(named: Option<&Path>, json: bool, arguments: &Doctor) -> Resul
         true => Err(Failure::answered_no()),
         false => Ok(()),
     }
+}
+
+/// The place where our module is in the stack of a service, whichever file that is.
+pub(crate) fn place_in(service: &str) -> Option<String> {
+    let stack = Folders::below(Path::new("/")).stack(service, "auth");
+    let line = stack.lines.iter().find(|line| line.is_ours())?;
+    Some(format!("{}, line {}", line.file.display(), line.number))
+}
+
+/// What is to be said of one service, and of somebody's logins by it, once some files of this machine hold what is given.
+///
+/// # Errors
+/// Where it can't be told, or the person has no password and is asked for one.
+pub(crate) fn foresee(
+    context: &Context,
+    service: &str,
+    person: &Account,
+    changed: BTreeMap<PathBuf, String>,
+) -> Result<Findings, Failure> {
+    let tree = Tree {
+        root: Path::new("/"),
+        changed,
+    };
+    let accounts = Accounts::of(&tree, context.system());
+    let mut findings = Findings::default();
+    let mut services = services::look(&tree, Some(&context.config), &mut findings)?;
+    services.asking.retain(|one| one.name == service);
+    let mut listed = people::people(&accounts)?.into_iter();
+    let listed = listed.find(|one| one.account == *person);
+    let people = [listed.unwrap_or_else(|| Person::of_a_directory(person.clone()))];
+    let asks_password = services.asking.iter().any(|one| one.reach.has_proofs);
+    if asks_password && people.iter().any(|person| !person.has_password) {
+        let name = &person.name;
+        return Err(Failure::refused(format_args!(
+            "{name} has no password, and {service} asks for one: passwd {name}, or name somebody else by --user"
+        )));
+    }
+    let root_by_ssh = sshd::look(&tree, &services, &people, &mut findings);
+    people::look(
+        &tree,
+        &accounts,
+        &people,
+        &services,
+        root_by_ssh,
+        &mut findings,
+    );
+    Ok(findings.about(service))
 }
 
 fn config_path(tree: &Tree<'_>, named: Option<&Path>) -> PathBuf {

@@ -109,11 +109,20 @@ impl Entropy for Accounts<'_> {
 pub(crate) struct Person {
     pub(crate) account: Account,
     /// There is a password to type.
-    has_password: bool,
+    pub(super) has_password: bool,
     is_admin: bool,
 }
 
 impl Person {
+    /// Somebody of whom this machine has no line.
+    pub(super) fn of_a_directory(account: Account) -> Self {
+        Self {
+            account,
+            has_password: true,
+            is_admin: true,
+        }
+    }
+
     fn is_root(&self) -> bool {
         self.account.uid == 0
     }
@@ -269,28 +278,33 @@ fn is_invited(accounts: &Accounts<'_>, person: &Person, service: &Service) -> bo
     })
 }
 
-/// What a login of somebody will be asked for; `None` where that can't be told, which other findings are about.
-fn next(accounts: &Accounts<'_>, person: &Person, service: &Service) -> Option<Next> {
-    let config = service.config.as_ref()?;
-    let address = match service.name.as_str() {
+/// A login of somebody, as it is likely to come.
+pub(crate) fn request<'a>(person: &'a Account, service: &'a str, nullok: bool) -> Request<'a> {
+    let address = match service {
         // Of the addresses for documentation, which are in nobody's network.
-        "sshd" => Address::named("203.0.113.1")?,
-        "login" => Address::named("tty:tty1")?,
-        _ => Address::Local,
+        "sshd" => Address::named("203.0.113.1"),
+        "login" => Address::named("tty:tty1"),
+        _ => None,
     };
-    let request = Request {
-        user: Some(&person.account.name),
+    Request {
+        user: Some(&person.name),
         caller: Caller {
-            service: service.name.clone(),
-            address,
+            service: service.to_owned(),
+            address: address.unwrap_or(Address::Local),
             ssh_keys: Vec::new(),
             place: None,
         },
         options: Options {
-            nullok: service.nullok,
+            nullok,
             ..Options::default()
         },
-    };
+    }
+}
+
+/// What a login of somebody will be asked for; `None` where that can't be told, which other findings are about.
+fn next(accounts: &Accounts<'_>, person: &Person, service: &Service) -> Option<Next> {
+    let config = service.config.as_ref()?;
+    let request = request(&person.account, &service.name, service.nullok);
     let store = FileStore::new(config, accounts);
     let plan = plan(&request, Some(&person.account), config, &store, accounts);
     plan.ok().map(|plan| plan.next)

@@ -86,7 +86,7 @@ pub(crate) fn look(
     config: Option<&Config>,
     findings: &mut Findings,
 ) -> Result<Services, Failure> {
-    let folders = Folders::below(tree.root);
+    let folders = Folders::of(tree);
     let mut names = folders.services().map_err(|error| {
         let folder = tree.path("/etc/pam.d");
         Failure::unreachable(format_args!(

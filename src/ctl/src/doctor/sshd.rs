@@ -95,7 +95,7 @@ fn settings(tree: &Tree<'_>, program: &Path, user: Option<&str>) -> Result<Setti
             format!("user={user},host=client.invalid,addr=203.0.113.1,laddr=192.0.2.1,lport=22");
         command.arg("-C").arg(of);
     }
-    let output = match tree.is_this_machine() {
+    let output = match tree.is_this_machine() && tree.changed.is_empty() {
         true => command.output(),
         false => of_another(tree, command),
     };
@@ -112,38 +112,50 @@ fn settings(tree: &Tree<'_>, program: &Path, user: Option<&str>) -> Result<Setti
     Ok(Settings::parse(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Has this machine's sshd tell the settings of another tree. sshd would take what is included from this machine, so it
+/// Has this machine's sshd tell the settings of another tree, or of files that aren't there yet. sshd would take what is included from this machine, so it
 /// is given all in one.
 fn of_another(tree: &Tree<'_>, mut command: Command) -> io::Result<Output> {
     command.args(["-f", "/proc/self/fd/0"]);
     for key in matching(tree, "ssh_host_*_key") {
         command.arg("-h").arg(key);
     }
-    let mut text = String::new();
-    whole(tree, &tree.path(CONFIG), 0, &mut text);
+    let mut text = Whole::default();
+    whole(tree, &tree.path(CONFIG), 0, false, &mut text);
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = piped.stderr(Stdio::piped()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // An sshd that has complained reads no further.
-        let _ = stdin.write_all(text.as_bytes());
+        let _ = stdin.write_all([text.general, text.blocks].concat().as_bytes());
     }
     child.wait_with_output()
 }
 
-fn whole(tree: &Tree<'_>, file: &Path, depth: usize, text: &mut String) {
-    for line in fs::read_to_string(file).unwrap_or_default().lines() {
+/// What a configuration says, with what it includes.
+#[derive(Default)]
+struct Whole {
+    general: String,
+    /// Blocks that begin with Match: they go before the rest wherever they stand, and end with their file.
+    blocks: String,
+}
+
+fn whole(tree: &Tree<'_>, file: &Path, depth: usize, in_block: bool, text: &mut Whole) {
+    let mut in_block = in_block;
+    for line in tree.text(file).unwrap_or_default().lines() {
         let mut words = line.split_whitespace();
-        let is_include = words
-            .next()
-            .is_some_and(|word| word.eq_ignore_ascii_case("include"));
-        if !is_include || depth >= DEEPEST {
-            text.push_str(line);
-            text.push('\n');
+        let first = words.next().unwrap_or_default();
+        in_block |= first.eq_ignore_ascii_case("match");
+        if first.eq_ignore_ascii_case("include") && depth < DEEPEST {
+            for included in words.flat_map(|pattern| matching(tree, pattern)) {
+                whole(tree, &included, depth.saturating_add(1), in_block, text);
+            }
             continue;
         }
-        for included in words.flat_map(|pattern| matching(tree, pattern)) {
-            whole(tree, &included, depth.saturating_add(1), text);
-        }
+        let text = match in_block {
+            true => &mut text.blocks,
+            false => &mut text.general,
+        };
+        text.push_str(line);
+        text.push('\n');
     }
 }
 
@@ -382,7 +394,7 @@ fn places_in(
     depth: usize,
     places: &mut Vec<(PathBuf, usize)>,
 ) {
-    let Ok(text) = fs::read_to_string(file) else {
+    let Ok(text) = tree.text(file) else {
         return;
     };
     for (index, line) in text.lines().enumerate() {
@@ -417,20 +429,19 @@ fn matching(tree: &Tree<'_>, pattern: &str) -> Vec<PathBuf> {
     let Some((start, end)) = name.split_once('*') else {
         return vec![path];
     };
-    let entries = fs::read_dir(folder)
+    let present = fs::read_dir(folder)
         .into_iter()
         .flatten()
-        .filter_map(Result::ok);
-    let mut files: Vec<PathBuf> = entries
-        .filter(|entry| {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    let coming = tree.changed.keys().cloned();
+    let files: BTreeSet<PathBuf> = present
+        .chain(coming.filter(|path| path.parent() == Some(folder)))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with(start) && name.ends_with(end)
         })
-        .map(|entry| entry.path())
         .collect();
-    files.sort();
-    files
+    files.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 //! libpam flattens a service's file and all that it includes into one list a facility. What it can't understand it
 //! doesn't leave out: such a line refuses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use super::Tree;
 
 /// What a line does with one code of its module.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -225,6 +227,8 @@ pub(crate) struct Fault {
 /// Where stacks are.
 pub(crate) struct Folders {
     root: PathBuf,
+    /// What files are about to hold.
+    changed: BTreeMap<PathBuf, String>,
 }
 
 /// As libpam has it: the first folder that has the file.
@@ -241,6 +245,15 @@ impl Folders {
     pub(crate) fn below(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
+            changed: BTreeMap::new(),
+        }
+    }
+
+    /// Those of a tree.
+    pub(super) fn of(tree: &Tree<'_>) -> Self {
+        Self {
+            root: tree.root.to_owned(),
+            changed: tree.changed.clone(),
         }
     }
 
@@ -320,7 +333,11 @@ impl Folders {
             stack.faults.push(fault(1, what));
             return false;
         }
-        let text = match read_text(path) {
+        let text = match self.changed.get(path) {
+            Some(text) => Ok(text.clone()),
+            None => read_text(path),
+        };
+        let text = match text {
             Ok(text) => text,
             Err(error) => {
                 stack.faults.push(fault(1, error.to_string()));

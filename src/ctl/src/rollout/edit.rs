@@ -1,4 +1,8 @@
-//! The line of the module in the stack of a service.
+//! The line of the module in the stack of a service: put in, and taken out again.
+
+use std::collections::BTreeMap;
+
+use similar::{DiffTag, TextDiff};
 
 /// The stack with the module in it: behind the password, or instead of it where a key has been shown before.
 ///
@@ -6,26 +10,12 @@
 /// Why it can't be put in.
 pub(super) fn with_module(text: &str, service: &str, after_key: bool) -> Result<String, String> {
     let lines: Vec<&str> = text.lines().collect();
-    let is_comment = |line: &str| line.trim_start().starts_with('#');
-    if lines
-        .iter()
-        .any(|line| !is_comment(line) && line.contains("pam_totp.so"))
-    {
+    if names_module(text) {
         return Err("pam_totp is in it already".to_owned());
     }
-    // A jump counts lines, and a `sufficient` ends the stack: what comes of another line is for a person to say.
-    let is_tricky = |line: &&str| {
-        let is_auth = line
-            .trim_start()
-            .trim_start_matches('-')
-            .starts_with("auth");
-        let is_password = is_password(line);
-        let jumps = line.contains("[");
-        is_auth && (jumps || (is_password && line.contains("sufficient")) || line.ends_with('\\'))
-    };
-    if lines.iter().any(is_tricky) {
+    if lines.iter().any(|line| line.ends_with('\\')) {
         return Err(
-            "it has jumps or a sufficient password: edit it by hand, after the examples in pam.d-examples"
+            "it has lines that go on in the next one: edit it by hand, after the examples in pam.d-examples"
                 .to_owned(),
         );
     }
@@ -67,6 +57,86 @@ pub(super) fn with_module(text: &str, service: &str, after_key: bool) -> Result<
     }
     new.push(String::new());
     Ok(new.join("\n"))
+}
+
+/// Whether a line that is no comment loads the module.
+fn names_module(text: &str) -> bool {
+    text.lines()
+        .any(|line| !line.trim_start().starts_with('#') && line.contains("pam_totp.so"))
+}
+
+/// What somebody has made of the new text, without what made it new. `None` where they have edited that.
+pub(super) fn taken_out(old: Option<&str>, new: &str, found: &str) -> Option<String> {
+    let Some(old) = old else {
+        // A file of ours: each line is, wherever it stands now.
+        let ours: Vec<&str> = new.lines().collect();
+        let theirs = found.split_inclusive('\n');
+        return Some(
+            theirs
+                .filter(|line| !ours.contains(&line.trim_end()))
+                .collect(),
+        );
+    };
+    let new_lines: Vec<&str> = new.split_inclusive('\n').collect();
+    let old_lines: Vec<&str> = old.split_inclusive('\n').collect();
+    let mut lines: Vec<&str> = found.split_inclusive('\n').collect();
+    // Who had to get in in a hurry has made comments of our lines.
+    let uncommented = lines.iter().map(|line| {
+        let bare = line.trim_start_matches(['#', ' ']);
+        if new_lines.contains(&bare) {
+            bare
+        } else {
+            line
+        }
+    });
+    let uncommented: Vec<&str> = uncommented.collect();
+    let edited = TextDiff::from_slices(&new_lines, &uncommented);
+    let mut kept = BTreeMap::new();
+    for operation in edited
+        .ops()
+        .iter()
+        .filter(|one| one.tag() == DiffTag::Equal)
+    {
+        kept.extend(operation.old_range().zip(operation.new_range()));
+    }
+    // What takes the place of each line that goes.
+    let mut instead = BTreeMap::new();
+    for operation in changes(&TextDiff::from_lines(old, new)) {
+        let range = operation.new_range();
+        let places: Vec<usize> = range
+            .clone()
+            .filter_map(|line| kept.get(&line).copied())
+            .collect();
+        let Some((first, rest)) = places.split_first() else {
+            continue;
+        };
+        let end = first.checked_add(range.len())?;
+        if places != (*first..end).collect::<Vec<_>>() {
+            return None;
+        }
+        instead.insert(*first, old_lines.get(operation.old_range())?.concat());
+        instead.extend(rest.iter().map(|place| (*place, String::new())));
+    }
+    for (place, text) in &instead {
+        *lines.get_mut(*place)? = text;
+    }
+    let text = lines.concat();
+    (!names_module(&text)).then_some(text)
+}
+
+/// The lines that the new text has and the old one has not.
+pub(super) fn ours(old: Option<&str>, new: &str) -> Vec<String> {
+    let lines: Vec<&str> = new.lines().collect();
+    changes(&TextDiff::from_lines(old.unwrap_or_default(), new))
+        .filter_map(|operation| lines.get(operation.new_range()))
+        .flatten()
+        .map(|line| (*line).to_owned())
+        .collect()
+}
+
+fn changes(diff: &TextDiff<'_, '_, str>) -> impl Iterator<Item = similar::DiffOp> {
+    let ops = diff.ops().to_vec().into_iter();
+    ops.filter(|operation| operation.tag() != DiffTag::Equal)
 }
 
 /// Whether a line asks for the password.
@@ -145,17 +215,56 @@ mod tests {
             ("auth required pam_totp.so\n", "already"),
             ("account required pam_unix.so\n", "by hand"),
             ("# auth required pam_unix.so\n", "by hand"),
-            (
-                "auth [success=1 default=ignore] pam_unix.so\nauth requisite pam_deny.so\n",
-                "jumps",
-            ),
-            (
-                "auth sufficient pam_unix.so\nauth required pam_deny.so\n",
-                "sufficient",
-            ),
+            ("auth required \\\n pam_unix.so\n", "by hand"),
         ] {
             let error = with_module(text, "sshd", false).unwrap_err();
             assert!(error.contains(reason), "{error}");
         }
+    }
+    #[test]
+    fn our_lines_are_taken_out_and_others_stay() {
+        let old = "# sshd\n@include common-auth\naccount required pam_nologin.so\n";
+        let new = with_module(old, "sshd", false).unwrap();
+        let key = with_module(old, "sshd", true).unwrap();
+        let mine = "auth required pam_faildelay.so\n";
+        for (new, found, expected) in [
+            (&new, new.clone(), Some(old.to_owned())),
+            (
+                &new,
+                format!("{mine}{new}# end\n"),
+                Some(format!("{mine}{old}# end\n")),
+            ),
+            (&key, format!("{mine}{key}"), Some(format!("{mine}{old}"))),
+            (&new, format!("{mine}{old}"), Some(format!("{mine}{old}"))),
+            (
+                &key,
+                key.replace("auth       [", "#auth       ["),
+                Some(old.to_owned()),
+            ),
+            (&new, new.replace("pam_totp.so", "pam_totp.so nullok"), None),
+            (
+                &new,
+                new.replace("auth       required", &format!("{mine}auth       required")),
+                None,
+            ),
+        ] {
+            assert_eq!(taken_out(Some(old), new, &found), expected, "{found}");
+        }
+        let settings = "# ours\nUsePAM yes\n";
+        for (found, expected) in [
+            (settings, ""),
+            ("UsePAM yes\nMaxAuthTries 3\n", "MaxAuthTries 3\n"),
+            ("# ours\nUsePAM no\n", "UsePAM no\n"),
+        ] {
+            assert_eq!(taken_out(None, settings, found).as_deref(), Some(expected));
+        }
+        let ours = ours(Some(old), &new);
+        assert_eq!(
+            ours,
+            [
+                "auth       substack     common-auth",
+                "auth       required     pam_totp.so"
+            ]
+        );
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! What is to be changed, and what was there before, is on disk before anything changes (journal.rs). Whoever comes after
 //! a kill, a full disk or a reboot puts the old files back by it: the next command, the watcher that runs beside the
-//! rollout, or the timer that the system starts after a boot (watch.rs).
+//! rollout, or the timer that the system starts after a boot (watch.rs). It stays once a process of a new login says so
+//! (proof.rs).
 
+mod command;
 mod edit;
+mod file;
 mod journal;
+mod proof;
 mod sshd;
 mod watch;
 
@@ -13,16 +17,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use similar::TextDiff;
-use totp_core::doors::{Account, Caller, Conversation, Echo};
+use totp_core::doors::{Account, Conversation, Echo, Store, Subject};
 use totp_core::event::{Event, Severity};
 use totp_core::flow::plan::{Next, plan};
-use totp_core::flow::{Options, Request};
-use totp_core::time::Time;
+use totp_core::throttle::Standing;
 use totp_host::account::{account_of_uid, login_uid, real_uid};
+use totp_host::process::Moment;
 
-use self::journal::{Change, Journal, Stage};
-use crate::cli::{Rollout, RolloutStep};
+use self::file::Change;
+use self::journal::{Journal, Stage};
+use self::proof::{Missing, Used, new_login};
+use crate::cli::{Rollout, RolloutStep, Which};
 use crate::context::Context;
+use crate::doctor::{self, people};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
@@ -41,7 +48,7 @@ pub(crate) fn run(context: &Context, arguments: &Rollout) -> Result<(), Failure>
     match arguments.step() {
         RolloutStep::Begin(service) => begin(context, arguments, &folder, service),
         RolloutStep::Confirm => confirm(context, &folder),
-        RolloutStep::Revert => revert(context, &folder),
+        RolloutStep::Revert(which) => revert(context, &folder, &which),
         RolloutStep::Expire { .. } => watch::expire(context, &folder),
     }
 }
@@ -62,26 +69,31 @@ fn begin(
     service: &str,
 ) -> Result<(), Failure> {
     refuse_strange(service, arguments.after_key)?;
-    if let Some(journal) = Journal::read(folder)? {
-        if journal.stage != Stage::Confirmed {
-            return Err(Failure::refused(format_args!(
-                "a rollout for {} is under way: end it by totpctl rollout --confirm or --revert",
-                journal.service
-            )));
-        }
-        if journal.service == service {
-            return Err(Failure::refused(format_args!(
-                "{service} was rolled out already: totpctl rollout --revert turns it off"
-            )));
-        }
+    if let Some(journal) = journal::under_way(folder)? {
+        return Err(Failure::refused(format_args!(
+            "a rollout for {} is under way: end it by totpctl rollout --confirm or --revert",
+            journal.service
+        )));
+    }
+    if Journal::read(folder, service)?.is_some() {
+        return Err(Failure::refused(format_args!(
+            "{service} was rolled out already: totpctl rollout --revert {service} turns it off"
+        )));
     }
     let person = person(context, arguments)?;
-    refuse_lockout(context, &person, service)?;
+    refuse_lockout(context, &person, service, arguments.after_key)?;
+    if let Some(place) = doctor::place_in(service) {
+        return Err(Failure::refused(format_args!(
+            "{service} asks for a code already: pam_totp.so is in its stack ({place})"
+        )));
+    }
+    let (_, state) = context.records(&person)?;
     let changes = changes(arguments, service)?;
     let mut terminal = Terminal::new(context.json);
     for change in &changes {
         terminal.tell(&shown(change));
     }
+    refuse_danger(context, &person, service, &changes, &mut terminal)?;
     let span = arguments.within;
     if !arguments.yes && !agreed(&mut terminal)? {
         return Err(Failure::refused("nothing was changed"));
@@ -91,6 +103,7 @@ fn begin(
     let mut journal = Journal {
         service: service.to_owned(),
         person: person.name.clone(),
+        used: Used::of(&state),
         began: now,
         ends: now.after(span),
         stage: Stage::Prepared,
@@ -102,10 +115,10 @@ fn begin(
     if let Err(failure) = applied {
         let undone = undo(folder, &journal);
         watch::stop();
-        undone?;
-        return Err(failure);
+        let remarks = undone?;
+        return Err(failure.with(&remarks));
     }
-    log(context, "rollout", &journal);
+    log(context, "rollout", &journal, &[]);
     let minutes = span.minutes_rounded_up();
     let text = format!(
         "{service} asks for a code now. In a NEW terminal, log in by {service} as {0} with a\n\
@@ -152,32 +165,73 @@ fn person(context: &Context, arguments: &Rollout) -> Result<Account, Failure> {
 }
 
 /// Whoever turns it on must get in afterwards.
-fn refuse_lockout(context: &Context, person: &Account, service: &str) -> Result<(), Failure> {
-    let request = Request {
-        user: Some(&person.name),
-        caller: Caller {
-            service: service.to_owned(),
-            address: totp_core::address::Address::Local,
-            ssh_keys: Vec::new(),
-            place: None,
-        },
-        options: Options::default(),
-    };
+fn refuse_lockout(
+    context: &Context,
+    person: &Account,
+    service: &str,
+    after_key: bool,
+) -> Result<(), Failure> {
+    let request = people::request(person, service, false);
     let (store, system) = (context.store(), context.system());
     let name = &person.name;
     let plan = plan(&request, Some(person), &context.config, &store, system)
         .map_err(|reason| Failure::refused(format_args!("{name} would be locked out: {reason}")))?;
     match plan.next {
-        // The state has to be readable as well.
-        Next::Ask => context.records(person).map(|_| ()),
-        Next::Pass(_) => Err(Failure::refused(format_args!(
-            "{name} is asked for no code by {service}, so a login of theirs would show nothing: totpctl enroll {name}, \
-             or name somebody else by --user"
-        ))),
-        Next::Deny | Next::Enroll { .. } => Err(Failure::refused(format_args!(
-            "{name} could not confirm, having no device: totpctl enroll {name} first, or name somebody else by --user"
+        Next::Ask => {}
+        Next::Pass(_) => {
+            return Err(Failure::refused(format_args!(
+                "{name} is asked for no code by {service}, so a login of theirs would show nothing: totpctl enroll {name}, \
+                 or name somebody else by --user"
+            )));
+        }
+        Next::Deny | Next::Enroll { .. } => {
+            return Err(Failure::refused(format_args!(
+                "{name} could not confirm, having no device: totpctl enroll {name} first, or name somebody else by --user"
+            )));
+        }
+    }
+    let (enrollment, _) = context.records(person)?;
+    let serves = |device| enrollment.serves(device, &[]);
+    if !after_key && enrollment.contacts.is_empty() && !enrollment.devices.iter().any(serves) {
+        return Err(Failure::refused(format_args!(
+            "no device of {name} counts by {service}, where no ssh key is shown: totpctl device unbind {name}, or name \
+             somebody else by --user"
+        )));
+    }
+    match store
+        .standing(Subject::Enrolled(person), &request.caller)?
+        .0
+    {
+        Standing::Open { .. } => Ok(()),
+        Standing::Refused(refusal) => Err(Failure::refused(format_args!(
+            "{name} is locked out until {}: totpctl unlock {name}",
+            refusal.until
         ))),
     }
+}
+
+/// What doctor would say of the new files; told where it is no reason to leave them alone.
+fn refuse_danger(
+    context: &Context,
+    person: &Account,
+    service: &str,
+    changes: &[Change],
+    terminal: &mut Terminal,
+) -> Result<(), Failure> {
+    let changed = changes
+        .iter()
+        .map(|change| (change.path.clone(), change.new.clone()));
+    let findings = doctor::foresee(context, service, person, changed.collect())?;
+    for finding in findings.iter() {
+        if finding.forbids() {
+            return Err(Failure::refused(format_args!(
+                "nothing was changed: with the new files totpctl doctor would find this, so edit them by hand, after the \
+                 examples in pam.d-examples:\n\n{finding}"
+            )));
+        }
+        terminal.tell(&format!("{finding}\n"));
+    }
+    Ok(())
 }
 
 /// The files as they are and as they will be.
@@ -229,96 +283,150 @@ fn apply(journal: &mut Journal, folder: &Path) -> Result<(), Failure> {
             sshd::reload()?;
         }
     }
-    journal.stage = Stage::Applied;
+    let moment = Moment::now().ok_or_else(|| {
+        Failure::unreachable("/proc can't be read, by which a new login is told from an old one")
+    })?;
+    journal.stage = Stage::Applied(moment);
     journal.save(folder)
 }
 
-/// Puts the old files back.
-fn undo(folder: &Path, journal: &Journal) -> Result<(), Failure> {
-    journal.keep_edited(folder)?;
-    for change in journal.changes.iter().rev() {
-        change.put_old()?;
+/// Puts the old files back; what somebody should know of that. What was confirmed may have been edited in the weeks since:
+/// that stays. Of the rest nothing matters but that everybody gets in as before.
+fn undo(folder: &Path, journal: &Journal) -> Result<Vec<String>, Failure> {
+    let back = |change: &Change| match journal.stage {
+        Stage::Confirmed => change.without_ours(),
+        Stage::Prepared | Stage::Applied(_) => Ok(change.whole()),
+    };
+    let backs: Vec<_> = journal.changes.iter().map(back).collect::<Result<_, _>>()?;
+    let mut remarks = Vec::new();
+    for (change, back) in journal.changes.iter().zip(&backs).rev() {
+        if let Some(kept) = change.put_back(back)? {
+            let (path, kept) = (change.path.display(), kept.display());
+            remarks.push(format!(
+                "{path} was edited meanwhile: what was in it is in {kept}"
+            ));
+        }
     }
     if journal.service == "sshd" {
-        // An sshd that isn't running reads them when it starts.
-        let _ = sshd::reload();
+        if let Err(failure) = sshd::reload() {
+            let what = failure.message();
+            remarks.push(format!(
+                "sshd does not know of it yet, and goes on with the settings of the rollout: {what}: have it reload them"
+            ));
+        }
     }
-    journal.tidy();
-    Journal::remove(folder)
+    journal.remove(folder)?;
+    Ok(remarks)
 }
 
 fn confirm(context: &Context, folder: &Path) -> Result<(), Failure> {
-    let mut journal = pending(folder)?;
+    let under_way = journal::under_way(folder)?;
+    let applied = under_way.and_then(|journal| match journal.stage.clone() {
+        Stage::Applied(moment) => Some((journal, moment)),
+        Stage::Prepared | Stage::Confirmed => None,
+    });
+    let (mut journal, applied) = applied.ok_or_else(|| {
+        Failure::refused(
+            "no rollout waits to be confirmed: it is confirmed, its old files are back, or there was none",
+        )
+    })?;
     let account = context.account(&journal.person)?;
-    let (enrollment, state) = context.records(&account)?;
-    let mut used = enrollment
-        .devices
-        .iter()
-        .filter_map(|device| state.device(device.id)?.last_used);
-    if !used.any(|time| time >= journal.began) {
+    let (service, person, ends) = (&journal.service, &journal.person, journal.ends);
+    new_login(service, &account, &applied).map_err(|missing| {
+        let what = match missing {
+            Missing::Login => format!("this is no login by {service} since the rollout began"),
+            Missing::Person => format!("this login by {service} is not {person}'s"),
+        };
+        Failure::refused(format_args!(
+            "{what}: log in by {service} as {person} in a new terminal, with a code, and run totpctl rollout --confirm \
+             there, outside of screen and tmux. The old files come back at {ends}"
+        ))
+    })?;
+    let (_, state) = context.records(&account)?;
+    if !Used::of(&state).is_more_than(journal.used) {
         return Err(Failure::refused(format_args!(
-            "no code of {0} was accepted since the rollout began: log in by {1} as {0} in a new terminal, and run this there. \
-             The old files come back at {2}",
-            journal.person, journal.service, journal.ends
+            "no code of {person} was accepted since the rollout began: log in by {service} as {person} in a new terminal \
+             with a code, and run this there. Where none is asked for, the place is trusted (totpctl trust clear {person}) \
+             or something leads around the module (totpctl doctor). The old files come back at {ends}"
         )));
     }
     journal.stage = Stage::Confirmed;
     journal.save(folder)?;
     watch::stop();
-    log(context, "rollout-confirmed", &journal);
+    log(context, "rollout-confirmed", &journal, &[]);
+    let service = &journal.service;
     let text = format!(
-        "{} asks for a code from now on. To turn it off: totpctl rollout --revert",
-        journal.service
+        "{service} asks for a code from now on. To turn it off: totpctl rollout --revert {service}"
     );
-    context.print(
-        &text,
-        &json!({ "service": journal.service, "confirmed": true }),
-    );
+    context.print(&text, &json!({ "service": service, "confirmed": true }));
     Ok(())
 }
 
-fn revert(context: &Context, folder: &Path) -> Result<(), Failure> {
-    let Some(journal) = Journal::read(folder)? else {
-        return Err(Failure::refused(
-            "there is no rollout to take back: no old files are kept",
-        ));
+fn revert(context: &Context, folder: &Path, which: &Which<'_>) -> Result<(), Failure> {
+    let Some(journal) = chosen(folder, which)? else {
+        watch::stop();
+        context.print(
+            "No rollout waits for its confirmation.",
+            &json!({ "reverted": false }),
+        );
+        return Ok(());
     };
-    undo(folder, &journal)?;
-    watch::stop();
-    log(context, "rollout-reverted", &journal);
-    let text = format!("The old files of {} are back.", journal.service);
-    context.print(
-        &text,
-        &json!({ "service": journal.service, "reverted": true }),
-    );
+    let is_confirmed = journal.stage == Stage::Confirmed;
+    let remarks = undo(folder, &journal)?;
+    if !is_confirmed {
+        watch::stop();
+    }
+    log(context, "rollout-reverted", &journal, &remarks);
+    let mut lines = vec![match is_confirmed {
+        true => format!("{} asks for no code any more.", journal.service),
+        false => format!("The old files of {} are back.", journal.service),
+    }];
+    lines.extend(remarks.iter().map(|remark| format!("But {remark}.")));
+    let document = json!({ "service": journal.service, "reverted": true, "remarks": remarks });
+    context.print(&lines.join("\n"), &document);
     Ok(())
 }
 
-/// The rollout that waits for its confirmation.
-fn pending(folder: &Path) -> Result<Journal, Failure> {
-    match Journal::read(folder)? {
-        Some(journal) if journal.stage == Stage::Applied => Ok(journal),
-        Some(journal) if journal.stage == Stage::Confirmed => Err(Failure::refused(format_args!(
-            "the rollout for {} is confirmed already",
-            journal.service
-        ))),
-        _ => Err(Failure::refused(
-            "no rollout waits to be confirmed: its old files are back, or there was none",
+/// The journal that is meant.
+fn chosen(folder: &Path, which: &Which<'_>) -> Result<Option<Journal>, Failure> {
+    if let Which::Of(service) = which {
+        refuse_strange(service, false)?;
+        let journal = Journal::read(folder, service)?;
+        return journal.map(Some).ok_or_else(|| {
+            Failure::refused(format_args!(
+                "{service} was not rolled out, or taken back already: no old files of it are kept"
+            ))
+        });
+    }
+    let under_way = journal::under_way(folder)?;
+    if under_way.is_some() || matches!(which, Which::Unconfirmed) {
+        return Ok(under_way);
+    }
+    let mut journals = journal::all(folder)?
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?;
+    match (journals.pop(), journals.as_slice()) {
+        (None, _) => Err(Failure::refused(
+            "there is no rollout to take back: no old files are kept",
         )),
+        (Some(only), []) => Ok(Some(only)),
+        (Some(last), others) => {
+            let names = others.iter().chain([&last]).map(|one| one.service.as_str());
+            Err(Failure::refused(format_args!(
+                "several services were rolled out: name one: totpctl rollout --revert {}",
+                names.collect::<Vec<_>>().join(" | ")
+            )))
+        }
     }
 }
 
-fn log(context: &Context, name: &'static str, journal: &Journal) {
+fn log(context: &Context, name: &'static str, journal: &Journal, remarks: &[String]) {
     let event = Event {
         user: Some(journal.person.clone()),
-        until: (journal.stage == Stage::Applied).then_some(journal.ends),
+        until: matches!(journal.stage, Stage::Applied(_)).then_some(journal.ends),
         ..Event::new(Severity::Warning, name)
     };
-    let what = format!("service {}", journal.service);
-    context.log_as_actor(event.because(what));
-}
-
-/// Whether a rollout is over: its time has come, by a clock that may have been set meanwhile, or nobody makes it.
-fn is_over(journal: &Journal, now: Time) -> bool {
-    now >= journal.ends || now < journal.began || journal.is_abandoned()
+    let mut what = vec![format!("service {}", journal.service)];
+    what.extend_from_slice(remarks);
+    context.log_as_actor(event.because(what.join("; ")));
 }

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
+use totp_host::process::Process;
+
+use super::command;
 use crate::failure::Failure;
 
 const PROGRAM: &str = "/usr/sbin/sshd";
@@ -34,9 +36,9 @@ pub(super) fn is_drop_in(path: &Path) -> bool {
 /// # Errors
 /// What it says.
 pub(super) fn check(drop_in: &str) -> Result<(), Failure> {
-    run(Command::new(PROGRAM).arg("-t"))?;
-    let settings = run(Command::new(PROGRAM).arg("-T"))?;
-    let settings = String::from_utf8_lossy(&settings.stdout).to_ascii_lowercase();
+    command::run(PROGRAM, &["-t"])?;
+    let settings = command::run(PROGRAM, &["-T"])?;
+    let settings = settings.to_ascii_lowercase();
     for line in drop_in.lines().filter(|line| !line.starts_with('#')) {
         let line = line.to_ascii_lowercase();
         if !settings.lines().any(|found| found == line) {
@@ -54,27 +56,18 @@ pub(super) fn check(drop_in: &str) -> Result<(), Failure> {
 /// # Errors
 /// Where it can't be told to.
 pub(super) fn reload() -> Result<(), Failure> {
-    if Path::new("/run/systemd/system").is_dir() {
-        return run(Command::new("/usr/bin/systemctl").args(["reload", "ssh.service"])).map(|_| ());
+    // Where a socket starts it for each login there is nothing to tell, and systemctl reload would fail.
+    for unit in ["ssh.service", "sshd.service"] {
+        if command::is_systemd() && command::systemctl(&["is-active", "--quiet", unit]).is_ok() {
+            return command::systemctl(&["reload", unit]);
+        }
     }
-    let Ok(pid) = fs::read_to_string("/run/sshd.pid") else {
-        return Ok(()); // none is running
-    };
-    run(Command::new("/usr/bin/kill").args(["-HUP", pid.trim()])).map(|_| ())
-}
-
-fn run(command: &mut Command) -> Result<Output, Failure> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    // Whoever became root by su may have left a PATH of theirs.
-    let output = command
-        .env_clear()
-        .output()
-        .map_err(|error| Failure::unreachable(format_args!("{name}: {error}")))?;
-    match output.status.success() {
-        true => Ok(output),
-        false => Err(Failure::refused(format_args!(
-            "{name}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))),
+    let id = fs::read_to_string("/run/sshd.pid").ok();
+    let id = id.and_then(|id| id.trim().parse().ok());
+    // The file may have outlived it, and the number belong to another.
+    let runs = |id: &u32| Process::of(*id).is_some_and(|process| process.program == "sshd");
+    match id.filter(runs) {
+        Some(id) => command::run("/usr/bin/kill", &["-HUP", &id.to_string()]).map(|_| ()),
+        None => Ok(()),
     }
 }

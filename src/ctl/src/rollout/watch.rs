@@ -1,15 +1,19 @@
 //! What brings the old files back when nobody confirms: a process beside the rollout, and for after a reboot a timer.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
+use totp_host::process::is_running;
 
-use super::journal::{self, Journal, Stage};
-use super::{is_over, log, undo};
+use super::command::{is_systemd, systemctl};
+use super::file::{remove_drafts, replace};
+use super::{journal, log, undo};
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -17,102 +21,145 @@ const UNITS: &str = "/etc/systemd/system";
 const TIMER: &str = "pam-totp-rollout.timer";
 const SERVICE: &str = "pam-totp-rollout.service";
 const CRON: &str = "/etc/cron.d/pam-totp-rollout";
+/// Those that read /etc/cron.d.
+const CRONS: [&str; 2] = ["cron", "crond"];
 
 /// Starts both.
 ///
 /// # Errors
-/// Where the process can't be started: without it nothing may be changed.
+/// Where one of them can't be: without them nothing may be changed.
 pub(super) fn start(context: &Context) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::unreachable(format_args!(
-            "nothing would bring the old files back, so nothing was changed: {error}"
-        ))
-    };
-    let program = std::env::current_exe().map_err(failed)?;
-    let config = context.config_path.as_deref();
-    // Of a session of its own: the end of this terminal is not its end.
-    let mut watcher = Command::new("/usr/bin/setsid");
-    watcher.arg("--fork").arg(&program);
-    if let Some(config) = config {
-        watcher.arg("--config").arg(config);
+    let program = std::env::current_exe();
+    let program = program.map_err(|error| failed(&error))?;
+    let mut words = vec![text(&program)?];
+    if let Some(config) = &context.config_path {
+        words.extend(["--config".to_owned(), text(config)?]);
     }
-    watcher
-        .args(["rollout", "--expire", "--wait"])
+    words.extend(["rollout", "--expire"].map(str::to_owned));
+    install_timer(&words)?;
+    start_watcher(&words).map_err(|error| failed(&error))
+}
+
+fn failed(error: &io::Error) -> Failure {
+    Failure::unreachable(format_args!(
+        "nothing would bring the old files back, so nothing was changed: {error}"
+    ))
+}
+
+/// A path as a word of a unit or a line of cron.
+fn text(path: &Path) -> Result<String, Failure> {
+    let plain = path
+        .to_str()
+        .filter(|text| !text.contains(char::is_control));
+    plain.map(str::to_owned).ok_or_else(|| {
+        Failure::refused(format_args!(
+            "{}: no timer can be told this name: give it another one",
+            path.display()
+        ))
+    })
+}
+
+/// A process of a session of its own: the end of this terminal is not its end.
+fn start_watcher(words: &[String]) -> io::Result<()> {
+    let mut setsid = Command::new("/usr/bin/setsid")
+        .arg("--fork")
+        .args(words)
+        .arg("--wait")
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let status = watcher.status().map_err(failed)?;
-    if !status.success() {
-        return Err(failed(std::io::Error::other("setsid failed")));
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut told = String::new();
+    if let Some(stdout) = setsid.stdout.take() {
+        BufReader::new(stdout).read_line(&mut told)?;
     }
-    let mut words = vec![program.display().to_string()];
-    words.extend(config.map(|config| format!("--config {}", config.display())));
-    install_timer(&words.join(" ")).map_err(|error| {
-        Failure::unreachable(format_args!(
-            "a timer that survives a reboot can't be made, so nothing was changed: {error}"
-        ))
-    })?;
-    Ok(())
+    setsid.wait()?;
+    match told == WATCHING {
+        true => Ok(()),
+        false => Err(io::Error::other("the process that waits did not start")),
+    }
 }
 
+/// What the process says once it waits.
+const WATCHING: &str = "watching\n";
+
 /// By systemd where it runs, else by cron.
-fn install_timer(command: &str) -> std::io::Result<()> {
-    if Path::new("/run/systemd/system").is_dir() {
-        fs::write(
-            Path::new(UNITS).join(SERVICE),
-            format!(
+fn install_timer(words: &[String]) -> Result<(), Failure> {
+    let put = |path: &Path, text: &str| {
+        let mode = Permissions::from_mode(0o644);
+        replace(path, text, |file| file.set_permissions(mode))
+            .map_err(|error| failed(&io::Error::other(format!("{}: {error}", path.display()))))
+    };
+    if is_systemd() {
+        let command: Vec<String> = words.iter().map(|word| word_of_systemd(word)).collect();
+        put(
+            &Path::new(UNITS).join(SERVICE),
+            &format!(
                 "[Unit]\nDescription=Takes a rollout of pam_totp back that nobody has confirmed\n\n\
-                 [Service]\nType=oneshot\nExecStart={command} rollout --expire\n"
+                 [Service]\nType=oneshot\nExecStart={}\n",
+                command.join(" ")
             ),
         )?;
-        fs::write(
-            Path::new(UNITS).join(TIMER),
+        put(
+            &Path::new(UNITS).join(TIMER),
             "[Unit]\nDescription=Looks whether a rollout of pam_totp is over its time\n\n\
              [Timer]\nOnBootSec=1s\nOnUnitActiveSec=30s\nAccuracySec=1s\n\n[Install]\nWantedBy=timers.target\n",
         )?;
         systemctl(&["daemon-reload"])?;
-        return systemctl(&["enable", "--now", TIMER]);
+        systemctl(&["enable", "--now", TIMER])?;
+        return systemctl(&["is-active", "--quiet", TIMER]);
     }
-    if Path::new("/etc/cron.d").is_dir() {
-        return fs::write(CRON, format!("* * * * * root {command} rollout --expire\n"));
+    let cron = Path::new(CRON);
+    if is_running(&CRONS) && cron.parent().is_some_and(Path::is_dir) {
+        let command: Vec<String> = words.iter().map(|word| word_of_cron(word)).collect();
+        return put(cron, &format!("* * * * * root {}\n", command.join(" ")));
     }
-    Err(std::io::Error::other("neither systemd nor cron is there"))
+    Err(failed(&io::Error::other(
+        "a timer that survives a reboot takes systemd or a running cron",
+    )))
 }
 
-fn systemctl(words: &[&str]) -> std::io::Result<()> {
-    let output = Command::new("/usr/bin/systemctl")
-        .args(words)
-        .env_clear()
-        .output()?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(std::io::Error::other(
-            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        )),
-    }
+/// Quoted for ExecStart= (systemd.service(5), COMMAND LINES).
+fn word_of_systemd(word: &str) -> String {
+    let word = word.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", word.replace('%', "%%").replace('$', "$$"))
+}
+
+/// Quoted for the shell that cron runs (crontab(5)): cron takes the backslash before % away, whatever is around it.
+fn word_of_cron(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''").replace('%', "\\%"))
 }
 
 /// Ends the timer. The process ends by itself when it sees that there is nothing to wait for.
 pub(super) fn stop() {
-    if Path::new(UNITS).join(TIMER).exists() {
+    let (units, cron) = (Path::new(UNITS), Path::new(CRON));
+    if units.join(TIMER).exists() || units.join(SERVICE).exists() {
+        // One that still runs finds nothing to do, and tries this again.
         let _ = systemctl(&["disable", "--now", TIMER]);
-        let _ = fs::remove_file(Path::new(UNITS).join(TIMER));
-        let _ = fs::remove_file(Path::new(UNITS).join(SERVICE));
+        let _ = fs::remove_file(units.join(TIMER));
+        let _ = fs::remove_file(units.join(SERVICE));
         let _ = systemctl(&["daemon-reload"]);
     }
-    let _ = fs::remove_file(CRON);
+    let _ = fs::remove_file(cron);
+    for folder in [Some(units), cron.parent()].into_iter().flatten() {
+        remove_drafts(folder);
+    }
 }
 
 /// Waits until a rollout is over its time, or there is none any more, and takes it back then.
 pub(super) fn wait(context: &Context, folder: &Path) -> Result<(), Failure> {
     const PAUSE: Duration = Duration::from_secs(1);
+    let mut out = io::stdout();
+    let told = out
+        .write_all(WATCHING.as_bytes())
+        .and_then(|()| out.flush());
+    told.map_err(Failure::unreachable)?;
     loop {
         {
             let _held = journal::hold(folder)?;
-            let journal = Journal::read(folder)?;
-            if !journal.is_some_and(|journal| journal.stage != Stage::Confirmed) {
+            if journal::under_way(folder)?.is_none() {
                 return Ok(());
             }
             // What can't be put back now may be in a moment.
@@ -126,10 +173,8 @@ pub(super) fn wait(context: &Context, folder: &Path) -> Result<(), Failure> {
 
 /// Takes a rollout back that is over its time.
 pub(super) fn expire(context: &Context, folder: &Path) -> Result<(), Failure> {
-    let is_pending =
-        Journal::read(folder)?.is_some_and(|journal| journal.stage != Stage::Confirmed);
-    if !is_pending {
-        journal::remove_drafts(folder);
+    if journal::under_way(folder)?.is_none() {
+        remove_drafts(folder);
         stop();
     }
     let taken_back = take_back(context, folder)?;
@@ -142,13 +187,28 @@ pub(super) fn expire(context: &Context, folder: &Path) -> Result<(), Failure> {
 }
 
 fn take_back(context: &Context, folder: &Path) -> Result<bool, Failure> {
-    let journal = Journal::read(folder)?.filter(|journal| journal.stage != Stage::Confirmed);
-    let over = journal.filter(|journal| is_over(journal, context.system().now()));
+    let now = context.system().now();
+    let journal = journal::under_way(folder)?;
+    // By a clock that may have been set meanwhile; or nobody makes it any more.
+    let over = journal
+        .filter(|journal| now >= journal.ends || now < journal.began || journal.is_abandoned());
     let Some(journal) = over else {
         return Ok(false);
     };
-    undo(folder, &journal)?;
-    log(context, "rollout-reverted", &journal);
+    let remarks = undo(folder, &journal)?;
+    log(context, "rollout-reverted", &journal, &remarks);
     stop();
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_for_whoever_reads_them() {
+        let word = r#"/a b/50%'"$x\"#;
+        assert_eq!(word_of_systemd(word), r#""/a b/50%%'\"$$x\\""#);
+        assert_eq!(word_of_cron(word), r#"'/a b/50\%'\''"$x\'"#);
+    }
 }

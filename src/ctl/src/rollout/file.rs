@@ -1,0 +1,259 @@
+//! A file that a rollout changes: whole and durably, and back again.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
+use rustix::io::Errno;
+use tempfile::NamedTempFile;
+
+use super::edit;
+use crate::failure::Failure;
+
+/// A file that is changed.
+#[derive(Clone)]
+pub(super) struct Change {
+    pub(super) path: PathBuf,
+    /// What was in it; `None` where there was none.
+    pub(super) old: Option<String>,
+    pub(super) new: String,
+    pub(super) mode: u32,
+    pub(super) owner: (u32, u32),
+}
+
+/// What a file is to be again.
+pub(super) enum Back {
+    /// It needs no change.
+    AsItIs,
+    /// What it was.
+    Old,
+    /// What somebody has made of it meanwhile, without our lines.
+    Without(String),
+}
+
+impl Change {
+    /// The change that `edit` makes.
+    pub(super) fn of(
+        path: PathBuf,
+        edit: impl FnOnce(Option<&str>) -> Result<String, Failure>,
+    ) -> Result<Self, Failure> {
+        let failed =
+            |error: io::Error| Failure::unreachable(format_args!("{}: {error}", path.display()));
+        let (old, mode, owner) = match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, 0o644, (0, 0)),
+            Err(error) => return Err(failed(error)),
+            Ok(file) if !file.is_file() => {
+                return Err(Failure::refused(format_args!(
+                    "{} is no file of its own but a link or a folder: edit it by hand",
+                    path.display()
+                )));
+            }
+            Ok(file) => {
+                let text = fs::read_to_string(&path).map_err(failed)?;
+                (Some(text), file.mode() & 0o7777, (file.uid(), file.gid()))
+            }
+        };
+        let new = edit(old.as_deref())?;
+        Ok(Self {
+            path,
+            old,
+            new,
+            mode,
+            owner,
+        })
+    }
+
+    /// Puts the new content in place. The old file keeps a second name beside it, so that it comes back on a full disk
+    /// too.
+    pub(super) fn put_new(&self) -> Result<(), Failure> {
+        if self.old.is_some() {
+            let saved = self.beside("old");
+            let _ = fs::remove_file(&saved);
+            fs::hard_link(&self.path, &saved).map_err(|error| self.failed(error))?;
+        }
+        self.put(&self.new)
+    }
+
+    /// What a rollout that nobody confirmed goes back to: what was there, whatever is there now.
+    pub(super) fn whole(&self) -> Back {
+        match self.is_old() {
+            true => Back::AsItIs,
+            false => Back::Old,
+        }
+    }
+
+    /// What a confirmed one goes back to, which somebody may have edited since: their lines stay.
+    ///
+    /// # Errors
+    /// Which of our lines somebody has to take out.
+    pub(super) fn without_ours(&self) -> Result<Back, Failure> {
+        let by_hand = |what: String| {
+            let lines = edit::ours(self.old.as_deref(), &self.new).join("\n    ");
+            Failure::refused(format_args!(
+                "{} {what}, and nothing was taken back: take the module out by hand, which put these lines there, and run this \
+                 again:\n    {lines}",
+                self.path.display(),
+            ))
+        };
+        if self.is_old() {
+            return Ok(Back::AsItIs);
+        }
+        let found = match fs::read(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Back::Old),
+            found => found.map_err(|error| by_hand(format!("can't be read ({error})")))?,
+        };
+        if found == self.new.as_bytes() {
+            return Ok(Back::Old);
+        }
+        let found = String::from_utf8(found)
+            .map_err(|_| by_hand("is no text that can be read".to_owned()))?;
+        match edit::taken_out(self.old.as_deref(), &self.new, &found) {
+            Some(text) if text == found => Ok(Back::AsItIs),
+            Some(text) => Ok(Back::Without(text)),
+            None => Err(by_hand("was edited in our lines".to_owned())),
+        }
+    }
+
+    fn is_old(&self) -> bool {
+        match (&self.old, fs::read(&self.path)) {
+            (Some(old), Ok(found)) => found == old.as_bytes(),
+            (None, Err(error)) => error.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
+    /// Puts something of before in place; where what somebody has edited is kept, if it is.
+    pub(super) fn put_back(&self, back: &Back) -> Result<Option<PathBuf>, Failure> {
+        let kept = match back {
+            Back::AsItIs => None,
+            Back::Without(text) if text.trim().is_empty() && self.old.is_none() => {
+                fs::remove_file(&self.path).map_err(|error| self.failed(error))?;
+                None
+            }
+            Back::Without(text) => {
+                self.put(text)?;
+                None
+            }
+            Back::Old => {
+                let kept = self.keep_edited();
+                self.put_old()?;
+                kept
+            }
+        };
+        let _ = fs::remove_file(self.beside("old"));
+        Ok(kept)
+    }
+
+    fn put_old(&self) -> Result<(), Failure> {
+        let saved = self.beside("old");
+        let put = match &self.old {
+            None => match fs::remove_file(&self.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+            // It may have been taken away or edited by that name as well.
+            Some(old) if fs::read(&saved).is_ok_and(|kept| kept == old.as_bytes()) => {
+                fs::rename(&saved, &self.path)
+            }
+            Some(old) => return self.put(old),
+        };
+        put.map_err(|error| self.failed(error))
+    }
+
+    /// Keeps what somebody has made of the new file, by a further name, which takes no room. A disk on which not even
+    /// that goes keeps nobody locked out.
+    fn keep_edited(&self) -> Option<PathBuf> {
+        match fs::read(&self.path) {
+            Ok(found) if found == self.new.as_bytes() => return None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            _ => {}
+        }
+        let kept = self.beside("edited");
+        let _ = fs::remove_file(&kept);
+        fs::hard_link(&self.path, &kept).ok().map(|()| kept)
+    }
+
+    /// Takes away what a kill has left beside it.
+    pub(super) fn tidy(&self) {
+        if let Some(folder) = self.path.parent() {
+            remove_drafts(folder);
+        }
+    }
+
+    fn beside(&self, what: &str) -> PathBuf {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        self.path.with_file_name(format!("{BESIDE}{what}-{name}"))
+    }
+
+    fn put(&self, text: &str) -> Result<(), Failure> {
+        let put = replace(&self.path, text, |file| {
+            match File::open(&self.path) {
+                Ok(present) => copy_attributes(&present, file)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            fchown(file, Some(self.owner.0), Some(self.owner.1))?;
+            file.set_permissions(fs::Permissions::from_mode(self.mode))
+        });
+        put.map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: io::Error) -> Failure {
+        Failure::unreachable(format_args!(
+            "{}: {error}: make room or mend that, then run totpctl rollout --revert",
+            self.path.display()
+        ))
+    }
+}
+
+/// How files of ours begin that lie beside those which are changed. libpam takes no service of such a name.
+const BESIDE: &str = ".pam_totp-";
+
+/// Replaces a file whole, and durably, after `dress` has given the new one its owner and the like.
+pub(super) fn replace(
+    path: &Path,
+    text: &str,
+    dress: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = NamedTempFile::with_prefix_in(format!("{BESIDE}new-"), folder)?;
+    file.write_all(text.as_bytes())?;
+    let (file, name) = file.into_parts();
+    dress(&file)?;
+    file.sync_all()?;
+    name.persist(path)?;
+    File::open(folder)?.sync_all()
+}
+
+/// Removes files that were never put in place.
+pub(super) fn remove_drafts(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(&format!("{BESIDE}new-")) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The access lists, the label of SELinux and whatever else stands beside a file.
+fn copy_attributes(from: &File, to: &File) -> io::Result<()> {
+    // What Linux allows a list and a value of (xattr(7)).
+    const MOST: usize = 64 * 1024;
+    let mut names = Vec::with_capacity(MOST);
+    match flistxattr(from, rustix::buffer::spare_capacity(&mut names)) {
+        // A file system without.
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        listed => listed?,
+    };
+    for name in names
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        let mut value = Vec::with_capacity(MOST);
+        fgetxattr(from, name, rustix::buffer::spare_capacity(&mut value))?;
+        fsetxattr(to, name, &value, XattrFlags::empty())?;
+    }
+    Ok(())
+}
