@@ -19,6 +19,7 @@ use totp_core::config::Config;
 
 use self::finding::{Finding, Findings};
 use self::people::Accounts;
+pub(crate) use self::sshd::permits_empty_passwords;
 use crate::cli::Doctor;
 use crate::context::Context;
 use crate::failure::Failure;
