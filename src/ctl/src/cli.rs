@@ -182,7 +182,7 @@ pub(crate) enum Command {
 
     /// Run the real stack of a service once, and see what would happen to a login
     ///
-    /// Nobody is logged in, but what is typed is judged and counted as at a login.
+    /// Nobody is logged in, but what is typed is judged and counted as at a login. Credentials and the session are not run.
     Try(Try),
 
     /// Forget wrong answers, so that nobody is refused for them any longer
@@ -349,12 +349,15 @@ pub(crate) struct Try {
     pub(crate) service: String,
     /// Who logs in
     pub(crate) user: String,
-    /// From this remote address
+    /// From this remote address; for sshd 127.0.0.1 by default
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) rhost: Option<String>,
-    /// At this terminal
+    /// At this terminal; by default this one, and for sshd its usual "ssh"
     #[arg(long, value_name = "TTY")]
     pub(crate) tty: Option<String>,
+    /// Who runs su or sudo; for sudo the user by default, for su root
+    #[arg(long, value_name = "USER")]
+    pub(crate) ruser: Option<String>,
 }
 
 #[derive(Args)]

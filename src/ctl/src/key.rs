@@ -1,7 +1,7 @@
 //! The key of a device: made or read, shown, and confirmed by a code.
 
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde_json::Value;
@@ -19,7 +19,7 @@ use crate::cli::{Drawing, NewKey, QrOptions};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::qr::{self, Picture};
-use crate::terminal::{Terminal, read_line};
+use crate::terminal::{Terminal, read_line, standard_input};
 
 /// The step of the code that confirms a device, of which so much is `known`. `unchanged` is what holds where there is
 /// none.
@@ -80,23 +80,25 @@ fn read_key(path: &Path, arguments: &NewKey, asked: Otp) -> Result<KeyUri, Failu
         io::ErrorKind::InvalidData => bad_secret(path, error),
         _ => Failure::unreachable(format_args!("{}: {error}", path.display())),
     };
-    let line = if path == Path::new("-") {
-        read_line(&mut io::stdin().lock()).map_err(failed)?
-    } else {
-        let file = File::open(path).map_err(failed)?;
-        read_line(&mut BufReader::new(file)).map_err(failed)?
+    let file = match path == Path::new("-") {
+        true => standard_input(),
+        false => File::open(path),
     };
-    let line = line.filter(|line| !line.trim().is_empty());
-    let line = line.ok_or_else(|| bad_secret(path, "no secret in the first line"))?;
+    let line = file.and_then(|mut file| read_line(&mut file));
+    let line = line.map_err(failed)?.unwrap_or_default();
+    let line = std::str::from_utf8(&line).map_err(|_| bad_secret(path, "not UTF-8"))?;
+    if line.trim().is_empty() {
+        return Err(bad_secret(path, "no secret in the first line"));
+    }
     if !line.contains("://") {
-        let secret = Secret::from_base32(&line).map_err(|error| bad_secret(path, error))?;
+        let secret = Secret::from_base32(line).map_err(|error| bad_secret(path, error))?;
         return Ok(KeyUri {
             secret,
             otp: asked,
             counter: Step(0),
         });
     }
-    let key = KeyUri::parse(&line).map_err(|error| bad_secret(path, error))?;
+    let key = KeyUri::parse(line).map_err(|error| bad_secret(path, error))?;
     let otp = key.otp;
     let is_contradicted = arguments
         .algorithm

@@ -1,6 +1,8 @@
 //! The person at the terminal, or the program at the other end of the pipe.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
 
 use terminal_size::{Height, Width};
 use totp_core::answer::Answer;
@@ -58,14 +60,14 @@ impl Conversation for Terminal {
     fn ask(&mut self, prompt: &str, echo: Echo) -> Result<Answer, NoAnswer> {
         self.print(prompt).map_err(|_| NoAnswer)?;
         let hidden = (echo == Echo::Off).then(NoEcho::new);
-        let line = read_line(&mut io::stdin().lock()).map_err(|_| NoAnswer)?;
+        let line = standard_input().and_then(|mut input| read_line(&mut input));
+        let line = line.map_err(|_| NoAnswer)?;
         drop(hidden);
         // Whoever types a line ends it on the screen too.
         if !io::stdin().is_terminal() || line.is_none() {
             self.print("\n").map_err(|_| NoAnswer)?;
         }
-        line.map(|line| Answer::new(Zeroizing::new(line.as_bytes().to_vec())))
-            .ok_or(NoAnswer)
+        line.map(Answer::new).ok_or(NoAnswer)
     }
 
     fn tell(&mut self, sentence: &str) {
@@ -74,23 +76,39 @@ impl Conversation for Terminal {
     }
 }
 
-/// One line without its end; `None` at the end of the input.
+/// Standard input without the buffer that std has for it, which is never wiped.
 ///
 /// # Errors
-/// Where the input can't be read, the line is longer than 4096 bytes or not UTF-8.
-pub(crate) fn read_line(input: &mut impl BufRead) -> io::Result<Option<Zeroizing<String>>> {
+/// Where it is closed, or there are too many open files.
+pub(crate) fn standard_input() -> io::Result<File> {
+    io::stdin().as_fd().try_clone_to_owned().map(File::from)
+}
+
+/// One line without its end; `None` at the end of the input. Nothing beyond it is read, and no copy of it is left.
+///
+/// # Errors
+/// Where the input can't be read, or the line is longer than 4096 bytes.
+pub(crate) fn read_line(input: &mut impl Read) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     const MAX_BYTES: usize = 4096;
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_BYTES));
-    let mut limited = io::Read::take(input, MAX_BYTES as u64);
-    if limited.read_until(b'\n', &mut line)? == 0 {
-        return Ok(None);
+    let mut byte = Zeroizing::new([0]);
+    loop {
+        match input.read_exact(&mut *byte) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof && line.is_empty() => {
+                return Ok(None);
+            }
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+            Err(error) => return Err(error),
+            Ok(()) if *byte == *b"\n" => break,
+            Ok(()) if line.len() == MAX_BYTES => {
+                let reason = "a line of more than 4096 bytes";
+                return Err(io::Error::new(ErrorKind::InvalidData, reason));
+            }
+            Ok(()) => line.extend(*byte),
+        }
     }
-    let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
-    if line.len() == MAX_BYTES && !line.ends_with(b"\n") {
-        return Err(invalid("a line of more than 4096 bytes"));
+    while line.last() == Some(&b'\r') {
+        line.pop();
     }
-    let text = std::str::from_utf8(&line).map_err(|_| invalid("not UTF-8"))?;
-    Ok(Some(Zeroizing::new(
-        text.trim_end_matches(['\n', '\r']).to_owned(),
-    )))
+    Ok(Some(line))
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use nix::errno::Errno;
-use nix::unistd::{Group, User, getgrouplist};
+use nix::unistd::{Group, Uid, User, getgrouplist, setresuid};
 use totp_core::doors::Account;
 use zeroize::Zeroizing;
 
@@ -106,13 +106,23 @@ fn is_elsewhere(account: &Account, path: &str) -> Result<Option<bool>, String> {
 /// The real user id of this process: under su and sudo, the caller's or root's.
 #[must_use]
 pub fn real_uid() -> u32 {
-    nix::unistd::Uid::current().as_raw()
+    Uid::current().as_raw()
+}
+
+/// Makes an account the real user of this process and leaves it root's powers, as where it had been started setuid root.
+///
+/// # Errors
+/// A sentence, where the process is not root's.
+pub fn become_real_user(account: &Account) -> Result<(), String> {
+    let root = Uid::from_raw(0);
+    setresuid(account.uid.into(), root, root)
+        .map_err(|errno| format!("cannot run as {}: {}", account.name, errno.desc()))
 }
 
 /// The effective user id of this process.
 #[must_use]
 pub fn effective_uid() -> u32 {
-    nix::unistd::Uid::effective().as_raw()
+    Uid::effective().as_raw()
 }
 
 /// Who logged in, whoever they have become since (the audit system's login uid, proc(5)); `None` where nobody did.

@@ -1,9 +1,11 @@
 //! libpam as an application uses it: to have a stack of the system run, and be the other end of its conversation.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_void};
 use std::fmt;
 use std::marker::PhantomData;
-use std::ptr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{ptr, slice};
 
 use nix::libc::{self, c_char, c_int};
 use zeroize::Zeroizing;
@@ -30,11 +32,17 @@ unsafe extern "C" {
     fn pam_strerror(handle: *mut Handle, code: c_int) -> *const c_char;
 }
 
+type Converse = unsafe extern "C" fn(
+    c_int,
+    *const *const RawMessage,
+    *mut *mut RawResponse,
+    *mut c_void,
+) -> c_int;
+
 /// `struct pam_conv`.
 #[repr(C)]
 struct RawConversation {
-    converse:
-        extern "C" fn(c_int, *const *const RawMessage, *mut *mut RawResponse, *mut c_void) -> c_int,
+    converse: Converse,
     data: *mut c_void,
 }
 
@@ -59,12 +67,14 @@ pub struct Code(pub i32);
 impl Code {
     /// PAM_SUCCESS.
     pub const SUCCESS: Self = Self(0);
-    /// PAM_MAXTRIES.
-    pub const MAX_TRIES: Self = Self(11);
     /// PAM_AUTH_ERR.
     pub const AUTH_ERR: Self = Self(7);
     /// PAM_USER_UNKNOWN.
     pub const USER_UNKNOWN: Self = Self(10);
+    /// PAM_MAXTRIES.
+    pub const MAX_TRIES: Self = Self(11);
+    /// PAM_NEW_AUTHTOK_REQD: let in, once a new password is set.
+    pub const NEW_PASSWORD: Self = Self(12);
 }
 
 impl fmt::Display for Code {
@@ -116,8 +126,11 @@ pub struct Transaction<'a, A> {
     answer: PhantomData<&'a mut A>,
 }
 
-/// Asks for no messages, and for no account without a password (pam_authenticate(3)).
-pub const QUIET_AND_STRICT: i32 = 0x8000 | 1;
+/// PAM_SILENT: asks for no messages.
+pub const SILENT: i32 = 0x8000;
+
+/// PAM_DISALLOW_NULL_AUTHTOK: refuses accounts without a password.
+pub const NO_EMPTY_PASSWORD: i32 = 1;
 
 impl<'a, A: FnMut(Message<'_>) -> Option<Reply>> Transaction<'a, A> {
     /// Starts one. `answer` hears each message, and `None` from it ends the conversation. What only tells wants no
@@ -196,59 +209,63 @@ fn c_string(text: &str) -> Result<CString, String> {
 }
 
 /// The conversation function: hands each message to the `A` behind `data`.
-extern "C" fn converse<A: FnMut(Message<'_>) -> Option<Reply>>(
+///
+/// # Safety
+/// As pam_conv(3) has it for Linux-PAM: `messages` points to `count` pointers, each null or to a message that holds null
+/// or a C string, all alive for the call; a pointer may be stored at `responses`. `data` is null or what
+/// [`Transaction::start`] handed in.
+unsafe extern "C" fn converse<A: FnMut(Message<'_>) -> Option<Reply>>(
     count: c_int,
     messages: *const *const RawMessage,
     responses: *mut *mut RawResponse,
     data: *mut c_void,
 ) -> c_int {
-    const PAM_BUF_ERR: c_int = 5;
-    const PAM_CONV_ERR: c_int = 19;
-    const MOST_MESSAGES: usize = 32;
     let count = usize::try_from(count).unwrap_or(0);
     if !(1..=MOST_MESSAGES).contains(&count)
         || messages.is_null()
         || responses.is_null()
         || data.is_null()
     {
-        return PAM_CONV_ERR;
+        return CONV_ERR;
     }
-    // SAFETY: calloc(3) of an array whose elements are valid when zeroed. On success the caller frees it and each text,
-    // with free(3), as pam_conv(3) has it.
-    let array = unsafe { libc::calloc(count, size_of::<RawResponse>()) }.cast::<RawResponse>();
-    if array.is_null() {
-        return PAM_BUF_ERR;
-    }
-    let mut replies = Replies { array, count };
-    // SAFETY: `data` is what `Transaction::start` handed in: an `A` that is borrowed for the transaction, and that nobody
-    // else uses while libpam runs.
+    // SAFETY: this function's contract: `count` pointers, which any bits are.
+    let messages = unsafe { slice::from_raw_parts(messages, count) };
+    let Some(mut replies) = Replies::for_messages(count) else {
+        return BUF_ERR;
+    };
+    // SAFETY: this function's contract: an `A` that is borrowed for as long as the transaction lives, and that nobody else
+    // uses while libpam runs.
     let answer = unsafe { &mut *data.cast::<A>() };
-    for index in 0..count {
-        // SAFETY: pam_conv(3): `messages` is an array of `count` pointers to messages, alive for the call.
-        let message = unsafe { &**messages.add(index) };
+    for (index, message) in messages.iter().enumerate() {
+        // SAFETY: this function's contract: null or alive for the call.
+        let Some(message) = (unsafe { message.as_ref() }) else {
+            return CONV_ERR;
+        };
         // A panic must not unwind into libpam.
-        let asked = std::panic::AssertUnwindSafe(|| ask(message, answer));
-        match std::panic::catch_unwind(asked).ok().flatten() {
+        // SAFETY: this function's contract says of the text what `ask` needs.
+        let asked = AssertUnwindSafe(|| unsafe { ask(message, answer) });
+        match catch_unwind(asked).ok().flatten() {
             Some(reply) if replies.set(index, &reply).is_some() => {}
-            _ => return PAM_CONV_ERR,
+            _ => return CONV_ERR,
         }
     }
-    // SAFETY: pam_conv(3): `responses` takes the array, which is not ours any more.
+    // SAFETY: this function's contract: a place for the array, which is not ours any more.
     unsafe { *responses = replies.into_raw() };
     0
 }
 
 /// The reply to one message; `None` ends the conversation.
-fn ask(
+///
+/// # Safety
+/// The message's text is null or a C string that is alive for the call.
+unsafe fn ask(
     message: &RawMessage,
     answer: &mut impl FnMut(Message<'_>) -> Option<Reply>,
 ) -> Option<Reply> {
     let text = match message.text.is_null() {
-        true => String::new(),
-        // SAFETY: pam_conv(3): the text is a C string, alive for the call.
-        false => unsafe { CStr::from_ptr(message.text) }
-            .to_string_lossy()
-            .into_owned(),
+        true => Cow::Borrowed(""),
+        // SAFETY: this function's contract.
+        false => unsafe { CStr::from_ptr(message.text) }.to_string_lossy(),
     };
     let message = match message.style {
         1 => Message::AskHidden(&text),
@@ -267,12 +284,23 @@ struct Replies {
 }
 
 impl Replies {
+    /// One for each message, all without a text; `None` where there is no memory.
+    fn for_messages(count: usize) -> Option<Self> {
+        // SAFETY: calloc(3) of an array whose elements are valid when zeroed.
+        let array = unsafe { libc::calloc(count, size_of::<RawResponse>()) }.cast::<RawResponse>();
+        (!array.is_null()).then_some(Self { array, count })
+    }
+
+    /// Puts one in, once; `None` where there is no memory, no such message, or a NUL in it.
     fn set(&mut self, index: usize, reply: &[u8]) -> Option<()> {
+        if index >= self.count {
+            return None;
+        }
         let mut text = Zeroizing::new(Vec::with_capacity(reply.len().checked_add(1)?));
         text.extend_from_slice(reply);
         text.push(0);
         let text = CStr::from_bytes_with_nul(&text).ok()?;
-        // SAFETY: strdup(3) of a C string; `index` is below `count`.
+        // SAFETY: strdup(3) of a C string; `index` is below `count`, the length of the array.
         unsafe {
             let copy = libc::strdup(text.as_ptr());
             (*self.array.add(index)).text = copy;
@@ -280,6 +308,7 @@ impl Replies {
         }
     }
 
+    /// Hands them over to who frees the array and each text with free(3).
     fn into_raw(self) -> *mut RawResponse {
         let array = self.array;
         std::mem::forget(self);
@@ -301,5 +330,108 @@ impl Drop for Replies {
         }
         // SAFETY: calloc's, and freed once.
         unsafe { libc::free(self.array.cast()) };
+    }
+}
+
+/// PAM_MAX_NUM_MSG.
+const MOST_MESSAGES: usize = 32;
+
+const BUF_ERR: c_int = 5;
+const CONV_ERR: c_int = 19;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(style: c_int, text: Option<&'static CStr>) -> RawMessage {
+        let text = text.map_or(ptr::null(), CStr::as_ptr);
+        RawMessage { style, text }
+    }
+
+    /// What a module hears that sends these messages, as `count`.
+    fn heard<A: FnMut(Message<'_>) -> Option<Reply>>(
+        count: c_int,
+        messages: &[*const RawMessage],
+        mut answer: A,
+    ) -> Result<Vec<Vec<u8>>, c_int> {
+        let mut responses = ptr::null_mut();
+        let data = ptr::from_mut(&mut answer).cast();
+        // SAFETY: the tests say no higher `count` than there are messages, but for those that are refused by it.
+        let code = unsafe { converse::<A>(count, messages.as_ptr(), &mut responses, data) };
+        if code != 0 {
+            assert!(responses.is_null());
+            return Err(code);
+        }
+        let count = messages.len();
+        let replies = Replies {
+            array: responses,
+            count,
+        };
+        let texts = (0..count).map(|index| {
+            // SAFETY: on success there is a C string for each message.
+            let text = unsafe { CStr::from_ptr((*replies.array.add(index)).text) };
+            text.to_bytes().to_vec()
+        });
+        Ok(texts.collect())
+    }
+
+    #[test]
+    fn each_message_gets_its_own_reply() {
+        let messages = [
+            message(1, Some(c"Password: ")),
+            message(4, None),
+            message(2, Some(c"Code\xff: ")),
+        ];
+        let messages = messages.each_ref().map(ptr::from_ref);
+        let told = |message: Message<'_>| Some(Reply::new(format!("{message:?}").into_bytes()));
+        let replies = heard(3, &messages, told).unwrap();
+        assert_eq!(
+            replies,
+            [
+                b"AskHidden(\"Password: \")".as_slice(),
+                b"Info(\"\")",
+                "Ask(\"Code\u{fffd}: \")".as_bytes()
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_conversation_ends_it_without_replies() {
+        let (good, strange) = (message(1, Some(c"Password: ")), message(7, Some(c"?")));
+        let answer = |_: Message<'_>| Some(Reply::new(b"secret".to_vec()));
+        let good = ptr::from_ref(&good);
+        for count in [-1, 0, 33, c_int::MAX] {
+            assert_eq!(heard(count, &[good], answer), Err(CONV_ERR), "{count}");
+        }
+        assert_eq!(heard(2, &[good, ptr::null()], answer), Err(CONV_ERR));
+        assert_eq!(heard(2, &[good, &strange], answer), Err(CONV_ERR));
+        assert_eq!(heard(1, &[good], |_| None), Err(CONV_ERR));
+        let cut = |_: Message<'_>| Some(Reply::new(b"sec\0ret".to_vec()));
+        assert_eq!(heard(1, &[good], cut), Err(CONV_ERR));
+        assert_eq!(heard(1, &[good], |_| panic!("not here")), Err(CONV_ERR));
+    }
+
+    #[test]
+    fn without_pointers_there_is_no_conversation() {
+        let mut answer = |_: Message<'_>| Some(Reply::default());
+        fn of<A: FnMut(Message<'_>) -> Option<Reply>>(_: &A) -> Converse {
+            converse::<A>
+        }
+        let converse = of(&answer);
+        let good = message(1, Some(c"Password: "));
+        let (messages, mut responses) = ([ptr::from_ref(&good)], ptr::null_mut());
+        let (messages, responses) = (messages.as_ptr(), &raw mut responses);
+        let data = ptr::from_mut(&mut answer).cast();
+        // SAFETY: null or valid, as `converse` has it.
+        unsafe {
+            assert_eq!(converse(1, ptr::null(), responses, data), CONV_ERR);
+            assert_eq!(converse(1, messages, ptr::null_mut(), data), CONV_ERR);
+            assert_eq!(converse(1, messages, responses, ptr::null_mut()), CONV_ERR);
+            assert_eq!(converse(1, messages, responses, data), 0);
+            drop(Replies {
+                array: *responses,
+                count: 1,
+            });
+        }
     }
 }

@@ -3,6 +3,14 @@
 use std::io::{IsTerminal, stdin};
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::unistd::ttyname;
+
+/// Its path, such as /dev/pts/0; `None` where there is none.
+#[must_use]
+pub fn path() -> Option<String> {
+    let path = ttyname(stdin()).ok()?;
+    path.into_os_string().into_string().ok()
+}
 
 /// Nothing that is typed shows for as long as this lives.
 pub struct NoEcho(Option<Termios>);

@@ -10,7 +10,7 @@ use pam::items::{AuthTok, RHost, Tty};
 use pam::module::PamHandle;
 use subtle::ConstantTimeEq;
 use totp_core::doors::Account;
-use totp_host::pam::{Code, Item, Message, QUIET_AND_STRICT, Reply, Transaction};
+use totp_host::pam::{Code, Item, Message, NO_EMPTY_PASSWORD, Reply, SILENT, Transaction};
 use zeroize::Zeroizing;
 
 use crate::item;
@@ -66,9 +66,10 @@ pub(crate) fn is_right(
             transaction.set(item, &value)?;
         }
     }
-    match transaction.authenticate(QUIET_AND_STRICT) {
+    let flags = SILENT | NO_EMPTY_PASSWORD;
+    match transaction.authenticate(flags) {
         // An account that is over or locked gets no device either.
-        Code::SUCCESS => Ok(transaction.account(QUIET_AND_STRICT) == Code::SUCCESS),
+        Code::SUCCESS => Ok(transaction.account(flags) == Code::SUCCESS),
         Code::AUTH_ERR | Code::MAX_TRIES | Code::USER_UNKNOWN => Ok(false),
         code => Err(format!("service {SERVICE}: {code}")),
     }

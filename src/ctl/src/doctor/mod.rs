@@ -21,6 +21,7 @@ use totp_core::doors::Account;
 
 use self::finding::{Finding, Findings};
 use self::people::{Accounts, Person};
+pub(crate) use self::sshd::permits_empty_passwords;
 use self::stack::Folders;
 use crate::cli::Doctor;
 use crate::context::Context;

@@ -52,6 +52,18 @@ pub(crate) fn look(
     root.unwrap_or_else(|| general.root())
 }
 
+/// Whether this machine's sshd lets a user in who has no password; by default it does not.
+pub(crate) fn permits_empty_passwords(user: &str) -> bool {
+    let tree = Tree {
+        root: Path::new("/"),
+        changed: BTreeMap::new(),
+    };
+    let settings = program().map(|program| settings(&tree, &program, Some(user)));
+    settings.is_some_and(|settings| {
+        settings.is_ok_and(|settings| settings.is_on("permitemptypasswords"))
+    })
+}
+
 fn program() -> Option<PathBuf> {
     let mut places = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"]
         .iter()
