@@ -13,7 +13,9 @@ use totp_core::answer::Answer;
 use totp_core::backup_code::{BackupCode, BackupKey, BackupSet, ScratchCode, SetId, UsedCodes};
 use totp_core::challenge::Binding;
 use totp_core::config::{Config, Verify};
+use totp_core::contact::{Channel, Contact, Recipient};
 use totp_core::device::{Device, DeviceId, DeviceName};
+use totp_core::doors::Entropy;
 use totp_core::judge::{Attempt, Verdict, WrongReason, judge};
 use totp_core::otp::{Code, Digits, MovingFactor, Otp, Step};
 use totp_core::record::state::{DeviceState, Lean};
@@ -126,7 +128,7 @@ impl Person {
         let attempt = Attempt {
             answer: &answer,
             source: &address.clone().into(),
-            binding: Binding(0),
+            binding: Binding::of("sshd", address),
             ssh_keys: &self.ssh_keys,
             place: None,
             codes: Codes::One,
@@ -771,6 +773,131 @@ fn a_phone_and_a_token_of_one_secret_are_two_devices() {
 }
 
 /// Somebody with a phone and the codes 00000000 to 00000009.
+/// A mail address that codes are sent to.
+fn with_mail(mut person: Person) -> Person {
+    person.state.challenges.contacts.push(DeviceId(9));
+    person.enrollment.contacts.push(Contact {
+        id: DeviceId(9),
+        name: DeviceName::parse("mail").unwrap(),
+        recipient: Recipient::new(Channel::Mail, "alice@example.org").unwrap(),
+        enrolled: Time::from_unix(NOON),
+    });
+    person
+}
+
+impl Person {
+    /// The code that is sent for a login from an address, where one is.
+    fn sent(&mut self, address: &Address, now: i64) -> Option<String> {
+        struct Random;
+        impl Entropy for Random {
+            fn random(&self, length: usize) -> Result<Zeroizing<Vec<u8>>, String> {
+                Ok((0..)
+                    .take(length)
+                    .map(|byte: u8| byte.wrapping_mul(7))
+                    .collect::<Vec<_>>()
+                    .into())
+            }
+        }
+        let delivery = &self.config.mail;
+        let begun = self.state.challenges.begin(
+            (DeviceId(9), Channel::Mail),
+            (Binding::of("sshd", address), true),
+            (delivery.digits, delivery.pace()),
+            Time::from_unix(now),
+            &Random,
+        );
+        begun.unwrap().ok().map(|code| code.to_digits().to_string())
+    }
+}
+
+#[test]
+fn a_code_that_was_sent_is_good_once_and_from_where_it_was_asked_for() {
+    let elsewhere = Address::V4([192, 0, 2, 2].into());
+    let mut person = with_mail(Person::new());
+    let code = person.sent(&home(), NOON).unwrap();
+    let verdict = person.answer_from(&elsewhere, &code, NOON);
+    assert!(
+        matches!(verdict, Verdict::Wrong(_)),
+        "sent to another place"
+    );
+    let Verdict::Accepted(accepted) = person.answer_from(&home(), &code, NOON) else {
+        panic!("it was sent");
+    };
+    assert_eq!(accepted.sent_by(), Some(Channel::Mail));
+    assert_eq!(accepted.devices()[0].as_str(), "mail");
+    assert_eq!(person.answer(&code, NOON), MISMATCH);
+}
+
+#[test]
+fn a_code_that_was_sent_dies_with_its_time_and_of_three_wrong_answers() {
+    for (wrong, at, expected) in [
+        (0, 59, Outcome::Accepted),
+        (0, 60, MISMATCH),
+        (2, 1, Outcome::Accepted),
+        (3, 1, MISMATCH),
+    ] {
+        let mut person = with_mail(Person::new());
+        let code = person.sent(&home(), NOON).unwrap();
+        for guess in ["000000", "x", "AAAA-AAAA-AAAA-AAAA"]
+            .into_iter()
+            .take(wrong)
+        {
+            assert!(matches!(person.answer(guess, NOON), Outcome::Wrong(_)));
+        }
+        assert_eq!(person.answer(&code, NOON + at), expected, "{wrong} {at}");
+    }
+}
+
+#[test]
+fn wrong_answers_to_a_code_that_was_sent_are_charged_like_any() {
+    let mut person = with_mail(Person::limited());
+    person.enrollment.devices.clear();
+    person.state.devices.clear();
+    person.sent(&home(), NOON);
+    for _ in 0..3 {
+        assert_eq!(
+            person.answer("000000", NOON),
+            MISMATCH,
+            "no state to repair"
+        );
+    }
+    assert_eq!(person.answer("000000", NOON), Outcome::Refused);
+}
+
+#[test]
+fn where_two_codes_are_needed_a_second_one_is_sent_after_the_first() {
+    let mut person = with_mail(Person::limited());
+    person.config.limits = Config::parse("[limits]\ndeny = 0\ndaily = 1")
+        .unwrap()
+        .limits;
+    assert_eq!(person.answer("000000", NOON), MISMATCH);
+    let first = person.sent(&home(), NOON + 1).unwrap();
+    assert_eq!(person.answer(&first, NOON + 2), FIRST);
+    assert_eq!(
+        person.answer(&first, NOON + 2),
+        MISMATCH,
+        "it is used up, and so is its mark"
+    );
+    let first = person.sent(&home(), NOON + 3).unwrap();
+    assert_eq!(person.answer(&first, NOON + 4), FIRST);
+    let second = person
+        .sent(&home(), NOON + 5)
+        .expect("no waiting after a right one");
+    assert_eq!(person.answer(&second, NOON + 6), Outcome::Accepted);
+}
+
+#[test]
+fn a_contact_that_the_state_or_the_secret_file_does_not_know_lets_nobody_in() {
+    let mut person = with_mail(Person::new());
+    let code = person.sent(&home(), NOON).unwrap();
+    person.enrollment.contacts.clear();
+    assert_eq!(person.answer(&code, NOON), MISMATCH);
+    let mut person = with_mail(Person::new());
+    let code = person.sent(&home(), NOON).unwrap();
+    person.state.challenges.contacts.clear();
+    assert_eq!(person.answer(&code, NOON), MISMATCH);
+}
+
 fn with_scratch_codes(mut person: Person) -> Person {
     let code = |index| format!("{index:08}");
     let codes: Vec<_> = (0..10)
