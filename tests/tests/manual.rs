@@ -45,8 +45,10 @@ fn every_key_of_the_parser_is_in_the_page_and_no_other() {
         let (sections, keys): (Vec<_>, Vec<_>) =
             known.iter().map(String::as_str).partition(|key| {
                 let headings = [format!("[{key}]"), format!("[[policy.{key}]]")];
-                page.headings()
-                    .any(|shown| headings.contains(&shown.to_owned()))
+                let has_parts = format!("[{key}.");
+                page.headings().any(|shown| {
+                    headings.contains(&shown.to_owned()) || shown.starts_with(&has_parts)
+                })
             });
         assert_eq!(shown, keys.into_iter().collect(), "{heading}");
         for section in sections {
@@ -372,7 +374,7 @@ struct Section {
 
 const RULE: &str = "[[policy.rule]]";
 
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 9] = [
     Section {
         heading: "Files and name",
         opening: "",
@@ -388,6 +390,18 @@ const SECTIONS: [Section; 6] = [
     Section {
         heading: "[backup_codes]",
         opening: "[backup_codes]\n",
+    },
+    Section {
+        heading: "[delivery.mail]",
+        opening: "[delivery.mail]\n",
+    },
+    Section {
+        heading: "[delivery.text]",
+        opening: "[delivery.text]\ncommand = [\"/bin/true\", \"{address}\"]\n",
+    },
+    Section {
+        heading: "[notify]",
+        opening: "[notify]\ncommand = [\"/bin/true\"]\n",
     },
     Section {
         heading: "[policy]",
