@@ -148,11 +148,7 @@ impl<S: Store> Login<'_, S> {
             match self.attempt(subject)? {
                 Attempted::Accepted(accepted) => return Ok(Outcome::Accepted(accepted)),
                 Attempted::BackupKey(accepted, owner) => {
-                    if let Subject::Enrolled(account) = subject {
-                        let change = self.event(Severity::Warning, Change::BackupKeyUsed.name());
-                        self.store.notify(account, &change, owner.as_ref());
-                    }
-                    return self.go_on_unenrolled(subject, accepted, decision);
+                    return self.go_on_unenrolled(subject, accepted, owner.as_ref(), decision);
                 }
                 Attempted::Invited(entitled) => {
                     return match subject {
@@ -235,8 +231,8 @@ impl<S: Store> Login<'_, S> {
                     device: Some(enrolled.device().to_string()),
                     ..self.event(Severity::Notice, Change::Enrolled.name())
                 };
+                self.log(change.clone());
                 self.store.notify(account, &change, None);
-                self.log(change);
                 let Err(NoAnswer) = enrolled.show_backup_codes(self.person) else {
                     return Ok(Outcome::Enrolled(enrolled));
                 };
@@ -413,35 +409,37 @@ impl<S: Store> Login<'_, S> {
         self.log(event);
     }
 
-    /// Somebody has typed the backup key, and is not enrolled any more.
+    /// Somebody has typed the backup key, and is not enrolled any more. `owner` is where the owner is told of it.
     fn go_on_unenrolled(
         &mut self,
         subject: Subject<'_>,
         accepted: Accepted,
+        owner: Option<&Recipient>,
         decision: &Decision<'_>,
     ) -> Result<Outcome, String> {
+        let Subject::Enrolled(account) = subject else {
+            return Ok(Outcome::Denied);
+        };
+        let next = unenrolled(decision, self.request, self.config);
+        let reason = match next {
+            Unenrolled::Skip => "the rest of the stack decides".to_owned(),
+            Unenrolled::Enroll => "a new device is needed".to_owned(),
+            Unenrolled::Deny => format!(
+                "the policy lets nobody in without: run totpctl enroll {}",
+                account.name
+            ),
+        };
         let event = self.event(Severity::Warning, Change::BackupKeyUsed.name());
-        match (unenrolled(decision, self.request, self.config), subject) {
-            (Unenrolled::Skip, _) => {
-                self.log(
-                    event.because(
-                        "all devices and codes are removed; the rest of the stack decides",
-                    ),
-                );
+        let event = event.because(format_args!("all devices and codes are removed; {reason}"));
+        self.log(event.clone());
+        self.store.notify(account, &event, owner);
+        match next {
+            Unenrolled::Skip => {
                 self.tell_even_if_hidden(message::BACKUP_KEY_USED);
                 Ok(Outcome::Accepted(accepted))
             }
-            (Unenrolled::Enroll, Subject::Enrolled(account)) => {
-                self.log(
-                    event.because("all devices and codes are removed: a new device is needed"),
-                );
-                self.enroll(account, &Entitled::by_login(self.system.now()))
-            }
-            (Unenrolled::Deny | Unenrolled::Enroll, _) => {
-                let user = self.user.as_deref().unwrap_or("USER");
-                self.log(event.because(format_args!(
-                    "all devices and codes are removed, and the policy lets nobody in without: run totpctl enroll {user}"
-                )));
+            Unenrolled::Enroll => self.enroll(account, &Entitled::by_login(self.system.now())),
+            Unenrolled::Deny => {
                 self.tell_even_if_hidden(message::BACKUP_KEY_USED_UP);
                 Ok(Outcome::Denied)
             }
@@ -458,7 +456,6 @@ impl<S: Store> Login<'_, S> {
             ..self.event(Severity::Warning, "wrong")
         };
         self.log(event.because(reason(subject, wrong.reason, &self.user)));
-        self.report_long_limit(subject, wrong);
         if let Some(Refusal { until, limit }) = wrong.standing.refusal() {
             let event = Event {
                 until: Some(until),
@@ -487,6 +484,7 @@ impl<S: Store> Login<'_, S> {
             Standing::Open { .. } => self.tell(&sentence),
             Standing::Refused(_) => self.tell_even_if_hidden(&sentence),
         }
+        self.report_long_limit(subject, wrong);
     }
 
     /// Where one code is no longer believed, its owner should know why.
@@ -496,8 +494,8 @@ impl<S: Store> Login<'_, S> {
             let event = self.event(Severity::Warning, "limited").because(
                 "daily or user_limit: too many wrong answers for one code to be believed; two in a row are",
             );
+            self.log(event.clone());
             self.store.notify(account, &event, None);
-            self.log(event);
         }
     }
 
