@@ -149,7 +149,7 @@ pub fn offered(offers: &Offers) -> String {
 #[must_use]
 pub fn code_sent(channel: Channel, to: &str, left: Span) -> String {
     let (words, left) = (channel.words(), left.seconds());
-    format!("\nA code was sent {words} to {to}. It is good for {left} seconds. (r: send another)")
+    format!("\nA code was sent {words} to {to}. It is good for {left} seconds.\n(r: send another)")
 }
 
 /// The same for a code that this login was sent before.
