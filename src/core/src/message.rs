@@ -157,7 +157,7 @@ pub fn code_sent(channel: Channel, to: &str, left: Span) -> String {
 pub fn code_waits(channel: Channel, to: &str, left: Span) -> String {
     let (words, left) = (channel.words(), left.seconds());
     format!(
-        "\nThe code that was sent {words} to {to} is good for {left} more seconds. (r: send another)"
+        "\nThe code that was sent {words} to {to} is good for {left} more seconds.\n(r: send another)"
     )
 }
 
