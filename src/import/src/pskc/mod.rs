@@ -1,0 +1,303 @@
+//! Portable Symmetric Key Container, RFC 6030: tokens as their makers deliver them, in XML.
+//!
+//! Elements are known by their names alone, since drafts and makers differ in the namespaces.
+
+mod policy;
+mod vault;
+
+use roxmltree::{Document, Error, Node, ParsingOptions};
+use totp_core::otp::{Algorithm, Digits, Period, Step};
+use totp_core::secret::Secret;
+use totp_core::time::Time;
+use zeroize::Zeroizing;
+
+use crate::people::People;
+use crate::report::{Fault, Findings, Place, Remark};
+use crate::{Key, Moving, Person, Token};
+use vault::Vault;
+
+/// Everybody of a container.
+pub(crate) fn read(
+    text: &str,
+    key: Option<&Key>,
+    now: Time,
+    findings: &mut Findings,
+) -> Vec<Person> {
+    let document = match parse(text) {
+        Ok(document) => document,
+        Err((at, fault)) => {
+            findings.problem(at, fault);
+            return Vec::new();
+        }
+    };
+    let root = document.root_element();
+    if root.tag_name().name() != "KeyContainer" {
+        let (name, expected) = ("the root element", "KeyContainer");
+        findings.problem(Place::File, Fault::Form { name, expected });
+        return Vec::new();
+    }
+    let Some(vault) = findings.take(&Place::File, Vault::open(root, key)) else {
+        return Vec::new();
+    };
+    if child(root, "Signature").is_some() {
+        findings.note(&Place::File, Remark::Signature);
+    }
+    let mut people = People::default();
+    for package in children(root, "KeyPackage") {
+        if findings.are_full() {
+            break;
+        }
+        read_package(package, &vault, now, findings, &mut people);
+    }
+    people.into_list()
+}
+
+/// A document without a type, and so without entities. Its nodes take 80 bytes each.
+fn parse(text: &str) -> Result<Document<'_>, (Place, Fault)> {
+    const MAX_NODES: u32 = 200_000;
+    let options = ParsingOptions {
+        allow_dtd: false,
+        nodes_limit: MAX_NODES,
+        ..ParsingOptions::default()
+    };
+    Document::parse_with_options(text, options).map_err(|error| match error {
+        Error::DtdDetected => (Place::File, Fault::Dtd),
+        Error::UnknownEntityReference(_, at) | Error::MalformedEntityReference(at) => {
+            (position(at), Fault::Dtd)
+        }
+        Error::NodesLimitReached => (Place::File, Fault::TooManyElements),
+        error => (position(error.pos()), Fault::Xml),
+    })
+}
+
+fn position(at: roxmltree::TextPos) -> Place {
+    Place::Position {
+        line: usize::try_from(at.row).unwrap_or(usize::MAX),
+        column: usize::try_from(at.col).unwrap_or(usize::MAX),
+    }
+}
+
+fn read_package(
+    package: Node<'_, '_>,
+    vault: &Vault,
+    now: Time,
+    findings: &mut Findings,
+    people: &mut People,
+) {
+    let device = child(package, "DeviceInfo");
+    let of_device = |name| device.and_then(|device| text_of(device, name));
+    let serial = of_device("SerialNo");
+    for key in children(package, "Key") {
+        let id = key.attribute("Id").or(serial).unwrap_or("without an id");
+        let at = Place::Key(id.to_owned());
+        let user = text_of(key, "UserId").or(of_device("UserId"));
+        let token = KeyElement {
+            key,
+            at,
+            vault,
+            now,
+        }
+        .read(findings);
+        if let Some(token) = token {
+            let label = serial.or(text_of(key, "FriendlyName")).unwrap_or(id);
+            let label = Some(label.to_owned());
+            people.add(user.and_then(account), Token { label, ..token });
+        }
+    }
+}
+
+/// The name of an account: alone, or as `UID` of a distinguished name (RFC 4514).
+fn account(user: &str) -> Option<&str> {
+    let mut parts = user.split([',', '+']).map(str::trim);
+    let uid = parts.find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.eq_ignore_ascii_case("uid").then_some(value)
+    });
+    uid.or((!user.contains('=')).then_some(user))
+}
+
+/// What its codes follow.
+enum Kind {
+    Hotp,
+    Totp,
+}
+
+struct KeyElement<'d> {
+    key: Node<'d, 'd>,
+    at: Place,
+    vault: &'d Vault,
+    now: Time,
+}
+
+impl KeyElement<'_> {
+    fn read(self, findings: &mut Findings) -> Option<Token> {
+        let at = &self.at;
+        let algorithm = self.key.attribute("Algorithm");
+        let algorithm = findings.take(at, algorithm.ok_or(Fault::Missing("Algorithm")))?;
+        // The drafts have `#` where the RFC has a colon.
+        let kind = match algorithm.rsplit([':', '#']).next() {
+            Some("hotp") => Some(Kind::Hotp),
+            Some("totp") => Some(Kind::Totp),
+            Some("pin") => {
+                findings.note(at, Remark::Pin);
+                return None;
+            }
+            _ => None,
+        };
+        let kind = findings.take(at, kind.ok_or(Fault::Algorithm("hotp or totp")));
+        if let Some(policy) = child(self.key, "Policy") {
+            policy::check(policy, at, self.now, findings);
+        }
+        let digits = self.digits(findings);
+        let suite = findings.take(at, self.suite());
+        let secret = self.value("Secret").and_then(|secret| match secret {
+            Some(Value::Plain(text)) => {
+                let expected = "base64";
+                let name = "Secret";
+                vault::from_base64(text).ok_or(Fault::Form { name, expected })
+            }
+            Some(Value::Decrypted(bytes)) => Ok(bytes),
+            None => Err(Fault::Missing("Secret")),
+        });
+        let secret = findings.take(at, secret).map(Secret::from_bytes);
+        let secret = secret.and_then(|secret| findings.secret(at, secret));
+        let moving = match kind? {
+            Kind::Hotp => self.counter(findings),
+            Kind::Totp => self.time(findings),
+        };
+        Some(Token {
+            label: None,
+            secret: secret?,
+            algorithm: suite?,
+            digits: digits?,
+            moving: moving?,
+            window: None,
+            at: self.at,
+        })
+    }
+
+    /// `Suite`: HMAC-SHA256 and the like, SHA1 where there is none.
+    fn suite(&self) -> Result<Algorithm, Fault> {
+        let parameters = child(self.key, "AlgorithmParameters");
+        let Some(suite) = parameters.and_then(|one| text_of(one, "Suite")) else {
+            return Ok(Algorithm::Sha1);
+        };
+        let hash = suite
+            .strip_prefix("HMAC-")
+            .unwrap_or(suite)
+            .replace('-', "");
+        Algorithm::named(&hash).ok_or(Fault::Algorithm(
+            "the suite HMAC-SHA1, HMAC-SHA256 or HMAC-SHA512",
+        ))
+    }
+
+    fn digits(&self, findings: &mut Findings) -> Option<Digits> {
+        let parameters = child(self.key, "AlgorithmParameters");
+        let Some(format) = parameters.and_then(|one| child(one, "ResponseFormat")) else {
+            findings.note(&self.at, Remark::AssumedDigits);
+            return Some(Digits::default());
+        };
+        let is_decimal = matches!(format.attribute("Encoding"), None | Some("DECIMAL"))
+            && matches!(format.attribute("CheckDigits"), None | Some("false" | "0"));
+        let length = format.attribute("Length").and_then(|one| one.parse().ok());
+        let digits = length.and_then(Digits::new).filter(|_| is_decimal);
+        let (name, expected) = (
+            "ResponseFormat",
+            "6 to 8 decimal digits without a check digit",
+        );
+        findings.take(&self.at, digits.ok_or(Fault::Form { name, expected }))
+    }
+
+    fn counter(&self, findings: &mut Findings) -> Option<Moving> {
+        let next = match findings.take(&self.at, self.number("Counter"))? {
+            Some(next) => {
+                let next = u64::try_from(next).map_err(|_| NUMBER("Counter"));
+                findings.take(&self.at, next)?
+            }
+            None => {
+                findings.note(&self.at, Remark::AssumedCounter);
+                0
+            }
+        };
+        Some(Moving::Hotp { next })
+    }
+
+    /// `TimeDrift` counts intervals that the token is ahead. `Time` is one that it once was at.
+    fn time(&self, findings: &mut Findings) -> Option<Moving> {
+        let period = match findings.take(&self.at, self.number("TimeInterval"))? {
+            Some(seconds) => {
+                let (name, expected) = ("TimeInterval", "15 to 120 seconds");
+                let period = Period::new(seconds).ok_or(Fault::Form { name, expected });
+                findings.take(&self.at, period)?
+            }
+            None => {
+                findings.note(&self.at, Remark::AssumedPeriod);
+                Period::default()
+            }
+        };
+        let drift = findings.take(&self.at, self.number("TimeDrift"))?;
+        let drift = i16::try_from(drift.unwrap_or(0)).map_err(|_| NUMBER("TimeDrift"));
+        let drift = findings.take(&self.at, drift)?;
+        let shown = period.step_at(self.now).moved(drift.into());
+        let time = findings.take(&self.at, self.number("Time"))?;
+        let time = u64::try_from(time.unwrap_or(0)).map_err(|_| NUMBER("Time"));
+        let used = shown.max(Step(findings.take(&self.at, time)?));
+        findings.note(&self.at, Remark::UsedUntilNow);
+        Some(Moving::Totp {
+            period,
+            drift,
+            used: Some(used),
+        })
+    }
+
+    /// A number of `Data`; encrypted ones are of 4 or 8 bytes.
+    fn number(&self, name: &'static str) -> Result<Option<i64>, Fault> {
+        let number = match self.value(name)? {
+            None => return Ok(None),
+            Some(Value::Plain(text)) => text.parse().ok(),
+            Some(Value::Decrypted(bytes)) => match bytes.as_slice() {
+                [a, b, c, d] => Some(i32::from_be_bytes([*a, *b, *c, *d]).into()),
+                bytes => bytes.try_into().ok().map(i64::from_be_bytes),
+            },
+        };
+        number.map(Some).ok_or(NUMBER(name))
+    }
+
+    /// A value of `Data`.
+    fn value(&self, name: &str) -> Result<Option<Value<'_>>, Fault> {
+        let data = child(self.key, "Data");
+        let Some(element) = data.and_then(|data| child(data, name)) else {
+            return Ok(None);
+        };
+        if let Some(encrypted) = child(element, "EncryptedValue") {
+            let bytes = self.vault.value(encrypted, text_of(element, "ValueMAC"))?;
+            return Ok(Some(Value::Decrypted(bytes)));
+        }
+        Ok(text_of(element, "PlainValue").map(Value::Plain))
+    }
+}
+
+const NUMBER: fn(&'static str) -> Fault = |name| Fault::Form {
+    name,
+    expected: "a whole number",
+};
+
+enum Value<'d> {
+    Decrypted(Zeroizing<Vec<u8>>),
+    Plain(&'d str),
+}
+
+fn child<'d>(of: Node<'d, 'd>, name: &str) -> Option<Node<'d, 'd>> {
+    children(of, name).next()
+}
+
+fn children<'d>(of: Node<'d, 'd>, name: &str) -> impl Iterator<Item = Node<'d, 'd>> {
+    of.children()
+        .filter(move |one| one.tag_name().name() == name)
+}
+
+/// The text of a child, without the blanks around it; `None` where it is empty.
+fn text_of<'d>(of: Node<'d, 'd>, name: &str) -> Option<&'d str> {
+    let text = child(of, name)?.text()?.trim();
+    (!text.is_empty()).then_some(text)
+}
