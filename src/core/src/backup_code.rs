@@ -2,6 +2,7 @@
 //!
 //! A code is 80 random bits as 16 letters and digits of base32 (RFC 4648), a key 160 bits as 32 of them, made by us and
 //! shown once. What is kept is HMAC-SHA-256 of it under a salt of the set: nobody finds 80 bits by trying, however fast.
+//! Codes that were printed before pam_totp came are of 8 digits, and a set may be of those.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -11,6 +12,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::bounded::bounded;
 use crate::device::random_u64;
 use crate::doors::Entropy;
+use crate::otp::Code;
 
 bounded! {
     /// Codes of a set.
@@ -19,6 +21,9 @@ bounded! {
 
 /// Gets somebody in once.
 pub type BackupCode = Symbols<16>;
+
+/// Gets somebody in once, too: 8 digits that another module has made, such as google-authenticator's scratch codes.
+pub type ScratchCode = Symbols<8>;
 
 /// Removes all devices and codes of somebody.
 pub type BackupKey = Symbols<32>;
@@ -71,6 +76,15 @@ impl<const N: usize> Symbols<N> {
     }
 }
 
+impl ScratchCode {
+    /// A code typed by a person, where it is as long as these are.
+    #[must_use]
+    pub fn of(code: &Code) -> Option<Self> {
+        let digits = code.to_digits();
+        digits.as_bytes().try_into().ok().map(Self)
+    }
+}
+
 /// 64 random bits that tell a set of codes from every other; what was used of it is kept under them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SetId(pub u64);
@@ -87,6 +101,13 @@ pub struct BackupSet {
 }
 
 impl BackupSet {
+    /// One without codes.
+    pub(crate) const EMPTY: Self = Self {
+        id: SetId(0),
+        salt: [0; 16],
+        hashes: Vec::new(),
+    };
+
     /// So many new codes, and what is kept of them.
     ///
     /// # Errors
@@ -100,10 +121,21 @@ impl BackupSet {
             // One that looks like digits is made anew.
             codes.extend(Symbols::new(&entropy.random(Symbols::<N>::RANDOM_BYTES)?));
         }
+        let set = Self::keep(&codes, entropy)?;
+        Ok((codes, set))
+    }
+
+    /// What is kept of codes that there are, under a new id.
+    ///
+    /// # Errors
+    /// Where there is no entropy.
+    pub fn keep<const N: usize>(
+        codes: &[Symbols<N>],
+        entropy: &(impl Entropy + ?Sized),
+    ) -> Result<Self, String> {
         let salt = entropy.random(16)?;
         let salt = salt.first_chunk().copied().ok_or("no entropy")?;
-        let set = Self::of(SetId(random_u64(entropy)?), salt, &codes);
-        Ok((codes, set))
+        Ok(Self::of(SetId(random_u64(entropy)?), salt, codes))
     }
 
     /// What is kept of codes.
@@ -194,6 +226,13 @@ mod tests {
         ] {
             assert!(BackupCode::typed(text.as_bytes()).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn scratch_codes_are_of_eight_digits() {
+        let of = |digits: &[u8]| ScratchCode::of(&Code::from_digits(digits).unwrap());
+        assert_eq!(of(b"01234567").unwrap().shown().as_str(), "0123-4567");
+        assert!(of(b"012345").is_none() && of(b"0123456").is_none());
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! A device: a named thing that makes codes, such as a phone.
+//! A device: a named thing that makes codes, such as a phone or a token.
 
 use std::fmt;
 
 use crate::doors::Entropy;
-use crate::otp::Totp;
+use crate::otp::Otp;
 use crate::secret::Secret;
 use crate::ssh_key::Fingerprint;
 use crate::time::Time;
@@ -16,7 +16,7 @@ pub struct Device {
     /// What its owner calls it.
     pub name: DeviceName,
     /// How it makes codes.
-    pub totp: Totp,
+    pub otp: Otp,
     /// What it makes them of.
     pub secret: Secret,
     /// When it was enrolled.
@@ -40,7 +40,7 @@ impl Device {
     /// code is the same but for the first ones.
     #[must_use]
     pub fn makes_codes_of(&self, other: &Self) -> bool {
-        let steps = |device: &Self| (device.totp.algorithm, device.totp.period);
+        let steps = |device: &Self| (device.otp.algorithm, device.otp.factor);
         steps(self) == steps(other) && self.secret.is(&other.secret)
     }
 
@@ -56,7 +56,7 @@ impl Device {
         Self {
             id: DeviceId::DECOY,
             name: DeviceName("decoy".to_owned()),
-            totp: Totp::default(),
+            otp: Otp::default(),
             secret: Secret::decoy(),
             enrolled: Time::from_unix(0),
             ssh_key: None,

@@ -4,17 +4,23 @@
 //! person has answered, under the user's lock; saves the state that comes back; and tells nobody the
 //! verdict before that save is durable. What holds by this function alone:
 //!
-//! * a step is accepted once: the floor of a device never falls, and no step at or below it is accepted;
+//! * a step is accepted once: the floor of a device never falls, and no step at or below it is accepted. Of an event
+//!   token the floor is its counter, kept nowhere else;
 //! * no guess is free: every answer that is judged is charged first, and only an accepted one clears;
 //! * an answer is refused, unjudged and free of charge, while its address is locked;
-//! * two codes in a row are accepted where one is too far from the device's time, or no longer enough. The first
+//! * two codes in a row are accepted where one is too far from the device's time or counter, or no longer enough. The first
 //!   leaves a mark and counts as a wrong answer until the second has come; each mark is good for one try.
 
+use std::ops::RangeInclusive;
+
 use crate::answer::{Answer, Typed};
-use crate::backup_code::{BackupCode, BackupKey, BackupSet, SetId, Symbols, UsedCodes};
+use crate::backup_code::{
+    BackupCode, BackupKey, BackupSet, ScratchCode, SetId, Symbols, UsedCodes,
+};
 use crate::config::Verify;
 use crate::device::{Device, DeviceName};
-use crate::otp::{Code, Step};
+use crate::otp::{Code, MovingFactor, Period, Step};
+use crate::reach::Reach;
 use crate::record::state::{DeviceState, Lean, Side};
 use crate::record::{Enrollment, Invite, State};
 use crate::ssh_key::Fingerprint;
@@ -217,17 +223,36 @@ pub fn judge(
         }
     }
 
-    if accepted.is_empty() {
+    // Of eight digits a code is too few symbols to stand for two.
+    let scratch = code.as_ref().filter(|_| codes == Codes::One);
+    let backup_left = match scratch.and_then(ScratchCode::of) {
+        None => None,
+        Some(code) => match use_up(enrollment, &mut state, &code) {
+            Ok(left) => Some(left),
+            Err(why) => {
+                reason = if why == WrongReason::Replayed {
+                    why
+                } else {
+                    reason
+                };
+                None
+            }
+        },
+    };
+
+    if accepted.is_empty() && backup_left.is_none() {
         match first {
             None => state.tally.unmark(&source.address),
             Some((device, step)) => {
                 reason = WrongReason::First;
+                // A code of an event token has no end of its own: it waits as long as any.
+                let period = device.otp.period().map_or(Period::MAX, Period::get);
                 let mark = Mark {
                     address: source.address.clone(),
                     device: device.id,
                     step,
                     at: now,
-                    lasts: device.totp.period.get().saturating_mul(2),
+                    lasts: period.saturating_mul(2),
                 };
                 state.tally.mark(mark, source, limits, now);
             }
@@ -270,7 +295,7 @@ pub fn judge(
         let accepted = Accepted {
             devices,
             first_at,
-            backup_left: None,
+            backup_left,
         };
         (Verdict::Accepted(accepted), state)
     }
@@ -286,10 +311,8 @@ fn judge_backup(
     limits: &Limits,
 ) -> (Verdict, State) {
     let Attempt { source, now, .. } = *attempt;
-    let reason = match find_in(enrollment.backup_codes.as_ref(), &mut state, code) {
-        Some((set, position, used)) if !used.is_used(position) => {
-            used.burn(position);
-            let left = used.left_of(set.hashes.len());
+    match use_up(enrollment, &mut state, code) {
+        Ok(left) => {
             state.tally.accept(source, limits, now);
             state.tally.forget_total(source);
             if let Some(place) = attempt.place {
@@ -299,12 +322,29 @@ fn judge_backup(
                 backup_left: Some(left),
                 ..Accepted::of_no_device()
             };
-            return (Verdict::Accepted(accepted), state);
+            (Verdict::Accepted(accepted), state)
         }
-        Some(_) => WrongReason::Replayed,
-        None => WrongReason::Mismatch,
-    };
-    (charged(reason, codes, &mut state, attempt, limits), state)
+        Err(reason) => (charged(reason, codes, &mut state, attempt, limits), state),
+    }
+}
+
+/// Uses a backup code up, and tells how many are left.
+///
+/// # Errors
+/// Why it is none.
+fn use_up<const N: usize>(
+    enrollment: &Enrollment,
+    state: &mut State,
+    code: &Symbols<N>,
+) -> Result<u8, WrongReason> {
+    match find_in(enrollment.backup_codes.as_ref(), state, code) {
+        Some((set, position, used)) if !used.is_used(position) => {
+            used.burn(position);
+            Ok(used.left_of(set.hashes.len()))
+        }
+        Some(_) => Err(WrongReason::Replayed),
+        None => Err(WrongReason::Mismatch),
+    }
 }
 
 /// Judges a backup key. It ends the enrollment, so nothing has to be remembered of it.
@@ -344,12 +384,14 @@ fn judge_invite(
 }
 
 /// The place of a code in its set, and what is remembered of the set; `None` too where the state does not know it.
+/// Without a set it is compared with one of no codes, at the same cost.
 fn find_in<'e, 's, const N: usize>(
     set: Option<&'e BackupSet>,
     state: &'s mut State,
     code: &Symbols<N>,
 ) -> Option<(&'e BackupSet, u8, &'s mut UsedCodes)> {
-    let set = set?;
+    const NO_CODES: &BackupSet = &BackupSet::EMPTY;
+    let set = set.unwrap_or(NO_CODES);
     let position = set.position(code)?;
     let used = state.sets.iter_mut().find(|used| used.id == set.id)?;
     Some((set, position, used))
@@ -410,35 +452,30 @@ fn try_device(
     now: Time,
     verify: &Verify,
 ) -> Fit {
-    let Device { totp, secret, .. } = device;
-    let matching = |centre, window| totp.matching_step(secret, code, centre, window);
-    let (system, centre) = (totp.period.step_at(now), device_step(device, memory, now));
-    let window = u16::from(verify.window.get());
+    let Device { otp, secret, .. } = device;
+    let matching = |steps: &RangeInclusive<Step>| otp.matching_step(secret, code, steps);
+    let Reach { near, far } = Reach::of(otp, memory, now, verify);
 
-    let second = mark.and_then(|mark| matching(mark.step.moved(1), 0));
+    let second = mark.and_then(|mark| matching(&mark.step.moved(1).around(0)));
     if let (Some(mark), Some(step)) = (mark, second.filter(|step| !memory.is_used(*step))) {
-        // Whoever types late shows a clock that is behind, never one that is ahead.
-        let first = mark.step.offset_from(totp.period.step_at(mark.at));
-        let shown = first.max(step.offset_from(system));
-        if shown.abs_diff(i64::from(memory.drift)) > u64::from(window) {
-            memory.drift = i16::try_from(shown).unwrap_or(memory.drift);
+        if let MovingFactor::Time(period) = otp.factor {
+            show_drift(memory, period, mark, step, now, verify);
         }
-        memory.lean = None;
         memory.burn(step, now);
         return Fit::Fresh(step);
     }
-    match matching(centre, window) {
+    match matching(&near) {
         Some(step) if memory.is_used(step) => return Fit::Used,
-        Some(step) if codes == Codes::One => {
+        Some(step) if codes == Codes::One && !memory.awaits_resync => {
+            if let MovingFactor::Time(period) = otp.factor {
+                learn_drift(memory, period, step, now, verify);
+            }
             memory.burn(step, now);
-            learn_drift(memory, step, centre, now, verify);
             return Fit::Fresh(step);
         }
         _ => {}
     }
-    // A phone that has drifted within its own window is in reach as well.
-    let drifted = memory.drift.unsigned_abs().saturating_add(window);
-    match matching(system, u16::from(verify.resync_range.get()).max(drifted)) {
+    match matching(&far) {
         None => Fit::None,
         Some(step) if memory.is_used(step) => Fit::Used,
         Some(step) => Fit::First(step),
@@ -453,33 +490,37 @@ fn try_bound_device(
     now: Time,
     verify: &Verify,
 ) -> Fit {
-    let (centre, window) = (
-        device_step(device, memory, now),
-        u16::from(verify.window.get()),
-    );
-    match device
-        .totp
-        .matching_step(&device.secret, code, centre, window)
-    {
+    let Device { otp, secret, .. } = device;
+    let Reach { near, .. } = Reach::of(otp, memory, now, verify);
+    match otp.matching_step(secret, code, &near) {
         Some(_) => Fit::Bound,
         None => Fit::None,
     }
 }
 
-/// The step that the device's own clock should be at.
-fn device_step(device: &Device, memory: &DeviceState, now: Time) -> Step {
-    device
-        .totp
-        .period
-        .step_at(now)
-        .moved(i32::from(memory.drift))
+/// Sets the drift to what two codes in a row have shown, where that is more than the window takes in.
+fn show_drift(
+    memory: &mut DeviceState,
+    period: Period,
+    mark: &Mark,
+    step: Step,
+    now: Time,
+    verify: &Verify,
+) {
+    // Whoever types late shows a clock that is behind, never one that is ahead.
+    let first = mark.step.offset_from(period.step_at(mark.at));
+    let shown = first.max(step.offset_from(period.step_at(now)));
+    if shown.abs_diff(i64::from(memory.drift)) > u64::from(verify.window.get()) {
+        memory.drift = i16::try_from(shown).unwrap_or(memory.drift);
+    }
+    memory.lean = None;
 }
 
 /// Moves the drift by one step towards the side that accepted codes have lain on, without a break, for
 /// more than an hour.
-fn learn_drift(memory: &mut DeviceState, step: Step, centre: Step, now: Time, verify: &Verify) {
+fn learn_drift(memory: &mut DeviceState, period: Period, step: Step, now: Time, verify: &Verify) {
     const LONG_ENOUGH: Span = Span::from_minutes(60);
-    let (side, towards) = match step.offset_from(centre) {
+    let (side, towards) = match step.offset_from(memory.step_at(period, now)) {
         0 => {
             memory.lean = None;
             return;
@@ -512,11 +553,13 @@ fn newly_out_of_reach(
     verify: &Verify,
 ) -> Option<(DeviceName, Time)> {
     const TOLERABLE: Span = Span::from_minutes(60);
+    let period = device.otp.period()?;
     let floor = memory.floor.filter(|_| !memory.floor_reported)?;
-    let period = Span::from_seconds(u32::from(device.totp.period.get()));
-    let reach = device_step(device, memory, now).moved(i32::from(verify.window.get()));
+    let reach = memory
+        .step_at(period, now)
+        .moved(i32::from(verify.window.get()));
     let steps = floor.offset_from(reach).saturating_add(1);
-    let seconds = steps.saturating_mul(i64::from(period.seconds()));
+    let seconds = steps.saturating_mul(i64::from(period.get()));
     memory.floor_reported = seconds > i64::from(TOLERABLE.seconds());
     let until = Time::from_unix(now.unix().saturating_add(seconds));
     memory.floor_reported.then(|| (device.name.clone(), until))

@@ -5,15 +5,17 @@ use std::fmt::{self, Write as _};
 use zeroize::Zeroizing;
 
 use crate::device::DeviceName;
-use crate::otp::{Algorithm, Digits, Period, Totp};
+use crate::otp::{Algorithm, Digits, MovingFactor, Otp, Period, Step};
 use crate::secret::{Secret, SecretError};
 
-/// What an app needs to know of a TOTP device.
+/// What an app needs to know of a device.
 pub struct KeyUri {
     /// The key.
     pub secret: Secret,
     /// How codes are made of it.
-    pub totp: Totp,
+    pub otp: Otp,
+    /// The counter of the next code; 0 where codes follow the time.
+    pub counter: Step,
 }
 
 impl KeyUri {
@@ -28,14 +30,15 @@ impl KeyUri {
         let mut uri = Zeroizing::new(String::with_capacity(
             length.saturating_add(secret.len()).saturating_add(100),
         ));
-        let Totp {
+        let Otp {
             algorithm,
             digits,
-            period,
-        } = self.totp;
+            factor,
+        } = self.otp;
         let _ = write!(
             uri,
-            "otpauth://totp/{issuer}:{account}?secret={}&issuer={issuer}",
+            "otpauth://{}/{issuer}:{account}?secret={}&issuer={issuer}",
+            factor.name(),
             secret.as_str()
         );
         if algorithm != Algorithm::default() {
@@ -44,8 +47,14 @@ impl KeyUri {
         if digits != Digits::default() {
             let _ = write!(uri, "&digits={digits}");
         }
-        if period != Period::default() {
-            let _ = write!(uri, "&period={period}");
+        match factor {
+            MovingFactor::Counter => {
+                let _ = write!(uri, "&counter={}", self.counter.0);
+            }
+            MovingFactor::Time(period) if period != Period::default() => {
+                let _ = write!(uri, "&period={period}");
+            }
+            MovingFactor::Time(_) => {}
         }
         uri
     }
@@ -57,15 +66,24 @@ impl KeyUri {
     pub fn parse(uri: &str) -> Result<Self, KeyUriError> {
         let rest =
             strip_prefix_ignoring_case(uri.trim(), "otpauth://").ok_or(KeyUriError::Scheme)?;
-        let rest = strip_prefix_ignoring_case(rest, "totp/").ok_or(KeyUriError::Type)?;
+        let (kind, rest) = rest.split_once('/').ok_or(KeyUriError::Type)?;
+        let factor = MovingFactor::named(&kind.to_ascii_lowercase()).ok_or(KeyUriError::Type)?;
         let (_, query) = rest.split_once('?').ok_or(KeyUriError::Missing("secret"))?;
         let query = query.split('#').next().unwrap_or(query);
 
-        let (mut secret, mut totp) = (None, Totp::default());
+        let (mut secret, mut counter) = (None, None);
+        let mut otp = Otp {
+            factor,
+            ..Otp::default()
+        };
+        let of_factor = match factor {
+            MovingFactor::Counter => "counter",
+            MovingFactor::Time(_) => "period",
+        };
         let mut seen = Vec::new();
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let known = ["secret", "algorithm", "digits", "period"];
+            let known = ["secret", "algorithm", "digits", of_factor];
             let Some(name) = known.into_iter().find(|known| *known == name) else {
                 continue;
             };
@@ -80,20 +98,32 @@ impl KeyUri {
                     secret = Some(Secret::from_base32(&value).map_err(KeyUriError::Secret)?);
                 }
                 "algorithm" => {
-                    totp.algorithm = Algorithm::named(&value).ok_or(KeyUriError::Value(name))?;
+                    otp.algorithm = Algorithm::named(&value).ok_or(KeyUriError::Value(name))?;
                 }
                 "digits" => {
                     let digits = number().and_then(Digits::new);
-                    totp.digits = digits.ok_or(KeyUriError::Value(name))?;
+                    otp.digits = digits.ok_or(KeyUriError::Value(name))?;
+                }
+                "counter" => {
+                    let number = number().and_then(|number| u64::try_from(number).ok());
+                    counter = Some(Step(number.ok_or(KeyUriError::Value(name))?));
                 }
                 _ => {
                     let period = number().and_then(Period::new);
-                    totp.period = period.ok_or(KeyUriError::Value(name))?;
+                    otp.factor = MovingFactor::Time(period.ok_or(KeyUriError::Value(name))?);
                 }
             }
         }
         let secret = secret.ok_or(KeyUriError::Missing("secret"))?;
-        Ok(Self { secret, totp })
+        let counter = match factor {
+            MovingFactor::Counter => counter.ok_or(KeyUriError::Missing("counter"))?,
+            MovingFactor::Time(_) => Step(0),
+        };
+        Ok(Self {
+            secret,
+            otp,
+            counter,
+        })
     }
 }
 
@@ -112,7 +142,7 @@ pub fn label(user: &str, host: &str, device: &DeviceName) -> String {
     format!("{user}@{host} ({device})")
 }
 
-/// Why a text is no Key URI of a TOTP device. Says nothing of the text itself.
+/// Why a text is no Key URI of a device. Says nothing of the text itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyUriError {
     /// A parameter that has to be there is not.
@@ -123,7 +153,7 @@ pub enum KeyUriError {
     Secret(SecretError),
     /// A parameter stands there twice.
     Twice(&'static str),
-    /// Not `totp`.
+    /// Neither `totp` nor `hotp`.
     Type,
     /// A parameter's value is not one of those allowed.
     Value(&'static str),
@@ -134,18 +164,19 @@ impl fmt::Display for KeyUriError {
         match self {
             Self::Missing(name) => write!(f, "the otpauth URI has no {name}"),
             Self::Scheme => f.write_str(
-                "expected base32 or a URI that starts with otpauth://totp/ (otpauth-migration, which is \
+                "expected base32 or a URI that starts with otpauth://totp/ or otpauth://hotp/ (otpauth-migration, which is \
                  Google Authenticator's export, can't be read)",
             ),
             Self::Secret(error) => error.fmt(f),
             Self::Twice(name) => write!(f, "the otpauth URI names {name} twice"),
             Self::Type => f.write_str(
-                "the otpauth URI is not of type totp: only time-based codes are supported",
+                "the otpauth URI is neither of type totp nor of type hotp: codes of other types are not known",
             ),
             Self::Value(name) => write!(
                 f,
                 "the otpauth URI's {name} can't be used: \
-                 algorithm is SHA1, SHA256 or SHA512, digits 6 to 8, period 15 to 120"
+                 algorithm is SHA1, SHA256 or SHA512, digits 6 to 8, period 15 to 120, \
+                 counter 0 or more"
             ),
         }
     }
@@ -202,11 +233,12 @@ mod tests {
     fn uri(algorithm: Algorithm, digits: i64, period: i64) -> KeyUri {
         KeyUri {
             secret: Secret::from_base32(SECRET).unwrap(),
-            totp: Totp {
+            otp: Otp {
                 algorithm,
                 digits: Digits::new(digits).unwrap(),
-                period: Period::new(period).unwrap(),
+                factor: MovingFactor::Time(Period::new(period).unwrap()),
             },
+            counter: Step(0),
         }
     }
 
@@ -256,7 +288,7 @@ mod tests {
             let text = text.replace("KEY", &SECRET.to_lowercase());
             let read = KeyUri::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(read.secret.to_base32().as_str(), SECRET);
-            assert_eq!(read.totp, uri(algorithm, digits, period).totp);
+            assert_eq!(read.otp, uri(algorithm, digits, period).otp);
         }
     }
 
@@ -265,7 +297,17 @@ mod tests {
         for (text, error) in [
             ("https://totp/a?secret=S", KeyUriError::Scheme),
             ("", KeyUriError::Scheme),
-            ("otpauth://hotp/a?secret=S&counter=1", KeyUriError::Type),
+            ("otpauth://motp/a?secret=S&counter=1", KeyUriError::Type),
+            ("otpauth://hotp?secret=S&counter=1", KeyUriError::Type),
+            ("otpauth://hotp/a?secret=S", KeyUriError::Missing("counter")),
+            (
+                "otpauth://hotp/a?secret=S&counter=-1",
+                KeyUriError::Value("counter"),
+            ),
+            (
+                "otpauth://hotp/a?secret=S&counter=1&counter=1",
+                KeyUriError::Twice("counter"),
+            ),
             ("otpauth://totp/a", KeyUriError::Missing("secret")),
             ("otpauth://totp/a?issuer=b", KeyUriError::Missing("secret")),
             (
@@ -312,12 +354,25 @@ mod tests {
             let text = written.write(&issuer, &account);
             prop_assert!(text.is_ascii());
             let read = KeyUri::parse(&text).map_err(|error| TestCaseError::fail(error.to_string()))?;
-            prop_assert_eq!(read.totp, written.totp);
+            prop_assert_eq!(read.otp, written.otp);
             prop_assert_eq!(read.secret.expose(), written.secret.expose());
         }
 
         #[test]
-        fn any_text_is_read_or_refused(text in "(otpauth://totp/)?\\PC*") {
+        fn a_counter_reads_back(counter in 0..=i64::MAX as u64) {
+            let written = KeyUri {
+                otp: Otp { factor: MovingFactor::Counter, ..Otp::default() },
+                counter: Step(counter),
+                ..uri(Algorithm::Sha1, 6, 30)
+            };
+            let text = written.write("a", "b");
+            prop_assert_eq!(text.as_str(), format!("otpauth://hotp/a:b?secret={SECRET}&issuer=a&counter={counter}"));
+            let read = KeyUri::parse(&text).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert_eq!((read.otp, read.counter), (written.otp, written.counter));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "(otpauth://[ht]otp/)?\\PC*") {
             let _ = KeyUri::parse(&text);
         }
     }

@@ -23,6 +23,7 @@ pub mod network;
 pub mod otp;
 pub mod policy;
 pub mod qr;
+pub mod reach;
 pub mod record;
 pub mod secret;
 pub mod ssh_key;

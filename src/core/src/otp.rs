@@ -1,6 +1,7 @@
 //! One-time codes: HOTP (RFC 4226) and TOTP (RFC 6238).
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
@@ -66,7 +67,7 @@ impl Period {
     }
 }
 
-/// A TOTP time step, or the moving factor of RFC 4226: what a code is made of beside the secret.
+/// A TOTP time step, or a HOTP counter: what a code is made of beside the secret.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Step(pub u64);
 
@@ -75,6 +76,19 @@ impl Step {
     #[must_use]
     pub fn moved(self, by: i32) -> Self {
         Self(self.0.saturating_add_signed(i64::from(by)))
+    }
+
+    /// The step before this one, where there is one.
+    #[must_use]
+    pub fn before(self) -> Option<Self> {
+        self.0.checked_sub(1).map(Self)
+    }
+
+    /// This step and so many on each side of it.
+    #[must_use]
+    pub fn around(self, window: u16) -> RangeInclusive<Self> {
+        let reach = i32::from(window);
+        self.moved(reach.saturating_neg())..=self.moved(reach)
     }
 
     /// How many steps `self` lies beyond `other`; negative before it.
@@ -121,39 +135,105 @@ impl Code {
     }
 }
 
-/// How a device makes its codes of time, beside its secret.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Totp {
+/// What changes from one code of a device to the next: the moving factor (RFC 6238 section 1.2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MovingFactor {
+    /// HOTP (RFC 4226): the count of the codes that the device has made, which it alone moves.
+    Counter,
+    /// TOTP (RFC 6238): the time, in steps of so many seconds.
+    Time(Period),
+}
+
+impl MovingFactor {
+    /// What is expected where a kind of codes is read.
+    pub const EXPECTED: &str = "expected totp or hotp";
+
+    /// The kind of codes, as records and Key URIs call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "hotp",
+            Self::Time(_) => "totp",
+        }
+    }
+
+    /// The kind of that name, with the usual period.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Counter, Self::Time(Period::default())];
+        all.into_iter().find(|factor| factor.name() == name)
+    }
+}
+
+/// How a device makes its codes, beside its secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Otp {
     /// The hash under HMAC.
     pub algorithm: Algorithm,
     /// The length of a code.
     pub digits: Digits,
-    /// How long a code lasts.
-    pub period: Period,
+    /// What its codes follow.
+    pub factor: MovingFactor,
 }
 
-impl Totp {
+impl Default for Otp {
+    /// What every authenticator app knows.
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::default(),
+            digits: Digits::default(),
+            factor: MovingFactor::Time(Period::default()),
+        }
+    }
+}
+
+impl fmt::Display for Otp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            algorithm, digits, ..
+        } = self;
+        match self.factor {
+            MovingFactor::Counter => write!(f, "counter-based, {algorithm}, {digits} digits"),
+            MovingFactor::Time(period) => {
+                write!(
+                    f,
+                    "time-based, {algorithm}, {digits} digits, {period} seconds"
+                )
+            }
+        }
+    }
+}
+
+impl Otp {
+    /// How long a code lasts; `None` where that is up to the device.
+    #[must_use]
+    pub fn period(&self) -> Option<Period> {
+        match self.factor {
+            MovingFactor::Counter => None,
+            MovingFactor::Time(period) => Some(period),
+        }
+    }
+
     /// TOTP(K, T) = HOTP(K, T), RFC 6238 section 4.2.
     #[must_use]
     pub fn code(&self, secret: &Secret, step: Step) -> Code {
         hotp(secret, self.algorithm, self.digits, step.0)
     }
 
-    /// The highest step within `window` of `centre` whose code is `code`.
+    /// The highest of `steps` whose code is `code`.
     ///
-    /// All 2 × `window` + 1 codes are computed and compared in constant time, whichever of them fits.
+    /// All the codes are computed and compared in constant time, whichever of them fits.
     #[must_use]
     pub fn matching_step(
         &self,
         secret: &Secret,
         code: &Code,
-        centre: Step,
-        window: u16,
+        steps: &RangeInclusive<Step>,
     ) -> Option<Step> {
         match self.algorithm {
-            Algorithm::Sha1 => self.search::<Hmac<Sha1>>(secret, code, centre, window),
-            Algorithm::Sha256 => self.search::<Hmac<Sha256>>(secret, code, centre, window),
-            Algorithm::Sha512 => self.search::<Hmac<Sha512>>(secret, code, centre, window),
+            Algorithm::Sha1 => self.search::<Hmac<Sha1>>(secret, code, steps),
+            Algorithm::Sha256 => self.search::<Hmac<Sha256>>(secret, code, steps),
+            Algorithm::Sha512 => self.search::<Hmac<Sha512>>(secret, code, steps),
         }
     }
 
@@ -161,29 +241,25 @@ impl Totp {
         &self,
         secret: &Secret,
         code: &Code,
-        centre: Step,
-        window: u16,
+        steps: &RangeInclusive<Step>,
     ) -> Option<Step> {
         let keyed = <M as KeyInit>::new_from_slice(secret.expose()).ok()?;
-        search(code, centre, window, |step| {
+        search(code, steps, |step| {
             let mac = authenticate(keyed.clone(), step.0);
             shorten(&mac, self.digits)
         })
     }
 }
 
-/// The highest step within `window` of `centre` for which `make` makes `code`: all of them are made.
+/// The highest of `steps` for which `make` makes `code`: all of them are made.
 fn search(
     code: &Code,
-    centre: Step,
-    window: u16,
+    steps: &RangeInclusive<Step>,
     mut make: impl FnMut(Step) -> Code,
 ) -> Option<Step> {
     let mut found = subtle::Choice::from(0);
     let mut at = 0;
-    let reach = i32::from(window);
-    for offset in reach.saturating_neg()..=reach {
-        let step = centre.moved(offset);
+    for step in (steps.start().0..=steps.end().0).map(Step) {
         let fits = make(step).0.ct_eq(&code.0);
         at.conditional_assign(&step.0, fits);
         found |= fits;
@@ -252,11 +328,11 @@ mod tests {
         secret(&digits)
     }
 
-    fn totp(algorithm: Algorithm, digits: i64) -> Totp {
-        Totp {
+    fn totp(algorithm: Algorithm, digits: i64) -> Otp {
+        Otp {
             algorithm,
             digits: Digits::new(digits).unwrap(),
-            period: Period::default(),
+            ..Otp::default()
         }
     }
 
@@ -351,7 +427,7 @@ mod tests {
         let at = Period::default().step_at(Time::from_unix(1_111_111_109));
         let fits = |digits: &[u8]| {
             let code = Code::from_digits(digits).unwrap();
-            device.matching_step(&seed(Algorithm::Sha1), &code, at, 0)
+            device.matching_step(&seed(Algorithm::Sha1), &code, &at.around(0))
         };
         assert_eq!(fits(b"07081804"), Some(at));
         assert_eq!(fits(b"7081804"), None);
@@ -362,17 +438,24 @@ mod tests {
         let at = Step(1);
         let (six, eight) = (totp(Algorithm::Sha1, 6), totp(Algorithm::Sha1, 8));
         let key = seed(Algorithm::Sha1);
-        assert_eq!(six.matching_step(&key, &eight.code(&key, at), at, 0), None);
-        assert_eq!(eight.matching_step(&key, &six.code(&key, at), at, 0), None);
+        assert_eq!(
+            six.matching_step(&key, &eight.code(&key, at), &at.around(0)),
+            None
+        );
+        assert_eq!(
+            eight.matching_step(&key, &six.code(&key, at), &at.around(0)),
+            None
+        );
     }
 
     #[test]
     fn the_window_reaches_as_far_as_it_says() {
-        let (device, key) = (Totp::default(), seed(Algorithm::Sha1));
+        let (device, key) = (Otp::default(), seed(Algorithm::Sha1));
         for window in 0..=10_u16 {
             for offset in -12..=12 {
                 let (centre, step) = (Step(1000), Step(1000).moved(offset));
-                let found = device.matching_step(&key, &device.code(&key, step), centre, window);
+                let found =
+                    device.matching_step(&key, &device.code(&key, step), &centre.around(window));
                 let inside = offset.unsigned_abs() <= u32::from(window);
                 assert_eq!(found, inside.then_some(step));
             }
@@ -381,11 +464,11 @@ mod tests {
 
     #[test]
     fn t13_every_code_of_the_window_is_made_and_compared_whichever_fits() {
-        let (device, key) = (Totp::default(), seed(Algorithm::Sha1));
+        let (device, key) = (Otp::default(), seed(Algorithm::Sha1));
         for fitting in [-3_i32, 0, 3, 4] {
             let code = device.code(&key, Step(1000).moved(fitting));
             let mut made = Vec::new();
-            let found = search(&code, Step(1000), 3, |step| {
+            let found = search(&code, &Step(1000).around(3), |step| {
                 made.push(step.0);
                 device.code(&key, step)
             });

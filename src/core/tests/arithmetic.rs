@@ -11,7 +11,7 @@ use totp_core::answer::Answer;
 use totp_core::config::Verify;
 use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::judge::{Attempt, Verdict, judge};
-use totp_core::otp::Totp;
+use totp_core::otp::Otp;
 use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, State};
 use totp_core::secret::Secret;
@@ -34,7 +34,7 @@ impl Target {
         let device = |id: u8| Device {
             id: DeviceId(u64::from(id)),
             name: DeviceName::parse(&format!("device{id}")).unwrap(),
-            totp: Totp::default(),
+            otp: Otp::default(),
             secret: Secret::from_bytes(vec![id; Secret::NEW_BYTES].into()).unwrap(),
             enrolled: Time::from_unix(NOON),
             ssh_key: None,
@@ -77,9 +77,9 @@ impl Target {
 
     /// The code of a device's step so many steps from now.
     fn code(&self, device: usize, offset: i32) -> String {
-        let Device { totp, secret, .. } = &self.enrollment.devices[device];
-        let step = totp.period.step_at(Time::from_unix(self.now));
-        let code = totp.code(secret, step.moved(offset));
+        let Device { otp, secret, .. } = &self.enrollment.devices[device];
+        let step = otp.period().unwrap().step_at(Time::from_unix(self.now));
+        let code = otp.code(secret, step.moved(offset));
         code.to_digits().to_string()
     }
 

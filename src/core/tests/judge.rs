@@ -14,7 +14,7 @@ use totp_core::backup_code::{BackupCode, BackupKey, BackupSet, SetId, UsedCodes}
 use totp_core::config::{Config, Verify};
 use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::judge::{Attempt, Verdict, WrongReason, judge};
-use totp_core::otp::{Step, Totp};
+use totp_core::otp::{Otp, Step};
 use totp_core::record::state::{DeviceState, Lean};
 use totp_core::record::{Enrollment, State};
 use totp_core::secret::Secret;
@@ -54,7 +54,7 @@ fn device(id: u64, name: &str, key: u8) -> Device {
     Device {
         id: DeviceId(id),
         name: DeviceName::parse(name).unwrap(),
-        totp: Totp::default(),
+        otp: Otp::default(),
         secret: Secret::from_bytes(vec![key; Secret::NEW_BYTES].into()).unwrap(),
         enrolled: Time::from_unix(NOON),
         ssh_key: None,
@@ -97,9 +97,9 @@ impl Person {
     /// The first device's code at a time by its own clock.
     fn code(&self, time: i64) -> String {
         let device = &self.enrollment.devices[0];
-        let step = device.totp.period.step_at(Time::from_unix(time));
+        let step = device.otp.period().unwrap().step_at(Time::from_unix(time));
         device
-            .totp
+            .otp
             .code(&device.secret, step)
             .to_digits()
             .to_string()
@@ -422,8 +422,8 @@ fn every_device_is_tried_and_named() {
     let mut person = Person::new();
     person.enroll(device(2, "token", 2));
     let token = &person.enrollment.devices[1];
-    let step = token.totp.period.step_at(Time::from_unix(NOON));
-    let code = token.totp.code(&token.secret, step).to_digits();
+    let step = token.otp.period().unwrap().step_at(Time::from_unix(NOON));
+    let code = token.otp.code(&token.secret, step).to_digits();
     let Verdict::Accepted(accepted) = person.answer_from(&home(), &code, NOON) else {
         panic!("the second device's code was not accepted");
     };

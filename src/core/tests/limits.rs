@@ -12,7 +12,7 @@ use totp_core::answer::Answer;
 use totp_core::config::Config;
 use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::judge::{Attempt, Verdict, WrongReason, judge};
-use totp_core::otp::Totp;
+use totp_core::otp::Otp;
 use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, State};
 use totp_core::secret::Secret;
@@ -60,7 +60,7 @@ impl Person {
         self.enrollment.devices.push(Device {
             id: DeviceId(u64::from(id)),
             name: DeviceName::parse(&format!("phone{id}")).unwrap(),
-            totp: Totp::default(),
+            otp: Otp::default(),
             secret: Secret::from_bytes(vec![id; Secret::NEW_BYTES].into()).unwrap(),
             enrolled: Time::from_unix(NOON),
             ssh_key: None,
@@ -70,9 +70,12 @@ impl Person {
     }
 
     fn code(&self, ahead: i64) -> String {
-        let Device { totp, secret, .. } = &self.enrollment.devices[0];
-        let step = totp.period.step_at(Time::from_unix(self.now + ahead));
-        totp.code(secret, step).to_digits().to_string()
+        let Device { otp, secret, .. } = &self.enrollment.devices[0];
+        let step = otp
+            .period()
+            .unwrap()
+            .step_at(Time::from_unix(self.now + ahead));
+        otp.code(secret, step).to_digits().to_string()
     }
 
     fn answer(&mut self, address: &Address, text: &str) -> Outcome {

@@ -8,7 +8,8 @@ use totp_core::device::{Device, DeviceName};
 use totp_core::doors::Account;
 use totp_core::event::Change;
 use totp_core::key_uri::KeyUri;
-use totp_core::otp::Totp;
+use totp_core::otp::Otp;
+use totp_core::record::state::DeviceState;
 use totp_host::store::check_new;
 
 use crate::cli::Enroll;
@@ -21,11 +22,16 @@ use crate::terminal::Terminal;
 pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> {
     let account = context.account(&arguments.user)?;
     let mut terminal = Terminal::new(context.json);
-    let KeyUri { secret, totp } = new_or_given(context, &arguments.key, Totp::default())?;
+    let given = new_or_given(context, &arguments.key, Otp::default())?;
+    let KeyUri {
+        secret,
+        otp,
+        counter,
+    } = given;
     let device = Device {
         id: context.new_id()?,
         name: arguments.device.clone(),
-        totp,
+        otp,
         secret,
         enrolled: context.system().now(),
         ssh_key: None,
@@ -34,7 +40,8 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
     if let Some((enrollment, _)) = context.store().records(&account)? {
         check_new(&enrollment, &device)?;
     }
-    let key = Key::new(context, &account, &device)?;
+    let known = DeviceState::new(device.id, counter.before());
+    let key = Key::new(context, &account, &device, &known)?;
     let picture = key.write(&arguments.key.qr)?;
 
     // Who hands in a secret and wants no code asked has nobody watching, and knows the key.
@@ -44,11 +51,11 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
         key.show(arguments.key.qr.qr, &terminal, is_known)?;
     }
     let used = match arguments.no_confirm {
-        true => None,
+        true => known.floor,
         false => Some(confirmed(
             context,
             &device,
-            0,
+            &known,
             &mut terminal,
             "nothing was enrolled",
         )?),
@@ -57,11 +64,11 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
     picture.into_iter().for_each(Picture::keep);
     context.changed(Change::Enrolled, &account, Some(&device.name));
 
-    let text = done(&account, &device.name, used.is_some());
+    let text = done(&account, &device.name, !arguments.no_confirm);
     let mut document = json!({
         "user": account.name,
         "device": device.name.as_str(),
-        "confirmed": used.is_some(),
+        "confirmed": !arguments.no_confirm,
     });
     if !is_unattended {
         key.add_to(&mut document, &device);

@@ -10,7 +10,8 @@ use totp_core::device::Device;
 use totp_core::doors::Account;
 use totp_core::flow::{Confirmation, confirm};
 use totp_core::key_uri::{self, KeyUri};
-use totp_core::otp::{Step, Totp};
+use totp_core::otp::{MovingFactor, Otp, Step};
+use totp_core::record::state::DeviceState;
 use totp_core::secret::Secret;
 use zeroize::Zeroizing;
 
@@ -20,24 +21,30 @@ use crate::failure::Failure;
 use crate::qr::{self, Picture};
 use crate::terminal::{Terminal, read_line};
 
-/// The step of the code that confirms a device, whose clock is known to be `drift` steps ahead. `unchanged` is what
-/// holds where there is none.
+/// The step of the code that confirms a device, of which so much is `known`. `unchanged` is what holds where there is
+/// none.
 pub(crate) fn confirmed(
     context: &Context,
     device: &Device,
-    drift: i16,
+    known: &DeviceState,
     terminal: &mut Terminal,
     unchanged: &str,
 ) -> Result<Step, Failure> {
     let (verify, system) = (&context.config.verify, context.system());
-    match confirm(device, drift, verify, terminal, system) {
+    match confirm(device, known, verify, terminal, system) {
         Confirmation::Confirmed(step) => Ok(step),
         Confirmation::Aborted => Err(Failure::refused(format_args!(
             "no code was typed: {unchanged}. Begin again when the app has the key"
         ))),
-        Confirmation::Wrong => Err(Failure::refused(format_args!(
-            "three wrong codes: {unchanged}. Compare the clocks of the phone and of this machine, and begin again"
-        ))),
+        Confirmation::Wrong => {
+            let advice = match device.otp.factor {
+                MovingFactor::Counter => "the counter in the URI with that of the token",
+                MovingFactor::Time(_) => "the clocks of the phone and of this machine",
+            };
+            Err(Failure::refused(format_args!(
+                "three wrong codes: {unchanged}. Compare {advice}, and begin again"
+            )))
+        }
     }
 }
 
@@ -45,17 +52,18 @@ pub(crate) fn confirmed(
 pub(crate) fn new_or_given(
     context: &Context,
     arguments: &NewKey,
-    default: Totp,
+    default: Otp,
 ) -> Result<KeyUri, Failure> {
-    let asked = Totp {
+    let asked = Otp {
         algorithm: arguments.algorithm.unwrap_or(default.algorithm),
         digits: arguments.digits.unwrap_or(default.digits),
-        period: arguments.period.unwrap_or(default.period),
+        factor: arguments.period.map_or(default.factor, MovingFactor::Time),
     };
     let key = match &arguments.secret_file {
         None => KeyUri {
             secret: Secret::random(context.system()).map_err(Failure::unreachable)?,
-            totp: asked,
+            otp: asked,
+            counter: Step(0),
         },
         Some(path) => read_key(path, arguments, asked)?,
     };
@@ -67,7 +75,7 @@ pub(crate) fn new_or_given(
 }
 
 /// The key in the first line of a file, or of stdin for `-`; further lines of stdin are codes.
-fn read_key(path: &Path, arguments: &NewKey, asked: Totp) -> Result<KeyUri, Failure> {
+fn read_key(path: &Path, arguments: &NewKey, asked: Otp) -> Result<KeyUri, Failure> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::InvalidData => bad_secret(path, error),
         _ => Failure::unreachable(format_args!("{}: {error}", path.display())),
@@ -84,24 +92,21 @@ fn read_key(path: &Path, arguments: &NewKey, asked: Totp) -> Result<KeyUri, Fail
         let secret = Secret::from_base32(&line).map_err(|error| bad_secret(path, error))?;
         return Ok(KeyUri {
             secret,
-            totp: asked,
+            otp: asked,
+            counter: Step(0),
         });
     }
     let key = KeyUri::parse(&line).map_err(|error| bad_secret(path, error))?;
-    let Totp {
-        algorithm,
-        digits,
-        period,
-    } = key.totp;
-    let is_contradicted = arguments.algorithm.is_some_and(|asked| asked != algorithm)
-        || arguments.digits.is_some_and(|asked| asked != digits)
-        || arguments.period.is_some_and(|asked| asked != period);
+    let otp = key.otp;
+    let is_contradicted = arguments
+        .algorithm
+        .is_some_and(|asked| asked != otp.algorithm)
+        || arguments.digits.is_some_and(|asked| asked != otp.digits)
+        || arguments.period.is_some() && arguments.period != otp.period();
     if is_contradicted {
         return Err(bad_secret(
             path,
-            format_args!(
-                "the URI says {algorithm}, {digits} digits and {period} seconds: leave the options out"
-            ),
+            format_args!("the URI says {otp}: leave the options out"),
         ));
     }
     Ok(key)
@@ -119,14 +124,16 @@ fn bad_secret(path: &Path, reason: impl std::fmt::Display) -> Failure {
 pub(crate) struct Key {
     grouped: Zeroizing<String>,
     uri: Zeroizing<String>,
-    totp: Totp,
+    otp: Otp,
 }
 
 impl Key {
+    /// The key of a device, for the code that follows those which are known to be used up.
     pub(crate) fn new(
         context: &Context,
         account: &Account,
         device: &Device,
+        known: &DeviceState,
     ) -> Result<Self, Failure> {
         let host = context.host_name();
         let issuer = match &context.config.issuer {
@@ -140,12 +147,13 @@ impl Key {
         let label = key_uri::label(&account.name, &host, &device.name);
         let uri = KeyUri {
             secret: device.secret.clone(),
-            totp: device.totp,
+            otp: device.otp,
+            counter: known.next(),
         };
         Ok(Self {
             grouped: device.secret.grouped(),
             uri: uri.write(issuer.as_str(), &label),
-            totp: device.totp,
+            otp: device.otp,
         })
     }
 
@@ -185,15 +193,11 @@ impl Key {
             }
         }
         let failed = |error| Failure::unreachable(format_args!("the key can't be shown: {error}"));
-        let Totp {
-            algorithm,
-            digits,
-            period,
-        } = self.totp;
         let text = Zeroizing::new(format!(
             "Add this key to an authenticator app, by hand or by its QR code:\n\n  {}\n\n  \
-             time-based, {algorithm}, {digits} digits, {period} seconds\n\n  {}\n\n",
+             {}\n\n  {}\n\n",
             self.grouped.as_str(),
+            self.otp,
             self.uri.as_str(),
         ));
         terminal.print(&text).map_err(failed)?;

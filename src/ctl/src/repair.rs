@@ -30,8 +30,13 @@ fn repaired(context: &Context, name: &str, force: bool) -> Result<(String, Value
         Found::Missing => ("was missing".to_owned(), "missing"),
         Found::Whole => ("was whole".to_owned(), "whole"),
     };
+    let (_, state) = context.records(&account)?;
+    let tokens = match state.devices.iter().any(|known| known.awaits_resync) {
+        true => " Event tokens (HOTP) need two codes in a row, once.",
+        false => "",
+    };
     let text = format!(
-        "{name}: the state {was}. All codes of before are used up: wait for a new one. \
+        "{name}: the state {was}. All codes of before are used up: wait for a new one.{tokens} \
          Backup codes and a backup key are void: make new ones."
     );
     let mut document = json!({ "user": name, "found": kind });

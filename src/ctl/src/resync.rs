@@ -1,4 +1,4 @@
-//! `totpctl resync`: sets a device right whose clock is off, by two codes in a row.
+//! `totpctl resync`: sets a device right whose clock or counter is off, by two codes in a row.
 
 use serde_json::json;
 use totp_core::answer::Answer;
@@ -6,6 +6,8 @@ use totp_core::device::DeviceName;
 use totp_core::doors::{Conversation, Echo};
 use totp_core::event::Change;
 use totp_core::message;
+use totp_core::otp::MovingFactor;
+use totp_core::reach::Reach;
 use totp_core::time::Time;
 use totp_host::store::Resync;
 
@@ -16,7 +18,7 @@ use crate::terminal::Terminal;
 pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<(), Failure> {
     let account = context.account(user)?;
     let name = &account.name;
-    context.device(&account, device)?;
+    let factor = context.device(&account, device)?.otp.factor;
     let mut terminal = Terminal::new(context.json);
     let mut asked = |prompt: &str| -> Result<(Answer, Time), Failure> {
         let answer = terminal.ask(prompt, Echo::On);
@@ -28,15 +30,9 @@ pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<
     let (second, second_at) = asked(message::NEXT_PROMPT)?;
     let codes = [(&first, first_at), (&second, second_at)];
     let resync = context.store().resync(&account, device, codes)?;
-    let drift = match resync.ok_or_else(|| not_enrolled(name))? {
-        Resync::Done(drift) => drift,
-        Resync::FirstUnknown => {
-            let range = context.config.verify.resync_range;
-            return Err(Failure::refused(format_args!(
-                "the first code was used before, or is none of device {device} within {range} codes of this \
-                 machine's time: check both clocks, or enroll again"
-            )));
-        }
+    let known = match resync.ok_or_else(|| not_enrolled(name))? {
+        Resync::Done(known) => known,
+        Resync::FirstUnknown => return Err(first_unknown(context, device, factor)),
         Resync::NotInARow => {
             return Err(Failure::refused(format_args!(
                 "the second code is not the one that follows the first: type two in a row, within a minute"
@@ -44,10 +40,37 @@ pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<
         }
     };
     context.changed(Change::Resynced, &account, Some(device));
-    let text = format!(
-        "Device {device} of {name} is in step, {drift:+} codes from this machine's time. Both codes are used up."
-    );
-    let document = json!({ "user": name, "device": device.as_str(), "drift": drift });
+    let (what, document) = match factor {
+        MovingFactor::Counter => {
+            let next = known.next().0;
+            let document = json!({ "user": name, "device": device.as_str(), "next_counter": next });
+            (format!("its next counter is {next}"), document)
+        }
+        MovingFactor::Time(_) => {
+            let drift = known.drift;
+            let document = json!({ "user": name, "device": device.as_str(), "drift": drift });
+            (
+                format!("{drift:+} codes from this machine's time"),
+                document,
+            )
+        }
+    };
+    let text = format!("Device {device} of {name} is in step, {what}. Both codes are used up.");
     context.print(&text, &document);
     Ok(())
+}
+
+fn first_unknown(context: &Context, device: &DeviceName, factor: MovingFactor) -> Failure {
+    match factor {
+        MovingFactor::Counter => Failure::refused(format_args!(
+            "the first code was used before, or is none of the next {} of device {device}: check that it is that \
+             token, or enroll again",
+            Reach::WIDE_RESYNC
+        )),
+        MovingFactor::Time(_) => Failure::refused(format_args!(
+            "the first code was used before, or is none of device {device} within {} codes of this \
+             machine's time: check both clocks, or enroll again",
+            context.config.verify.resync_range
+        )),
+    }
 }

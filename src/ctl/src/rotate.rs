@@ -4,6 +4,8 @@ use serde_json::json;
 use totp_core::device::{Device, DeviceName};
 use totp_core::event::Change;
 use totp_core::key_uri::KeyUri;
+use totp_core::otp::{MovingFactor, Otp};
+use totp_core::record::state::DeviceState;
 
 use crate::cli::NewKey;
 use crate::context::Context;
@@ -22,10 +24,20 @@ pub(crate) fn run(
     let old = context.device(&account, name)?;
     let (enrollment, state) = context.records(&account)?;
     let drift = state.device(old.id).map_or(0, |known| known.drift);
-    let KeyUri { secret, totp } = new_or_given(context, arguments, old.totp)?;
+    // Nobody can put a new key into a token: what takes its place is an app, unless a key is handed in that says else.
+    let default = match old.otp.factor {
+        MovingFactor::Counter => Otp::default(),
+        MovingFactor::Time(_) => old.otp,
+    };
+    let given = new_or_given(context, arguments, default)?;
+    let KeyUri {
+        secret,
+        otp,
+        counter,
+    } = given;
     let new = Device {
         id: context.new_id()?,
-        totp,
+        otp,
         secret,
         enrolled: context.system().now(),
         ..old.clone()
@@ -36,13 +48,17 @@ pub(crate) fn run(
         ));
     }
     let mut terminal = Terminal::new(context.json);
-    let key = Key::new(context, &account, &new)?;
+    let known = DeviceState {
+        drift,
+        ..DeviceState::new(new.id, counter.before())
+    };
+    let key = Key::new(context, &account, &new, &known)?;
     let picture = key.write(&arguments.qr)?;
     key.show(arguments.qr.qr, &terminal, arguments.is_known())?;
     let used = confirmed(
         context,
         &new,
-        drift,
+        &known,
         &mut terminal,
         "the old key still works",
     )?;

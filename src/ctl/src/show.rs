@@ -3,6 +3,7 @@
 use serde_json::json;
 use totp_core::device::DeviceName;
 use totp_core::event::Change;
+use totp_core::record::state::DeviceState;
 
 use crate::cli::QrOptions;
 use crate::context::Context;
@@ -19,7 +20,10 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let account = context.account(user)?;
     let device = context.device(&account, name)?;
-    let key = Key::new(context, &account, &device)?;
+    let (_, state) = context.records(&account)?;
+    let known = state.device(device.id).cloned();
+    let known = known.unwrap_or_else(|| DeviceState::new(device.id, None));
+    let key = Key::new(context, &account, &device, &known)?;
     // First the log: whoever sees the key has been named.
     context.changed(Change::Shown, &account, Some(name));
     key.write(qr)?.into_iter().for_each(Picture::keep);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use totp_core::address::Address;
 use totp_core::device::Device;
+use totp_core::otp::{MovingFactor, Period};
 use totp_core::record::{Enrollment, State};
 use totp_core::throttle::{Codes, Source, Standing};
 
@@ -257,30 +258,45 @@ fn enrolled(context: &Context, name: &str, enrollment: &Enrollment, state: &Stat
 pub(crate) fn describe_device(device: &Device, state: &State) -> (String, Value) {
     let known = state.device(device.id);
     let last_used = known.and_then(|known| known.last_used);
-    let drift = known.map_or(0, |known| known.drift);
-    let totp = device.totp;
+    let awaits_resync = known.is_some_and(|known| known.awaits_resync);
+    let otp = device.otp;
     let used = match (known, last_used) {
         (None, _) => "not known to the state, refused".to_owned(),
         (_, None) => "never used".to_owned(),
         (_, Some(time)) => format!("last used {time}"),
     };
-    let mut line = format!(
-        "{}: {} digits, {} s, {}, {used}, drift {drift:+} steps",
-        device.name, totp.digits, totp.period, totp.algorithm
-    );
+    let mut line = format!("{}: {otp}, {used}", device.name);
+    let (mut drift, mut next) = (None, None);
+    match otp.factor {
+        MovingFactor::Counter => {
+            let counter = known.map_or(0, |known| known.next().0);
+            let _ = write!(line, ", next counter {counter}");
+            next = Some(counter);
+        }
+        MovingFactor::Time(_) => {
+            let steps = known.map_or(0, |known| known.drift);
+            let _ = write!(line, ", drift {steps:+} steps");
+            drift = Some(steps);
+        }
+    }
+    if awaits_resync {
+        line.push_str(", two codes in a row are needed");
+    }
     if let Some(key) = device.ssh_key {
         let _ = write!(line, ",\n    only with the ssh key {key}");
     }
     let document = json!({
         "name": device.name.as_str(),
-        "type": "totp",
-        "algorithm": totp.algorithm.to_string(),
-        "digits": totp.digits.get(),
-        "period": totp.period.get(),
+        "type": otp.factor.name(),
+        "algorithm": otp.algorithm.to_string(),
+        "digits": otp.digits.get(),
+        "period": otp.period().map(Period::get),
         "enrolled": device.enrolled.to_string(),
         "active": known.is_some(),
         "last_used": last_used.map(|time| time.to_string()),
         "drift": drift,
+        "next_counter": next,
+        "awaits_resync": awaits_resync,
         "ssh_key": device.ssh_key.map(|key| key.to_string()),
     });
     (line, document)

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use totp_core::backup_code::Count;
 use totp_core::device::DeviceName;
 use totp_core::record::Enrollment;
 use totp_core::record::enrollment::EnrollmentError;
@@ -33,6 +34,10 @@ pub enum StoreError {
     NoState(PathBuf),
     /// The account has a device.
     Enrolled,
+    /// The account has backup codes, which others would void.
+    HasBackupCodes,
+    /// An account without a device is not enrolled.
+    NothingToImport,
     /// The invite that somebody has come with is worth nothing.
     NotInvited,
     /// The device is not the one any more that it was.
@@ -43,6 +48,8 @@ pub enum StoreError {
     Secret(PathBuf, EnrollmentError),
     /// The state can't be read, understood or saved.
     State(PathBuf, Damage),
+    /// More codes than a set has.
+    TooManyBackupCodes,
     /// A new state would not fit.
     TooManyDevices,
     /// The account was made anew since it was enrolled.
@@ -100,6 +107,12 @@ impl fmt::Display for StoreError {
             Self::Enrolled => {
                 f.write_str("the account is enrolled already: add a device with totpctl enroll")
             }
+            Self::HasBackupCodes => f.write_str(
+                "the account has backup codes already, and others would void them: import none",
+            ),
+            Self::NothingToImport => {
+                f.write_str("there is no device to import: without one nobody is enrolled")
+            }
             Self::NotInvited => f.write_str("there is no such invite: totpctl invite makes one"),
             Self::Entropy(reason) => f.write_str(reason),
             Self::File(error) => error.fmt(f),
@@ -141,6 +154,11 @@ impl fmt::Display for StoreError {
             Self::State(path, damage) => {
                 write!(f, "{}: {damage}: {}", path.display(), Repair(path))
             }
+            Self::TooManyBackupCodes => write!(
+                f,
+                "more than the {} backup codes that are kept of one account: import fewer",
+                Count::MAX
+            ),
             Self::TooManyDevices => write!(
                 f,
                 "there are {} devices already, and no more are kept of one account",

@@ -6,6 +6,8 @@ use crate::device::Device;
 use crate::doors::{Conversation, Echo, System};
 use crate::message;
 use crate::otp::Step;
+use crate::reach::Reach;
+use crate::record::state::DeviceState;
 use crate::time::Time;
 
 /// How a confirmation ends.
@@ -22,10 +24,10 @@ pub enum Confirmation {
 /// How many codes may be tried.
 pub const TRIES: u8 = 3;
 
-/// Asks for a code of a device that nobody can log in with yet, whose clock is known to be `drift` steps ahead.
+/// Asks for a code of a device that nobody can log in with yet. What is `known` of it is its drift, or its counter.
 pub fn confirm(
     device: &Device,
-    drift: i16,
+    known: &DeviceState,
     verify: &Verify,
     person: &mut dyn Conversation,
     system: &dyn System,
@@ -34,7 +36,7 @@ pub fn confirm(
         let Ok(answer) = person.ask(message::CONFIRM_PROMPT, Echo::On) else {
             return Confirmation::Aborted;
         };
-        if let Some(step) = confirming_step(device, drift, &answer, verify, system.now()) {
+        if let Some(step) = confirming_step(device, known, &answer, verify, system.now()) {
             return Confirmation::Confirmed(step);
         }
         person.tell(&message::not_confirmed(left));
@@ -45,7 +47,7 @@ pub fn confirm(
 /// The step of a code that confirms a device, where it is one.
 pub(crate) fn confirming_step(
     device: &Device,
-    drift: i16,
+    known: &DeviceState,
     answer: &Answer,
     verify: &Verify,
     now: Time,
@@ -53,7 +55,7 @@ pub(crate) fn confirming_step(
     let Typed::Code(code) = answer.typed() else {
         return None;
     };
-    let Device { totp, secret, .. } = device;
-    let centre = totp.period.step_at(now).moved(i32::from(drift));
-    totp.matching_step(secret, &code, centre, u16::from(verify.window.get()))
+    let Reach { near, .. } = Reach::of(&device.otp, known, now, verify);
+    let step = device.otp.matching_step(&device.secret, &code, &near);
+    step.filter(|step| !known.is_used(*step))
 }

@@ -18,8 +18,9 @@ use crate::flow::confirm::{TRIES, confirming_step};
 use crate::judge::Entitled;
 use crate::key_uri::{self, KeyUri};
 use crate::message;
-use crate::otp::{Step, Totp};
+use crate::otp::{Otp, Step};
 use crate::qr::{self, Qr};
+use crate::record::state::DeviceState;
 use crate::secret::Secret;
 
 /// The proof that somebody has enrolled and has the device. Only [`enroll`] makes one.
@@ -110,7 +111,7 @@ fn new_device(
     let device = Device {
         id: DeviceId::random(system)?,
         name: DeviceName::default(),
-        totp: Totp::default(),
+        otp: Otp::default(),
         secret: Secret::random(system)?,
         enrolled: system.now(),
         ssh_key: None,
@@ -123,7 +124,8 @@ fn new_device(
     let label = key_uri::label(&account.name, host, &device.name);
     let key = KeyUri {
         secret: device.secret.clone(),
-        totp: device.totp,
+        otp: device.otp,
+        counter: Step(0),
     };
     let qr = Qr::new(&key.write(issuer.as_str(), &label));
     let qr = qr.ok_or("the otpauth URI is too long for a QR code: set a shorter issuer")?;
@@ -140,6 +142,7 @@ fn confirmed(
 ) -> Result<Step, Ending> {
     /// Pictures and empty answers beside wrong codes.
     const MOST_PROMPTS: u8 = 12;
+    let known = DeviceState::new(device.id, None);
     let mut prompt = message::new_key(&device.secret);
     let mut left = TRIES;
     let mut is_first = true;
@@ -159,7 +162,7 @@ fn confirmed(
         if let Typed::Empty = answer.typed() {
             continue;
         }
-        if let Some(step) = confirming_step(device, 0, &answer, &config.verify, system.now()) {
+        if let Some(step) = confirming_step(device, &known, &answer, &config.verify, system.now()) {
             return Ok(step);
         }
         left = left.saturating_sub(1);

@@ -7,7 +7,7 @@
 //! [[device]]
 //! id = "5f0c93a1d2e4b687"
 //! name = "phone"
-//! type = "totp"
+//! type = "totp"                  # or "hotp", without a period: the counter is in the state
 //! secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 //! algorithm = "SHA1"
 //! digits = 6
@@ -38,7 +38,7 @@ use zeroize::Zeroizing;
 use crate::backup_code::{BackupSet, Count, SetId};
 use crate::device::{Device, DeviceId, DeviceName};
 use crate::document::{Document, Mistake, Reason, Section};
-use crate::otp::{Algorithm, Digits, Period, Totp};
+use crate::otp::{Algorithm, Digits, MovingFactor, Otp, Period};
 use crate::secret::Secret;
 use crate::ssh_key::Fingerprint;
 use crate::time::Time;
@@ -142,10 +142,15 @@ impl Enrollment {
     /// Whether this is one that [`Enrollment::parse`] takes.
     ///
     /// # Errors
-    /// [`EnrollmentError::TooManyDevices`] and [`EnrollmentError::DuplicateDevice`].
+    /// [`EnrollmentError::TooManyDevices`], [`EnrollmentError::TooManyBackupCodes`] and
+    /// [`EnrollmentError::DuplicateDevice`].
     pub fn check(&self) -> Result<(), EnrollmentError> {
         if self.devices.len() > Self::MAX_DEVICES {
             return Err(EnrollmentError::TooManyDevices);
+        }
+        let codes = self.backup_codes.as_ref().map(|set| set.hashes.len());
+        if codes > Some(usize::from(Count::MAX)) {
+            return Err(EnrollmentError::TooManyBackupCodes);
         }
         if self.invite.is_some() && !self.devices.is_empty() {
             return Err(EnrollmentError::InviteBesideDevices);
@@ -180,16 +185,19 @@ impl Enrollment {
         for device in &self.devices {
             let _ = write!(
                 text,
-                "\n[[device]]\nid = \"{}\"\nname = \"{}\"\ntype = \"totp\"\nsecret = \"{}\"\n\
-                 algorithm = \"{}\"\ndigits = {}\nperiod = {}\nenrolled = {}\n",
+                "\n[[device]]\nid = \"{}\"\nname = \"{}\"\ntype = \"{}\"\nsecret = \"{}\"\n\
+                 algorithm = \"{}\"\ndigits = {}\n",
                 device.id,
                 device.name,
+                device.otp.factor.name(),
                 device.secret.to_base32().as_str(),
-                device.totp.algorithm,
-                device.totp.digits,
-                device.totp.period,
-                device.enrolled.unix(),
+                device.otp.algorithm,
+                device.otp.digits,
             );
+            if let Some(period) = device.otp.period() {
+                let _ = writeln!(text, "period = {period}");
+            }
+            let _ = writeln!(text, "enrolled = {}", device.enrolled.unix());
             if let Some(key) = &device.ssh_key {
                 let _ = writeln!(text, "ssh_key = \"{key}\"");
             }
@@ -270,6 +278,8 @@ pub enum EnrollmentError {
         /// What was expected.
         reason: String,
     },
+    /// More than [`Count::MAX`].
+    TooManyBackupCodes,
     /// More than [`Enrollment::MAX_DEVICES`].
     TooManyDevices,
     /// Written by another version of pam_totp.
@@ -289,6 +299,7 @@ impl fmt::Display for EnrollmentError {
             } => {
                 write!(f, "line {line}, column {column}: {reason}")
             }
+            Self::TooManyBackupCodes => write!(f, "more than {} backup codes", Count::MAX),
             Self::TooManyDevices => {
                 write!(f, "more than {} devices", Enrollment::MAX_DEVICES)
             }
@@ -391,10 +402,8 @@ fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
     let id = id.ok_or_else(|| section.missing("id"))?;
     let name = section.string("name", DeviceName::EXPECTED, DeviceName::parse)?;
     let name = name.ok_or_else(|| section.missing("name"))?;
-    let kind = section.string("type", "expected \"totp\"", |kind| {
-        (kind == "totp").then_some(())
-    })?;
-    kind.ok_or_else(|| section.missing("type"))?;
+    let factor = section.string("type", MovingFactor::EXPECTED, MovingFactor::named)?;
+    let factor = factor.ok_or_else(|| section.missing("type"))?;
     let read_secret = |text: &str| Secret::from_base32(text).ok();
     let secret = section.string("secret", "expected a secret in base32", read_secret)?;
     let secret = secret.ok_or_else(|| section.missing("secret"))?;
@@ -402,8 +411,13 @@ fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
     let algorithm = algorithm.ok_or_else(|| section.missing("algorithm"))?;
     let digits = Digits::read(&mut section, "digits")?;
     let digits = digits.ok_or_else(|| section.missing("digits"))?;
-    let period = Period::read(&mut section, "period")?;
-    let period = period.ok_or_else(|| section.missing("period"))?;
+    let factor = match factor {
+        MovingFactor::Counter => factor,
+        MovingFactor::Time(_) => {
+            let period = Period::read(&mut section, "period")?;
+            MovingFactor::Time(period.ok_or_else(|| section.missing("period"))?)
+        }
+    };
     let enrolled = section.number("enrolled", ANY_TIME, TIME)?;
     let enrolled = enrolled.ok_or_else(|| section.missing("enrolled"))?;
     let ssh_key = section.string("ssh_key", Fingerprint::EXPECTED, Fingerprint::parse)?;
@@ -411,10 +425,10 @@ fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
     Ok(Device {
         id,
         name,
-        totp: Totp {
+        otp: Otp {
             algorithm,
             digits,
-            period,
+            factor,
         },
         secret,
         enrolled: Time::from_unix(enrolled),
@@ -433,10 +447,10 @@ mod tests {
         let device = |id, name: &str, digits, algorithm| Device {
             id: DeviceId(id),
             name: DeviceName::parse(name).unwrap(),
-            totp: Totp {
+            otp: Otp {
                 algorithm,
                 digits: Digits::new(digits).unwrap(),
-                period: Period::new(60).unwrap(),
+                factor: MovingFactor::Time(Period::new(60).unwrap()),
             },
             secret: Secret::from_base32(SECRET).unwrap(),
             enrolled: Time::from_unix(1_795_339_800),
@@ -472,7 +486,26 @@ mod tests {
         assert_eq!(again.backup_codes, sample().backup_codes);
         assert_eq!(again.backup_key, sample().backup_key);
         assert_eq!(again.devices[1].ssh_key, Fingerprint::parse(KEY));
-        assert_eq!(again.devices[1].totp.digits.get(), 8);
+        assert_eq!(again.devices[1].otp.digits.get(), 8);
+    }
+
+    #[test]
+    fn an_event_token_has_no_period_and_no_counter() {
+        let mut tokens = sample();
+        tokens.devices.truncate(1);
+        tokens.devices[0].otp.factor = MovingFactor::Counter;
+        let text = tokens.to_toml();
+        assert!(text.contains("type = \"hotp\"") && !text.contains("period"));
+        let again = Enrollment::parse(&text).unwrap();
+        assert_eq!(again.devices[0].otp, tokens.devices[0].otp);
+    }
+
+    #[test]
+    fn more_codes_than_are_read_are_not_written() {
+        let mut many = sample();
+        let hashes = vec![[1; 32]; usize::from(Count::MAX) + 1];
+        many.backup_codes = many.backup_codes.map(|set| BackupSet { hashes, ..set });
+        assert_eq!(many.check(), Err(EnrollmentError::TooManyBackupCodes));
     }
 
     #[test]
@@ -508,7 +541,9 @@ mod tests {
             ("digits = 6", "digits = 5", 11),
             ("period = 60", "period = \"60\"", 12),
             ("algorithm = \"SHA1\"", "algorithm = \"MD5\"", 10),
-            ("type = \"totp\"", "type = \"hotp\"", 8),
+            ("type = \"totp\"", "type = \"motp\"", 8),
+            ("type = \"totp\"", "type = \"hotp\"", 12),
+            ("period = 60\n", "", 5),
             ("id = \"0000000000000001\"", "id = \"1\"", 6),
             ("name = \"phone\"", "name = \"my phone\"", 7),
             (
@@ -533,7 +568,7 @@ mod tests {
                 panic!("{new}: {error}");
             };
             assert_eq!(*at, line, "{new}: {error}");
-            for leak in ["GEZ", "TQOJ", "DGNB", "MD5", "hotp", "my phone"] {
+            for leak in ["GEZ", "TQOJ", "DGNB", "MD5", "motp", "my phone"] {
                 assert!(!error.to_string().contains(leak), "{error}");
             }
         }

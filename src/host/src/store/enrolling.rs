@@ -1,6 +1,6 @@
 //! The changes of an enrollment.
 
-use totp_core::backup_code::{BackupSet, UsedCodes};
+use totp_core::backup_code::{BackupSet, Count, UsedCodes};
 use totp_core::device::Device;
 use totp_core::doors::{Account, Enrolling, FirstDevice};
 use totp_core::judge::Entitled;
@@ -18,6 +18,60 @@ use crate::folder::Folder;
 use crate::lock;
 use crate::slot;
 
+/// What an account brings from another module, all of it or nothing.
+pub struct Import {
+    /// Under new ids, and names that the account does not have.
+    pub devices: Vec<NewDevice>,
+    /// What is kept of its codes ([`BackupSet::keep`]), of 8 digits or of our own kind.
+    pub backup_codes: Option<BackupSet>,
+    /// Whether an account that is enrolled keeps what it has and gets this too; else it is refused.
+    pub joins: bool,
+}
+
+/// A device, and what is known of its past.
+pub struct NewDevice {
+    /// The device.
+    pub device: Device,
+    /// The highest step that is used up; of an event token the counter before the next one ([`Step::before`]).
+    pub used: Option<Step>,
+    /// How many steps its clock is ahead of ours; 0 for an event token.
+    pub drift: i16,
+}
+
+impl NewDevice {
+    fn known(&self) -> DeviceState {
+        DeviceState {
+            drift: self.drift,
+            ..DeviceState::new(self.device.id, self.used)
+        }
+    }
+}
+
+/// What an enrollment gets. `source` is where a code was accepted from, where it was at a login.
+struct Addition<'a> {
+    devices: &'a [NewDevice],
+    backup_codes: Option<&'a BackupSet>,
+    source: Option<Source>,
+}
+
+impl Addition<'_> {
+    /// An enrollment with all of it.
+    fn joined(&self, enrolled: &Enrollment) -> Result<Enrollment, StoreError> {
+        let mut enrollment = enrolled.clone();
+        for NewDevice { device, .. } in self.devices {
+            check_new(&enrollment, device)?;
+            enrollment.devices.push(device.clone());
+        }
+        if let Some(set) = self.backup_codes {
+            if set.hashes.len() > usize::from(Count::MAX) {
+                return Err(StoreError::TooManyBackupCodes);
+            }
+            enrollment.backup_codes = Some(set.clone());
+        }
+        Ok(enrollment)
+    }
+}
+
 impl FileStore<'_> {
     /// Adds a device to an account, enrolled or not. `used` is a step that is used up from the start.
     ///
@@ -29,8 +83,47 @@ impl FileStore<'_> {
         device: &Device,
         used: Option<Step>,
     ) -> Result<(), StoreError> {
-        self.add(account, device, used, None, |_, enrollment| {
-            check_new(enrollment, device)
+        let (drift, device) = (0, device.clone());
+        let devices = vec![NewDevice {
+            device,
+            used,
+            drift,
+        }];
+        let addition = Addition {
+            devices: &devices,
+            backup_codes: None,
+            source: None,
+        };
+        self.add(account, &addition, |_, _| Ok(()))
+    }
+
+    /// Gives an account all that it brings from elsewhere, or nothing of it.
+    ///
+    /// # Errors
+    /// [`StoreError`], of an account that is enrolled and was not to be joined [`StoreError::Enrolled`], of one that has
+    /// backup codes and brings some [`StoreError::HasBackupCodes`]; nothing has changed then.
+    pub fn import(&self, account: &Account, import: &Import) -> Result<(), StoreError> {
+        let Import {
+            devices,
+            backup_codes,
+            joins,
+        } = import;
+        let addition = Addition {
+            devices,
+            backup_codes: backup_codes.as_ref(),
+            source: None,
+        };
+        self.add(account, &addition, |_, enrollment| {
+            if devices.is_empty() && enrollment.devices.is_empty() {
+                return Err(StoreError::NothingToImport);
+            }
+            if !joins && !enrollment.devices.is_empty() {
+                return Err(StoreError::Enrolled);
+            }
+            match (backup_codes, &enrollment.backup_codes) {
+                (Some(_), Some(_)) => Err(StoreError::HasBackupCodes),
+                _ => Ok(()),
+            }
         })
     }
 
@@ -66,13 +159,17 @@ impl FileStore<'_> {
             }
             Err(StoreError::NotInvited)
         };
-        match self.add(
-            account,
-            device,
-            Some(*used),
-            Some((backup_codes, source)),
-            check,
-        ) {
+        let devices = [NewDevice {
+            device: (*device).clone(),
+            used: Some(*used),
+            drift: 0,
+        }];
+        let addition = Addition {
+            devices: &devices,
+            backup_codes: Some(backup_codes),
+            source: Some(source),
+        };
+        match self.add(account, &addition, check) {
             Ok(()) => Ok(Enrolling::Done),
             Err(StoreError::Enrolled) => Ok(Enrolling::TooLate),
             Err(StoreError::NotInvited) => Ok(Enrolling::NotInvited),
@@ -83,33 +180,36 @@ impl FileStore<'_> {
     fn add(
         &self,
         account: &Account,
-        device: &Device,
-        used: Option<Step>,
-        at_login: Option<(&BackupSet, Source)>,
+        addition: &Addition<'_>,
         check: impl Fn(&Folder, &Enrollment) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
+        let check = |secrets: &Folder, enrollment: &Enrollment| {
+            check(secrets, enrollment)?;
+            addition.joined(enrollment).map(|_| ())
+        };
         let secrets = Folder::open_or_make(&self.config.secret_dir)?;
         let states = Folder::open_or_make(&self.config.state_dir)?.refuse_network()?;
         let file = self.made_and_locked(account, (&secrets, &states), &check)?;
         let enrolled = enrollment(&secrets, account)?;
-        let mut enrollment = enrolled.unwrap_or_else(|| Enrollment::new(account.uid));
-        check(&secrets, &enrollment)?;
+        let enrolled = enrolled.unwrap_or_else(|| Enrollment::new(account.uid));
+        check(&secrets, &enrolled)?;
+        let enrollment = addition.joined(&enrolled)?;
         let (record, mut state) = file.read()?;
-        state.forget_others(&enrollment);
-        state.devices.push(DeviceState::new(device.id, used));
-        enrollment.devices.push(device.clone());
-        if let Some((set, source)) = at_login {
+        state.forget_others(&enrolled);
+        let known = addition.devices.iter().map(NewDevice::known);
+        state.devices.extend(known);
+        if let Some(BackupSet { id, .. }) = addition.backup_codes {
+            state.sets.push(UsedCodes { id: *id, used: 0 });
+        }
+        if let Some(source) = &addition.source {
             let (limits, now) = (&self.config.limits, self.system.now());
-            state.tally.accept(&source, limits, now);
-            let (id, used) = (set.id, 0);
-            state.sets.push(UsedCodes { id, used });
-            enrollment.backup_codes = Some(set.clone());
+            state.tally.accept(source, limits, now);
         }
         state.share_floors(&enrollment);
         state.trusts.clear();
         file.save(&record, &state)?;
         write_enrollment(&secrets, account, &enrollment)?;
-        // The device is active. What can't be done now is done by the next call.
+        // The devices are active. What can't be done now is done by the next call.
         let _ = invites::remove(&secrets, &account.name);
         // Many files: nobody has to wait for them.
         drop(file);

@@ -25,7 +25,7 @@ use totp_core::record::{Enrollment, State, account_of, file_name};
 
 pub use self::backup_codes::Backup;
 pub use self::devices::{Proof, Removal};
-pub use self::enrolling::check_new;
+pub use self::enrolling::{Import, NewDevice, check_new};
 pub use self::repairing::{Found, Resync};
 use crate::error::{Damage, StoreError};
 use crate::file::{CheckedFile, FileError, Others};

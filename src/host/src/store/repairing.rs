@@ -5,6 +5,7 @@ use totp_core::answer::Answer;
 use totp_core::device::DeviceName;
 use totp_core::doors::Account;
 use totp_core::judge::{Attempt, Verdict, judge};
+use totp_core::otp::MovingFactor;
 use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, State};
 use totp_core::throttle::{Codes, Source};
@@ -29,17 +30,17 @@ pub enum Found {
 /// How a resync ended.
 #[derive(Debug)]
 pub enum Resync {
-    /// The device is in step, so many steps ahead of the system's time, or behind where negative.
-    Done(i16),
-    /// The first code is none of the device near this time, or was used before.
+    /// The device is in step, and this is what is known of it now.
+    Done(DeviceState),
+    /// The first code is none of the device near this time or its counter, or was used before.
     FirstUnknown,
     /// The second code does not follow the first.
     NotInARow,
 }
 
 impl FileStore<'_> {
-    /// Gives an enrolled account a state that works: every code up to now is used up. What a whole state
-    /// remembers beside that is kept. `None` where the account is not enrolled. One of a newer version is replaced
+    /// Gives an enrolled account a state that works: every code up to now is used up, and event tokens wait for a
+    /// resync. What a whole state remembers beside that is kept. `None` where the account is not enrolled. One of a newer version is replaced
     /// only by `force`.
     ///
     /// # Errors
@@ -96,8 +97,14 @@ impl FileStore<'_> {
         let devices = enrolled.devices.iter().map(|device| {
             let known = state.device(device.id).cloned();
             let mut known = known.unwrap_or_else(|| DeviceState::new(device.id, None));
-            let latest = device.totp.period.step_at(now).moved(window);
-            known.floor = known.floor.max(Some(latest));
+            match device.otp.factor {
+                // A state from a backup is whole, too, and its counter is an old one.
+                MovingFactor::Counter => known.awaits_resync = true,
+                MovingFactor::Time(period) => {
+                    let latest = period.step_at(now).moved(window);
+                    known.floor = known.floor.max(Some(latest));
+                }
+            }
             known
         });
         state.devices = devices.collect();
@@ -107,7 +114,7 @@ impl FileStore<'_> {
         state
     }
 
-    /// Sets a device right by two codes in a row, each with the time at which it was given. Nothing is counted: root
+    /// Sets a device's drift or counter right by two codes in a row, each with the time at which it was given. Nothing is counted: root
     /// asks. `None` where the account is not enrolled.
     ///
     /// # Errors
@@ -133,6 +140,12 @@ impl FileStore<'_> {
             ..Address::Local.into()
         };
         state.tally.unmark(&source.address);
+        // However far the counter of an event token has got.
+        let mut known = state.devices.iter_mut();
+        if let Some(known) = known.find(|known| alone.devices.iter().any(|one| one.id == known.id))
+        {
+            known.awaits_resync = true;
+        }
         let mut is_first = true;
         for (answer, now) in codes {
             let attempt = Attempt {
@@ -153,9 +166,9 @@ impl FileStore<'_> {
                     let mut state = State { tally, ..state };
                     state.share_floors(&enrolled);
                     file.save(&record, &state)?;
-                    let id = enrolled.device(device).map(|device| device.id);
-                    let known = id.and_then(|id| state.device(id));
-                    return Ok(Some(Resync::Done(known.map_or(0, |known| known.drift))));
+                    let known = enrolled.device(device).map(|device| device.id);
+                    let known = known.and_then(|id| state.device(id)).cloned();
+                    return Ok(known.map(Resync::Done));
                 }
                 _ if is_first && has_mark => is_first = false,
                 _ if is_first => return Ok(Some(Resync::FirstUnknown)),

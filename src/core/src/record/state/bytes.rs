@@ -7,7 +7,8 @@
 //! saved                     i64
 //! count of devices          u8
 //!   id                      u64
-//!   flags                   u8    1 a floor, 2 a last use, 4 leans ahead, 8 leans behind, 16 floor reported
+//!   flags                   u8    1 a floor, 2 a last use, 4 leans ahead, 8 leans behind, 16 floor reported,
+//!                                 32 awaits a resync
 //!   floor                   u64   highest accepted step
 //!   drift                   i16   steps
 //!   last use                u32   age
@@ -156,6 +157,7 @@ const HAS_LAST_USE: u8 = 2;
 const LEANS_AHEAD: u8 = 4;
 const LEANS_BEHIND: u8 = 8;
 const FLOOR_REPORTED: u8 = 16;
+const AWAITS_RESYNC: u8 = 32;
 
 struct Writer {
     bytes: Vec<u8>,
@@ -189,7 +191,8 @@ impl Writer {
             | flag(device.last_used.is_some(), HAS_LAST_USE)
             | flag(lean == Some(Side::Ahead), LEANS_AHEAD)
             | flag(lean == Some(Side::Behind), LEANS_BEHIND)
-            | flag(device.floor_reported, FLOOR_REPORTED)]);
+            | flag(device.floor_reported, FLOOR_REPORTED)
+            | flag(device.awaits_resync, AWAITS_RESYNC)]);
         self.put(device.floor.map_or(0, |floor| floor.0).to_le_bytes());
         self.put(device.drift.to_le_bytes());
         self.time(device.last_used.unwrap_or(self.saved));
@@ -275,7 +278,7 @@ impl Reader<'_> {
     fn device(&mut self) -> Result<DeviceState, StateError> {
         let id = DeviceId(u64::from_le_bytes(self.take()?));
         let flags = self.byte(|flags| {
-            flags < 2 * FLOOR_REPORTED
+            flags < 2 * AWAITS_RESYNC
                 && flags & (LEANS_AHEAD | LEANS_BEHIND) != LEANS_AHEAD | LEANS_BEHIND
         })?;
         let is_set = |flag: u8| flags & flag != 0;
@@ -295,6 +298,7 @@ impl Reader<'_> {
             lean: side.map(|side| Lean { side, since }),
             last_used: is_set(HAS_LAST_USE).then_some(last_used),
             floor_reported: is_set(FLOOR_REPORTED),
+            awaits_resync: is_set(AWAITS_RESYNC),
         })
     }
 
@@ -393,7 +397,7 @@ mod tests {
             drift in any::<i16>(),
             lean in any::<Option<(bool, u32)>>(),
             last_used in any::<Option<u32>>(),
-            floor_reported in any::<bool>(),
+            (floor_reported, awaits_resync) in any::<(bool, bool)>(),
         ) -> DeviceState {
             let ago = |age| saved.before(Span::from_seconds(age));
             DeviceState {
@@ -406,6 +410,7 @@ mod tests {
                 }),
                 last_used: last_used.map(ago),
                 floor_reported,
+                awaits_resync,
             }
         }
     }

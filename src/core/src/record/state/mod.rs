@@ -5,7 +5,7 @@ mod bytes;
 pub use self::bytes::StateError;
 use crate::backup_code::{SetId, UsedCodes};
 use crate::device::DeviceId;
-use crate::otp::Step;
+use crate::otp::{Period, Step};
 use crate::record::Enrollment;
 use crate::throttle::{Limits, Source, Standing, Tally};
 use crate::time::Time;
@@ -31,9 +31,9 @@ pub struct State {
 pub struct DeviceState {
     /// The device.
     pub id: DeviceId,
-    /// The highest accepted step. It and all below it are used up, for ever.
+    /// The highest accepted step, or the counter of an event token. It and all below it are used up, for ever.
     pub floor: Option<Step>,
-    /// How many steps the device's clock is ahead of ours.
+    /// How many steps the device's clock is ahead of ours; nothing to an event token.
     pub drift: i16,
     /// The side that the accepted codes since a point in time lay on.
     pub lean: Option<Lean>,
@@ -41,6 +41,8 @@ pub struct DeviceState {
     pub last_used: Option<Time>,
     /// Whether the log already says that the floor lies beyond the reach of the clock.
     pub floor_reported: bool,
+    /// Whether nothing but two codes in a row is accepted: where the device's counter is, is not known.
+    pub awaits_resync: bool,
 }
 
 /// An unbroken run of accepted codes that all lay on one side of the device's own time.
@@ -72,7 +74,20 @@ impl DeviceState {
             lean: None,
             last_used: None,
             floor_reported: false,
+            awaits_resync: false,
         }
+    }
+
+    /// The first step that is not used up.
+    #[must_use]
+    pub fn next(&self) -> Step {
+        self.floor.map_or(Step(0), |floor| floor.moved(1))
+    }
+
+    /// The step that the device's own clock should be at.
+    #[must_use]
+    pub fn step_at(&self, period: Period, now: Time) -> Step {
+        period.step_at(now).moved(i32::from(self.drift))
     }
 
     /// Whether `step` is used up.
@@ -86,6 +101,7 @@ impl DeviceState {
         self.floor = Some(step);
         self.last_used = Some(now);
         self.floor_reported = false;
+        self.awaits_resync = false;
     }
 }
 
@@ -127,17 +143,20 @@ impl State {
     /// What was used of one device is used of all that make the same codes.
     pub fn share_floors(&mut self, enrolled: &Enrollment) {
         let device_of = |id| enrolled.devices.iter().find(|device| device.id == id);
-        let floors = self.devices.iter().map(|known| {
+        let shared = self.devices.iter().map(|known| {
             let device = device_of(known.id)?;
-            let twins = enrolled
-                .devices
-                .iter()
-                .filter(|one| one.makes_codes_of(device));
-            twins.filter_map(|twin| self.device(twin.id)?.floor).max()
+            let twins = enrolled.devices.iter();
+            let twins = twins.filter(|one| one.makes_codes_of(device));
+            let twins = twins.filter_map(|twin| self.device(twin.id));
+            Some(twins.fold((None, true), |(floor, awaits), twin| {
+                (twin.floor.max(floor), awaits && twin.awaits_resync)
+            }))
         });
-        let floors: Vec<_> = floors.collect();
-        for (known, floor) in self.devices.iter_mut().zip(floors) {
-            known.floor = known.floor.max(floor);
+        let shared: Vec<_> = shared.collect();
+        for (known, shared) in self.devices.iter_mut().zip(shared) {
+            if let Some(shared) = shared {
+                (known.floor, known.awaits_resync) = shared;
+            }
         }
     }
 
