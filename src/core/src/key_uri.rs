@@ -164,8 +164,8 @@ impl fmt::Display for KeyUriError {
         match self {
             Self::Missing(name) => write!(f, "the otpauth URI has no {name}"),
             Self::Scheme => f.write_str(
-                "expected base32 or a URI that starts with otpauth://totp/ or otpauth://hotp/ (otpauth-migration, which is \
-                 Google Authenticator's export, can't be read)",
+                "expected base32 or a URI that starts with otpauth://totp/ or otpauth://hotp/ (what Google \
+                 Authenticator exports is for totpctl import --format otpauth)",
             ),
             Self::Secret(error) => error.fmt(f),
             Self::Twice(name) => write!(f, "the otpauth URI names {name} twice"),

@@ -4,13 +4,14 @@
 //! The other program is followed where it is lenient: what it accepted goes on to work, and what it stopped at goes on
 //! not to.
 
-use totp_core::otp::{Algorithm, Digits, Period, Step};
+use totp_core::backup_code::ScratchCode;
+use totp_core::otp::{Code, MovingFactor, Otp, Period, Step};
 use totp_core::secret::{Secret, SecretError};
 use totp_core::time::Time;
 use zeroize::Zeroizing;
 
 use crate::report::{Fault, Findings, Place, Remark};
-use crate::{Moving, Person, ScratchCode, Token};
+use crate::{Person, Token};
 
 /// The one person of a file.
 pub(crate) fn read(text: &str, now: Time, findings: &mut Findings) -> Vec<Person> {
@@ -30,25 +31,25 @@ pub(crate) fn read(text: &str, now: Time, findings: &mut Findings) -> Vec<Person
             options.read(&at, option, findings);
         } else if line.starts_with('"') {
             findings.note(&at, Remark::UnknownLine);
-        } else if !is_scratch_code(line) {
+        } else if let Some(code) = scratch_code(line) {
+            match stopped {
+                true => findings.note(&at, Remark::DeadScratchCode),
+                false => scratch_codes.push(code),
+            }
+        } else {
             findings.note(&at, Remark::UnknownLine);
             stopped = true;
-        } else if stopped {
-            findings.note(&at, Remark::DeadScratchCode);
-        } else {
-            scratch_codes.push(ScratchCode(Zeroizing::new(line.to_owned())));
         }
     }
 
-    let moving = options.moving(now, findings);
-    let token = secret.zip(moving).map(|(secret, moving)| Token {
-        at,
-        label: None,
-        secret,
-        algorithm: Algorithm::Sha1,
-        digits: Digits::default(),
-        window: options.narrow_window(moving, findings),
-        moving,
+    let factor = options.factor(findings);
+    let token = secret.zip(factor).map(|(secret, factor)| {
+        let otp = Otp {
+            factor,
+            ..Otp::default()
+        };
+        let next = Step(options.counter.unwrap_or(0));
+        options.past_of(Token::fresh(at, secret, otp, next), now, findings)
     });
     vec![Person {
         user: None,
@@ -86,8 +87,10 @@ fn secret(line: &str) -> Result<Secret, SecretError> {
     Secret::from_bytes(bytes)
 }
 
-fn is_scratch_code(line: &str) -> bool {
-    line.len() == 8 && line.bytes().all(|byte| byte.is_ascii_digit()) && !line.starts_with('0')
+/// Those of the other program don't begin with a zero.
+fn scratch_code(line: &str) -> Option<ScratchCode> {
+    let digits = (!line.starts_with('0')).then_some(line)?;
+    ScratchCode::of(&Code::from_digits(digits.as_bytes())?)
 }
 
 /// What the options of a file say. Each counts where it stands first, as in the other program.
@@ -97,8 +100,8 @@ struct Options {
     counter: Option<u64>,
     period: Option<Period>,
     skew: Option<i16>,
-    /// In codes, both sides and the middle; with where it stands.
-    window: Option<(Place, u16)>,
+    /// How many codes were tried.
+    window: Option<u16>,
     /// The highest step of the list; the list may be empty.
     used: Option<Option<u64>>,
     seen: Vec<&'static str>,
@@ -181,7 +184,7 @@ impl Options {
             "WINDOW_SIZE" => {
                 let window = value.parse().ok().filter(|size| (1..=100).contains(size));
                 let window = window.ok_or(form("a whole number from 1 to 100"));
-                self.window = Some((at.clone(), findings.take(at, window)?));
+                self.window = Some(findings.take(at, window)?);
             }
             _ => findings.note(at, Remark::Grace),
         }
@@ -190,61 +193,48 @@ impl Options {
 
     /// A counter goes before the time where a file has both. `None` where an option could not be read, or with a
     /// problem more.
-    fn moving(&self, now: Time, findings: &mut Findings) -> Option<Moving> {
+    fn factor(&self, findings: &mut Findings) -> Option<MovingFactor> {
         if self.failed {
             return None;
         }
-        if let Some(next) = self.counter {
-            return Some(Moving::Hotp { next });
+        if self.counter.is_some() {
+            return Some(MovingFactor::Counter);
         }
         if !self.totp {
             findings.problem(Place::File, Fault::NoKind);
             return None;
         }
-        let period = self.period.unwrap_or_default();
-        let drift = self.skew.unwrap_or(0);
-        let used = self.used_steps(period.step_at(now).moved(drift.into()), findings);
-        Some(Moving::Totp {
-            period,
-            drift,
-            used,
-        })
+        Some(MovingFactor::Time(self.period.unwrap_or_default()))
     }
 
-    /// Where the other program did not note each code, all that the phone can have shown until `now` count as used. It
-    /// did not for codes that set the clock.
-    fn used_steps(&self, now: Step, findings: &mut Findings) -> Option<Step> {
-        let listed = self.used.flatten().map(Step);
-        if self.used.is_some() && self.skew.is_none() {
-            return listed;
+    /// A token with what the options say of it.
+    fn past_of(&self, token: Token, now: Time, findings: &mut Findings) -> Token {
+        let beyond = self.window.map(|tried| tried.saturating_sub(1));
+        let MovingFactor::Time(period) = token.otp.factor else {
+            let window = beyond;
+            return Token { window, ..token };
+        };
+        let drift = self.skew.unwrap_or(0);
+        let shown = period.step_at(now).moved(drift.into());
+        Token {
+            used: self.used_steps(shown, findings),
+            drift,
+            window: beyond.map(|both_sides| both_sides / 2),
+            ..token
         }
-        let remark = match self.used {
-            Some(_) => Remark::UsedUntilNow,
-            None => Remark::Reuse,
+    }
+
+    /// Where the other program did not note each code, all that the phone can have `shown` until now count as used. It
+    /// did not for codes that set the clock.
+    fn used_steps(&self, shown: Step, findings: &mut Findings) -> Option<Step> {
+        let listed = self.used.flatten().map(Step);
+        let remark = match (self.used, self.skew) {
+            (Some(_), None) => return listed,
+            (Some(_), Some(_)) => Remark::UsedUntilNow,
+            (None, _) => Remark::Reuse,
         };
         findings.note(&Place::File, remark);
-        let ahead = i32::from(self.size() / 2);
-        listed.max(Some(now.moved(ahead)))
-    }
-
-    /// Codes that the other program tried.
-    fn size(&self) -> u16 {
-        self.window.as_ref().map_or(3, |(_, size)| *size)
-    }
-
-    /// Steps on each side, or counts beyond the next.
-    fn narrow_window(&self, moving: Moving, findings: &mut Findings) -> Option<u16> {
-        let (at, size) = self.window.as_ref()?;
-        let beyond = size.saturating_sub(1);
-        match moving {
-            Moving::Hotp { .. } => Some(beyond),
-            Moving::Totp { .. } if beyond < 2 => Some(0),
-            Moving::Totp { .. } => {
-                if beyond > 2 {
-                    findings.note(at, Remark::Window);
-                }
-                Some(beyond / 2)
-            }
-        }
+        let ahead = self.window.unwrap_or(3) / 2;
+        listed.max(Some(shown.moved(ahead.into())))
     }
 }

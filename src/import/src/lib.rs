@@ -16,13 +16,14 @@ mod when;
 
 use std::fmt;
 
-use totp_core::otp::{Algorithm, Digits, Period, Step};
+use totp_core::backup_code::ScratchCode;
+use totp_core::otp::{Otp, Step};
 use totp_core::secret::Secret;
 use totp_core::time::Time;
 use zeroize::Zeroizing;
 
 use crate::report::Findings;
-pub use crate::report::{Fate, Fault, Note, Place, Problem, Remark};
+pub use crate::report::{Fate, Fault, Lock, Note, Place, Problem, Remark};
 
 /// Who wrote a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,49 +94,40 @@ pub struct Token {
     pub label: Option<String>,
     /// The key.
     pub secret: Secret,
-    /// The hash under HMAC.
-    pub algorithm: Algorithm,
-    /// The length of a code.
-    pub digits: Digits,
-    /// What a code is made of beside the key.
-    pub moving: Moving,
+    /// How codes are made of it.
+    pub otp: Otp,
+    /// The last step of which a code can have been used, or the counter before the next one; `None` where none was.
+    pub used: Option<Step>,
+    /// How many steps its clock is ahead.
+    pub drift: i16,
     /// How many steps or counts beyond the expected one were accepted, where the file says so.
     pub window: Option<u16>,
 }
 
 impl Token {
-    fn follows_time(&self) -> bool {
-        matches!(self.moving, Moving::Totp { .. })
+    /// One that nothing but its key is known of, or of its counter the next.
+    fn fresh(at: Place, secret: Secret, otp: Otp, next: Step) -> Self {
+        Self {
+            at,
+            label: None,
+            secret,
+            otp,
+            used: next.before(),
+            drift: 0,
+            window: None,
+        }
     }
-}
 
-/// The moving factor of RFC 4226.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Moving {
-    /// A counter.
-    Hotp {
-        /// The first that was not used.
-        next: u64,
-    },
-    /// The time, RFC 6238.
-    Totp {
-        /// How long a code lasts.
-        period: Period,
-        /// How many steps the token's clock is ahead.
-        drift: i16,
-        /// The last step of which a code can have been used; `None` where none was.
-        used: Option<Step>,
-    },
-}
-
-/// A code of eight digits that is good for one login. Wiped on drop; has no `Debug`.
-pub struct ScratchCode(Zeroizing<String>);
-
-impl ScratchCode {
-    /// The digits.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
+    /// The same with all codes used up that it can have shown until `now`, if they follow the time.
+    fn used_until(self, now: Time) -> Self {
+        let shown = self
+            .otp
+            .period()
+            .map(|period| period.step_at(now).moved(self.drift.into()));
+        Self {
+            used: self.used.max(shown),
+            ..self
+        }
     }
 }
 
@@ -166,6 +158,18 @@ pub fn read(
         findings.problem(Place::File, Fault::NoToken);
     }
     findings.conclude(people)
+}
+
+/// The bytes that hexadecimal digits of either case stand for; `None` where they do for none.
+#[must_use]
+pub fn from_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 2));
+    for pair in text.as_bytes().chunks(2) {
+        let is_pair = pair.len() == 2 && pair.iter().all(u8::is_ascii_hexdigit);
+        let pair = is_pair.then(|| std::str::from_utf8(pair).ok())??;
+        bytes.push(u8::from_str_radix(pair, 16).ok()?);
+    }
+    Some(bytes)
 }
 
 fn text_of(format: Format, bytes: &[u8]) -> Result<&str, Problem> {

@@ -2,14 +2,12 @@
 //!
 //! `type user PIN secret [moving factor [last code [time of it]]]`, the secret in hexadecimal, the time local.
 
-use totp_core::otp::{Algorithm, Code, Digits, Period, Step, Totp, hotp};
-use totp_core::secret::Secret;
-use totp_core::time::{Span, Time};
-use zeroize::Zeroizing;
-
 use crate::people::People;
 use crate::report::{Fault, Findings, Place, Remark};
-use crate::{Moment, Moving, Person, Token, when};
+use crate::{Moment, Person, Token, from_hex, when};
+use totp_core::otp::{Algorithm, Code, Digits, MovingFactor, Otp, Period, Step};
+use totp_core::secret::Secret;
+use totp_core::time::{Span, Time};
 
 /// Everybody of a file, with the tokens of all their lines.
 pub(crate) fn read(text: &str, moment: &Moment, findings: &mut Findings) -> Vec<Person> {
@@ -44,11 +42,11 @@ fn read_token<'t>(
     findings: &mut Findings,
 ) -> Option<Token> {
     let form = |name, expected| Fault::Form { name, expected };
-    let kind = Kind::named(kind).ok_or(form(
+    let otp = otp_named(kind).ok_or(form(
         "type",
         "HOTP, HOTP/E, HOTP/T30 or HOTP/T60, with /6, /7 or /8 behind it",
     ));
-    let kind = findings.take(at, kind);
+    let otp = findings.take(at, otp);
     let pin = fields.next();
     let secret = fields.next().ok_or(Fault::Missing("the secret"));
     let secret = findings.take(at, secret)?;
@@ -61,65 +59,41 @@ fn read_token<'t>(
         findings.note(at, Remark::Pin);
     }
 
-    let (kind, secret, used) = (kind?, secret?, used?);
-    let moving = match kind.period {
-        None => Moving::Hotp {
-            next: used.next_counter(at, &secret, kind.digits, findings),
-        },
-        Some(period) => Moving::Totp {
-            period,
-            drift: 0,
-            used: used.last_step(at, &secret, kind.totp(period), moment, findings),
-        },
+    let (otp, secret, used) = (otp?, secret?, used?);
+    let used = match otp.factor {
+        MovingFactor::Counter => used.last_count(at, &secret, &otp, findings),
+        MovingFactor::Time(period) => used.last_step(at, &secret, &otp, period, moment, findings),
     };
-    Some(Token {
-        at: at.clone(),
-        label: None,
-        secret,
-        algorithm: Algorithm::Sha1,
-        digits: kind.digits,
-        moving,
-        window: None,
-    })
+    let token = Token::fresh(at.clone(), secret, otp, Step(0));
+    Some(Token { used, ..token })
 }
 
 /// The first field of a line.
-struct Kind {
-    /// `None` for those of a counter.
-    period: Option<Period>,
-    digits: Digits,
-}
-
-impl Kind {
-    fn named(name: &str) -> Option<Self> {
-        let mut parts = name.split('/');
-        let moves = (parts.next()? == "HOTP").then(|| parts.next())?;
-        let period = match moves {
-            None | Some("E") => None,
-            Some(moves) => {
-                let seconds = moves.strip_prefix('T')?;
-                let is_number = seconds.bytes().all(|byte| byte.is_ascii_digit());
-                let seconds = is_number.then(|| seconds.parse().ok())??;
-                Some(Period::new(seconds)?)
-            }
-        };
-        let digits = match parts.next() {
-            None => Digits::default(),
-            Some("6") => Digits::new(6)?,
-            Some("7") => Digits::new(7)?,
-            Some("8") => Digits::new(8)?,
-            Some(_) => return None,
-        };
-        parts.next().is_none().then_some(Self { period, digits })
-    }
-
-    fn totp(&self, period: Period) -> Totp {
-        Totp {
-            algorithm: Algorithm::Sha1,
-            digits: self.digits,
-            period,
+fn otp_named(name: &str) -> Option<Otp> {
+    let mut parts = name.split('/');
+    let moves = (parts.next()? == "HOTP").then(|| parts.next())?;
+    let factor = match moves {
+        None | Some("E") => MovingFactor::Counter,
+        Some(moves) => {
+            let seconds = moves.strip_prefix('T')?;
+            let is_number = seconds.bytes().all(|byte| byte.is_ascii_digit());
+            let seconds = is_number.then(|| seconds.parse().ok())??;
+            MovingFactor::Time(Period::new(seconds)?)
         }
-    }
+    };
+    let digits = match parts.next() {
+        None => Digits::default(),
+        Some("6") => Digits::new(6)?,
+        Some("7") => Digits::new(7)?,
+        Some("8") => Digits::new(8)?,
+        Some(_) => return None,
+    };
+    let algorithm = Algorithm::Sha1;
+    parts.next().is_none().then_some(Otp {
+        algorithm,
+        digits,
+        factor,
+    })
 }
 
 /// What the other program noted of logins.
@@ -159,28 +133,27 @@ fn read_use<'t>(
 
 impl Use {
     /// pam_oath notes the count of the last code, mod_authn_otp the one behind it. A count before any code is the next.
-    fn next_counter(
+    fn last_count(
         &self,
         at: &Place,
         secret: &Secret,
-        digits: Digits,
+        otp: &Otp,
         findings: &mut Findings,
-    ) -> u64 {
-        let counter = self.counter.unwrap_or(0);
+    ) -> Option<Step> {
+        let counter = Step(self.counter.unwrap_or(0));
+        let before = counter.before();
         let Some(code) = &self.code else {
-            return counter;
+            return before;
         };
-        let is_last = |counter| {
-            let made = hotp(secret, Algorithm::Sha1, digits, counter);
-            made.to_digits() == code.to_digits()
-        };
-        if !is_last(counter) {
-            if counter.checked_sub(1).is_some_and(is_last) {
-                return counter;
-            }
-            findings.note(at, Remark::OtherLastCode);
+        let is_of = |count: Step| otp.code(secret, count).to_digits() == code.to_digits();
+        if is_of(counter) {
+            return Some(counter);
         }
-        counter.saturating_add(1)
+        if before.is_some_and(is_of) {
+            return before;
+        }
+        findings.note(at, Remark::OtherLastCode);
+        Some(counter)
     }
 
     /// The step of the last code: the last that fits it near the time of it. Where none does, all that any token can
@@ -189,26 +162,28 @@ impl Use {
         &self,
         at: &Place,
         secret: &Secret,
-        totp: Totp,
+        otp: &Otp,
+        period: Period,
         moment: &Moment,
         findings: &mut Findings,
     ) -> Option<Step> {
         /// What people set `window=` to, and what some need.
         const REACHES: [u16; 2] = [5, 20];
         let code = self.code.as_ref()?;
-        let latest = totp.period.step_at(moment.now).moved(20);
-        for reach in REACHES {
-            for offset in &moment.utc_offsets {
-                let Some(local) = self.at else { continue };
-                let centre = totp.period.step_at(utc(local, *offset));
-                let step = totp.matching_step(secret, code, centre, reach);
-                if let Some(step) = step.filter(|step| *step <= latest) {
-                    return Some(step);
-                }
-            }
-        }
-        findings.note(at, Remark::UsedUntilNow);
-        Some(latest)
+        let latest = period.step_at(moment.now).moved(20);
+        let times = self.at.iter().flat_map(|local| {
+            let offsets = moment.utc_offsets.iter();
+            offsets.map(|offset| period.step_at(utc(*local, *offset)))
+        });
+        let near = |reach| {
+            let mut windows = times.clone().map(|step: Step| step.around(reach));
+            windows.find_map(|steps| otp.matching_step(secret, code, &steps))
+        };
+        let step = REACHES.into_iter().find_map(near);
+        step.filter(|step| *step <= latest).or_else(|| {
+            findings.note(at, Remark::UsedUntilNow);
+            Some(latest)
+        })
     }
 }
 
@@ -219,14 +194,4 @@ fn utc(local: Time, offset: i32) -> Time {
     } else {
         local.before(span)
     }
-}
-
-fn from_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 2));
-    for pair in text.as_bytes().chunks(2) {
-        let is_pair = pair.len() == 2 && pair.iter().all(u8::is_ascii_hexdigit);
-        let pair = is_pair.then(|| std::str::from_utf8(pair).ok())??;
-        bytes.push(u8::from_str_radix(pair, 16).ok()?);
-    }
-    Some(bytes)
 }

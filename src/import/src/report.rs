@@ -138,8 +138,6 @@ pub enum Remark {
     Expiry(Time),
     /// The key is good for so many logins.
     Transactions,
-    /// The old program's window.
-    Window,
 }
 
 impl Remark {
@@ -154,8 +152,7 @@ impl Remark {
             | Self::RateLimit
             | Self::Reuse
             | Self::ShortSecret { .. }
-            | Self::UsedUntilNow
-            | Self::Window => Fate::Changed,
+            | Self::UsedUntilNow => Fate::Changed,
             Self::DeadScratchCode
             | Self::Expiry(_)
             | Self::Grace
@@ -199,7 +196,6 @@ impl fmt::Display for Remark {
             Self::UsedUntilNow => {
                 f.write_str("which codes were used is not known: those until now count as used")
             }
-            Self::Window => f.write_str("the window of pam_totp.conf holds instead"),
         }
     }
 }
@@ -377,12 +373,16 @@ impl Findings {
         read: Result<Secret, SecretError>,
     ) -> Option<Secret> {
         let secret = self.take(at, read.map_err(Fault::Secret))?;
+        self.weigh(at, &secret);
+        Some(secret)
+    }
+
+    pub(crate) fn weigh(&mut self, at: &Place, secret: &Secret) {
         let bytes = secret.expose().len();
         if bytes < Secret::RECOMMENDED_BYTES {
             let bits = bytes.saturating_mul(8);
             self.note(at, Remark::ShortSecret { bits });
         }
-        Some(secret)
     }
 
     /// Whether reading on is of use.

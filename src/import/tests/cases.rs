@@ -16,8 +16,9 @@ use std::fmt::{self, Write as _};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use totp_core::otp::MovingFactor;
 use totp_core::time::{Span, Time};
-use totp_import::{Format, Import, Key, Moment, Moving, Person, Problem, Token, read};
+use totp_import::{Format, Import, Key, Moment, Person, Problem, Token, read};
 
 const FORMATS: [Format; 4] = [Format::Google, Format::Oath, Format::Otpauth, Format::Pskc];
 
@@ -206,7 +207,7 @@ fn scratch_codes(person: &Person) -> String {
     let codes: Vec<_> = person
         .scratch_codes
         .iter()
-        .map(|code| code.expose())
+        .map(|code| code.shown().replace('-', ""))
         .collect();
     match codes.len() {
         0 => "no scratch codes".to_owned(),
@@ -222,19 +223,18 @@ impl fmt::Display for Shown<'_> {
             at,
             label,
             secret,
-            algorithm,
-            digits,
-            moving,
+            otp,
+            used,
+            drift,
             window,
         } = self.0;
-        write!(f, "{at}: {algorithm}, {digits} digits, ")?;
-        match moving {
-            Moving::Hotp { next } => write!(f, "next count {next}")?,
-            Moving::Totp {
-                period,
-                drift,
-                used,
-            } => {
+        write!(f, "{at}: {}, {} digits, ", otp.algorithm, otp.digits)?;
+        match otp.factor {
+            MovingFactor::Counter => {
+                assert_eq!(*drift, 0);
+                write!(f, "next count {}", used.map_or(0, |step| step.0 + 1))?;
+            }
+            MovingFactor::Time(period) => {
                 let used = used.map_or("nothing".to_owned(), |step| format!("step {}", step.0));
                 write!(f, "{period} s, drift {drift:+}, used up to {used}")?;
             }

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use base64ct::{Base64Unpadded, Encoding};
 use totp_core::key_uri::percent_decode;
-use totp_core::otp::{Algorithm, Digits, Period};
+use totp_core::otp::{Algorithm, Digits, MovingFactor, Otp, Period, Step};
 use totp_core::secret::Secret;
 use totp_core::time::Time;
 use zeroize::Zeroizing;
 
+use crate::Token;
 use crate::report::{Fault, Findings, Place};
-use crate::{Moving, Token};
 
 const FORM: Fault = Fault::Form {
     name: "data",
@@ -110,27 +110,22 @@ fn read_token(at: Place, message: &[u8], now: Time, findings: &mut Findings) -> 
     let name = "digits";
     let expected = "6 to 8";
     let digits = findings.take(&at, digits.ok_or(Fault::Form { name, expected }));
-    let period = Period::default();
-    let moving = match kind {
-        0 | 2 => Ok(Moving::Totp {
-            period,
-            drift: 0,
-            used: Some(period.step_at(now)),
-        }),
-        1 if i64::try_from(counter).is_ok() => Ok(Moving::Hotp { next: counter }),
-        1 => Err(FORM),
+    let factor = match kind {
+        0 | 2 => Ok(MovingFactor::Time(Period::default())),
+        1 => Ok(MovingFactor::Counter),
         _ => Err(Fault::Algorithm("TOTP or HOTP")),
     };
-    let (algorithm, moving) = (findings.take(&at, algorithm), findings.take(&at, moving));
-    Some(Token {
-        at,
-        label: label.map(str::to_owned),
-        secret: secret?,
+    let counter = i64::try_from(counter).and_then(u64::try_from);
+    let (algorithm, factor) = (findings.take(&at, algorithm), findings.take(&at, factor));
+    let counter = findings.take(&at, counter.map_err(|_| FORM))?;
+    let otp = Otp {
         algorithm: algorithm?,
         digits: digits?,
-        moving: moving?,
-        window: None,
-    })
+        factor: factor?,
+    };
+    let token = Token::fresh(at, secret?, otp, Step(counter));
+    let label = label.map(str::to_owned);
+    Some(Token { label, ..token }.used_until(now))
 }
 
 /// Which of several QR codes one is.

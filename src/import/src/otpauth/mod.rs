@@ -2,12 +2,17 @@
 
 mod migration;
 
-use totp_core::key_uri::{self, KeyUri};
+use totp_core::key_uri::{self, KeyUri, KeyUriError};
 use totp_core::time::Time;
 
 use crate::report::{Fault, Findings, Place, Remark};
-use crate::{Moving, Person, Token};
+use crate::{Person, Token};
 use migration::Parts;
+
+const NO_URI: Fault = Fault::Form {
+    name: "the line",
+    expected: "a URI that starts with otpauth:// or otpauth-migration://",
+};
 
 /// One person, whose name the file doesn't say: a label is no account.
 pub(crate) fn read(text: &str, now: Time, findings: &mut Findings) -> Vec<Person> {
@@ -24,32 +29,29 @@ pub(crate) fn read(text: &str, now: Time, findings: &mut Findings) -> Vec<Person
             person.tokens.extend(tokens);
         } else {
             let at = Place::Line(number);
-            let uri = findings.take(&at, KeyUri::parse(line).map_err(Fault::KeyUri));
-            person
-                .tokens
-                .extend(uri.map(|uri| token(at, line, uri, now)));
+            let uri = KeyUri::parse(line).map_err(|error| match error {
+                KeyUriError::Scheme => NO_URI,
+                error => Fault::KeyUri(error),
+            });
+            if let Some(uri) = findings.take(&at, uri) {
+                findings.weigh(&at, &uri.secret);
+                person.tokens.push(token(at, line, uri, now));
+            }
         }
     }
     parts.check(findings);
-    if person.tokens.iter().any(Token::follows_time) {
+    if person
+        .tokens
+        .iter()
+        .any(|token| token.otp.period().is_some())
+    {
         findings.note(&Place::File, Remark::UsedUntilNow);
     }
     vec![person]
 }
 
 fn token(at: Place, line: &str, uri: KeyUri, now: Time) -> Token {
-    let totp = uri.totp;
-    Token {
-        at,
-        label: key_uri::label_of(line),
-        secret: uri.secret,
-        algorithm: totp.algorithm,
-        digits: totp.digits,
-        moving: Moving::Totp {
-            period: totp.period,
-            drift: 0,
-            used: Some(totp.period.step_at(now)),
-        },
-        window: None,
-    }
+    let label = key_uri::label_of(line);
+    let token = Token::fresh(at, uri.secret, uri.otp, uri.counter);
+    Token { label, ..token }.used_until(now)
 }

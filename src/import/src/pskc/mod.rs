@@ -4,17 +4,19 @@
 
 mod policy;
 mod vault;
+mod write;
 
 use roxmltree::{Document, Error, Node, ParsingOptions};
-use totp_core::otp::{Algorithm, Digits, Period, Step};
+use totp_core::otp::{Algorithm, Digits, MovingFactor, Otp, Period, Step};
 use totp_core::secret::Secret;
 use totp_core::time::Time;
 use zeroize::Zeroizing;
 
 use crate::people::People;
 use crate::report::{Fault, Findings, Place, Remark};
-use crate::{Key, Moving, Person, Token};
+use crate::{Key, Person, Token};
 use vault::Vault;
+pub use write::{Exported, write};
 
 /// Everybody of a container.
 pub(crate) fn read(
@@ -116,12 +118,6 @@ fn account(user: &str) -> Option<&str> {
     uid.or((!user.contains('=')).then_some(user))
 }
 
-/// What its codes follow.
-enum Kind {
-    Hotp,
-    Totp,
-}
-
 struct KeyElement<'d> {
     key: Node<'d, 'd>,
     at: Place,
@@ -135,16 +131,15 @@ impl KeyElement<'_> {
         let algorithm = self.key.attribute("Algorithm");
         let algorithm = findings.take(at, algorithm.ok_or(Fault::Missing("Algorithm")))?;
         // The drafts have `#` where the RFC has a colon.
-        let kind = match algorithm.rsplit([':', '#']).next() {
-            Some("hotp") => Some(Kind::Hotp),
-            Some("totp") => Some(Kind::Totp),
+        let factor = match algorithm.rsplit([':', '#']).next() {
+            Some(name @ ("hotp" | "totp")) => MovingFactor::named(name),
             Some("pin") => {
                 findings.note(at, Remark::Pin);
                 return None;
             }
             _ => None,
         };
-        let kind = findings.take(at, kind.ok_or(Fault::Algorithm("hotp or totp")));
+        let factor = findings.take(at, factor.ok_or(Fault::Algorithm("hotp or totp")));
         if let Some(policy) = child(self.key, "Policy") {
             policy::check(policy, at, self.now, findings);
         }
@@ -161,19 +156,29 @@ impl KeyElement<'_> {
         });
         let secret = findings.take(at, secret).map(Secret::from_bytes);
         let secret = secret.and_then(|secret| findings.secret(at, secret));
-        let moving = match kind? {
-            Kind::Hotp => self.counter(findings),
-            Kind::Totp => self.time(findings),
+        let otp = |factor| {
+            Some(Otp {
+                algorithm: suite?,
+                digits: digits?,
+                factor,
+            })
         };
-        Some(Token {
-            label: None,
-            secret: secret?,
-            algorithm: suite?,
-            digits: digits?,
-            moving: moving?,
-            window: None,
-            at: self.at,
-        })
+        let at = at.clone();
+        match factor? {
+            MovingFactor::Counter => {
+                let next = self.counter(findings)?;
+                let otp = otp(MovingFactor::Counter)?;
+                Some(Token::fresh(at, secret?, otp, Step(next)))
+            }
+            MovingFactor::Time(usual) => {
+                let period = self.period(usual, findings);
+                let (drift, shown) = (self.drift(findings)?, self.time(findings)?);
+                let otp = otp(MovingFactor::Time(period?))?;
+                findings.note(&at, Remark::UsedUntilNow);
+                let token = Token::fresh(at, secret?, otp, Step(shown).moved(1));
+                Some(Token { drift, ..token }.used_until(self.now))
+            }
+        }
     }
 
     /// `Suite`: HMAC-SHA256 and the like, SHA1 where there is none.
@@ -208,46 +213,37 @@ impl KeyElement<'_> {
         findings.take(&self.at, digits.ok_or(Fault::Form { name, expected }))
     }
 
-    fn counter(&self, findings: &mut Findings) -> Option<Moving> {
-        let next = match findings.take(&self.at, self.number("Counter"))? {
-            Some(next) => {
-                let next = u64::try_from(next).map_err(|_| NUMBER("Counter"));
-                findings.take(&self.at, next)?
-            }
-            None => {
-                findings.note(&self.at, Remark::AssumedCounter);
-                0
-            }
-        };
-        Some(Moving::Hotp { next })
+    fn counter(&self, findings: &mut Findings) -> Option<u64> {
+        let next = findings.take(&self.at, self.number("Counter"))?;
+        if next.is_none() {
+            findings.note(&self.at, Remark::AssumedCounter);
+        }
+        let next = u64::try_from(next.unwrap_or(0)).map_err(|_| number_form("Counter"));
+        findings.take(&self.at, next)
     }
 
-    /// `TimeDrift` counts intervals that the token is ahead. `Time` is one that it once was at.
-    fn time(&self, findings: &mut Findings) -> Option<Moving> {
-        let period = match findings.take(&self.at, self.number("TimeInterval"))? {
-            Some(seconds) => {
-                let (name, expected) = ("TimeInterval", "15 to 120 seconds");
-                let period = Period::new(seconds).ok_or(Fault::Form { name, expected });
-                findings.take(&self.at, period)?
-            }
-            None => {
-                findings.note(&self.at, Remark::AssumedPeriod);
-                Period::default()
-            }
+    fn period(&self, usual: Period, findings: &mut Findings) -> Option<Period> {
+        let Some(seconds) = findings.take(&self.at, self.number("TimeInterval"))? else {
+            findings.note(&self.at, Remark::AssumedPeriod);
+            return Some(usual);
         };
+        let (name, expected) = ("TimeInterval", "15 to 120 seconds");
+        let period = Period::new(seconds).ok_or(Fault::Form { name, expected });
+        findings.take(&self.at, period)
+    }
+
+    /// The intervals that the token is ahead.
+    fn drift(&self, findings: &mut Findings) -> Option<i16> {
         let drift = findings.take(&self.at, self.number("TimeDrift"))?;
-        let drift = i16::try_from(drift.unwrap_or(0)).map_err(|_| NUMBER("TimeDrift"));
-        let drift = findings.take(&self.at, drift)?;
-        let shown = period.step_at(self.now).moved(drift.into());
+        let drift = i16::try_from(drift.unwrap_or(0)).map_err(|_| number_form("TimeDrift"));
+        findings.take(&self.at, drift)
+    }
+
+    /// The interval that the token was last seen at.
+    fn time(&self, findings: &mut Findings) -> Option<u64> {
         let time = findings.take(&self.at, self.number("Time"))?;
-        let time = u64::try_from(time.unwrap_or(0)).map_err(|_| NUMBER("Time"));
-        let used = shown.max(Step(findings.take(&self.at, time)?));
-        findings.note(&self.at, Remark::UsedUntilNow);
-        Some(Moving::Totp {
-            period,
-            drift,
-            used: Some(used),
-        })
+        let time = u64::try_from(time.unwrap_or(0)).map_err(|_| number_form("Time"));
+        findings.take(&self.at, time)
     }
 
     /// A number of `Data`; encrypted ones are of 4 or 8 bytes.
@@ -260,7 +256,7 @@ impl KeyElement<'_> {
                 bytes => bytes.try_into().ok().map(i64::from_be_bytes),
             },
         };
-        number.map(Some).ok_or(NUMBER(name))
+        number.map(Some).ok_or(number_form(name))
     }
 
     /// A value of `Data`.
@@ -277,10 +273,10 @@ impl KeyElement<'_> {
     }
 }
 
-const NUMBER: fn(&'static str) -> Fault = |name| Fault::Form {
-    name,
-    expected: "a whole number",
-};
+fn number_form(name: &'static str) -> Fault {
+    let expected = "a whole number";
+    Fault::Form { name, expected }
+}
 
 enum Value<'d> {
     Decrypted(Zeroizing<Vec<u8>>),
