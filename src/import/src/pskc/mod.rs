@@ -1,12 +1,12 @@
 //! Portable Symmetric Key Container, RFC 6030: tokens as their makers deliver them, in XML.
 //!
-//! Elements are known by their names alone, since drafts and makers differ in the namespaces.
+//! Namespaces are left aside, since drafts and makers differ in them.
 
 mod policy;
 mod vault;
 mod write;
+mod xml;
 
-use roxmltree::{Document, Error, Node, ParsingOptions};
 use totp_core::otp::{Algorithm, Digits, MovingFactor, Otp, Period, Step};
 use totp_core::secret::Secret;
 use totp_core::time::Time;
@@ -17,6 +17,7 @@ use crate::report::{Fault, Findings, Place, Remark};
 use crate::{Key, Person, Token};
 use vault::Vault;
 pub use write::{Exported, write};
+use xml::Element;
 
 /// Everybody of a container.
 pub(crate) fn read(
@@ -25,27 +26,26 @@ pub(crate) fn read(
     now: Time,
     findings: &mut Findings,
 ) -> Vec<Person> {
-    let document = match parse(text) {
-        Ok(document) => document,
+    let root = match Element::parse(text) {
+        Ok(root) => root,
         Err((at, fault)) => {
             findings.problem(at, fault);
             return Vec::new();
         }
     };
-    let root = document.root_element();
-    if root.tag_name().name() != "KeyContainer" {
+    if root.name() != "KeyContainer" {
         let (name, expected) = ("the root element", "KeyContainer");
         findings.problem(Place::File, Fault::Form { name, expected });
         return Vec::new();
     }
-    let Some(vault) = findings.take(&Place::File, Vault::open(root, key)) else {
+    let Some(vault) = findings.take(&Place::File, Vault::open(&root, key)) else {
         return Vec::new();
     };
-    if child(root, "Signature").is_some() {
+    if root.child("Signature").is_some() {
         findings.note(&Place::File, Remark::Signature);
     }
     let mut people = People::default();
-    for package in children(root, "KeyPackage") {
+    for package in root.named("KeyPackage") {
         if findings.are_full() {
             break;
         }
@@ -54,45 +54,20 @@ pub(crate) fn read(
     people.into_list()
 }
 
-/// A document without a type, and so without entities. Its nodes take 80 bytes each.
-fn parse(text: &str) -> Result<Document<'_>, (Place, Fault)> {
-    const MAX_NODES: u32 = 200_000;
-    let options = ParsingOptions {
-        allow_dtd: false,
-        nodes_limit: MAX_NODES,
-        ..ParsingOptions::default()
-    };
-    Document::parse_with_options(text, options).map_err(|error| match error {
-        Error::DtdDetected => (Place::File, Fault::Dtd),
-        Error::UnknownEntityReference(_, at) | Error::MalformedEntityReference(at) => {
-            (position(at), Fault::Dtd)
-        }
-        Error::NodesLimitReached => (Place::File, Fault::TooManyElements),
-        error => (position(error.pos()), Fault::Xml),
-    })
-}
-
-fn position(at: roxmltree::TextPos) -> Place {
-    Place::Position {
-        line: usize::try_from(at.row).unwrap_or(usize::MAX),
-        column: usize::try_from(at.col).unwrap_or(usize::MAX),
-    }
-}
-
 fn read_package(
-    package: Node<'_, '_>,
+    package: &Element,
     vault: &Vault,
     now: Time,
     findings: &mut Findings,
     people: &mut People,
 ) {
-    let device = child(package, "DeviceInfo");
-    let of_device = |name| device.and_then(|device| text_of(device, name));
+    let device = package.child("DeviceInfo");
+    let of_device = |name| device.and_then(|device| device.text_of(name));
     let serial = of_device("SerialNo");
-    for key in children(package, "Key") {
+    for key in package.named("Key") {
         let id = key.attribute("Id").or(serial).unwrap_or("without an id");
         let at = Place::Key(id.to_owned());
-        let user = text_of(key, "UserId").or(of_device("UserId"));
+        let user = key.text_of("UserId").or(of_device("UserId"));
         let token = KeyElement {
             key,
             at,
@@ -101,7 +76,7 @@ fn read_package(
         }
         .read(findings);
         if let Some(token) = token {
-            let label = serial.or(text_of(key, "FriendlyName")).unwrap_or(id);
+            let label = serial.or(key.text_of("FriendlyName")).unwrap_or(id);
             let label = Some(label.to_owned());
             people.add(user.and_then(account), Token { label, ..token });
         }
@@ -119,7 +94,7 @@ fn account(user: &str) -> Option<&str> {
 }
 
 struct KeyElement<'d> {
-    key: Node<'d, 'd>,
+    key: &'d Element,
     at: Place,
     vault: &'d Vault,
     now: Time,
@@ -140,7 +115,7 @@ impl KeyElement<'_> {
             _ => None,
         };
         let factor = findings.take(at, factor.ok_or(Fault::Algorithm("hotp or totp")));
-        if let Some(policy) = child(self.key, "Policy") {
+        if let Some(policy) = self.key.child("Policy") {
             policy::check(policy, at, self.now, findings);
         }
         let digits = self.digits(findings);
@@ -183,8 +158,8 @@ impl KeyElement<'_> {
 
     /// `Suite`: HMAC-SHA256 and the like, SHA1 where there is none.
     fn suite(&self) -> Result<Algorithm, Fault> {
-        let parameters = child(self.key, "AlgorithmParameters");
-        let Some(suite) = parameters.and_then(|one| text_of(one, "Suite")) else {
+        let parameters = self.key.child("AlgorithmParameters");
+        let Some(suite) = parameters.and_then(|one| one.text_of("Suite")) else {
             return Ok(Algorithm::Sha1);
         };
         let hash = suite
@@ -197,8 +172,8 @@ impl KeyElement<'_> {
     }
 
     fn digits(&self, findings: &mut Findings) -> Option<Digits> {
-        let parameters = child(self.key, "AlgorithmParameters");
-        let Some(format) = parameters.and_then(|one| child(one, "ResponseFormat")) else {
+        let parameters = self.key.child("AlgorithmParameters");
+        let Some(format) = parameters.and_then(|one| one.child("ResponseFormat")) else {
             findings.note(&self.at, Remark::AssumedDigits);
             return Some(Digits::default());
         };
@@ -261,15 +236,15 @@ impl KeyElement<'_> {
 
     /// A value of `Data`.
     fn value(&self, name: &str) -> Result<Option<Value<'_>>, Fault> {
-        let data = child(self.key, "Data");
-        let Some(element) = data.and_then(|data| child(data, name)) else {
+        let data = self.key.child("Data");
+        let Some(element) = data.and_then(|data| data.child(name)) else {
             return Ok(None);
         };
-        if let Some(encrypted) = child(element, "EncryptedValue") {
-            let bytes = self.vault.value(encrypted, text_of(element, "ValueMAC"))?;
+        if let Some(encrypted) = element.child("EncryptedValue") {
+            let bytes = self.vault.value(encrypted, element.text_of("ValueMAC"))?;
             return Ok(Some(Value::Decrypted(bytes)));
         }
-        Ok(text_of(element, "PlainValue").map(Value::Plain))
+        Ok(element.text_of("PlainValue").map(Value::Plain))
     }
 }
 
@@ -281,19 +256,4 @@ fn number_form(name: &'static str) -> Fault {
 enum Value<'d> {
     Decrypted(Zeroizing<Vec<u8>>),
     Plain(&'d str),
-}
-
-fn child<'d>(of: Node<'d, 'd>, name: &str) -> Option<Node<'d, 'd>> {
-    children(of, name).next()
-}
-
-fn children<'d>(of: Node<'d, 'd>, name: &str) -> impl Iterator<Item = Node<'d, 'd>> {
-    of.children()
-        .filter(move |one| one.tag_name().name() == name)
-}
-
-/// The text of a child, without the blanks around it; `None` where it is empty.
-fn text_of<'d>(of: Node<'d, 'd>, name: &str) -> Option<&'d str> {
-    let text = child(of, name)?.text()?.trim();
-    (!text.is_empty()).then_some(text)
 }

@@ -1,14 +1,13 @@
 //! What a key may be used for, RFC 6030 section 5: a rule that is not understood forbids everything.
 
-use roxmltree::Node;
 use totp_core::time::Time;
 
-use super::{child, children, text_of};
+use super::xml::Element;
 use crate::report::{Fault, Findings, Place, Remark};
 use crate::when;
 
 /// Each rule either holds here, or is noted, or is a problem.
-pub(super) fn check(policy: Node<'_, '_>, at: &Place, now: Time, findings: &mut Findings) {
+pub(super) fn check(policy: &Element, at: &Place, now: Time, findings: &mut Findings) {
     let known = [
         "StartDate",
         "ExpiryDate",
@@ -16,11 +15,8 @@ pub(super) fn check(policy: Node<'_, '_>, at: &Place, now: Time, findings: &mut 
         "KeyUsage",
         "NumberOfTransactions",
     ];
-    let is_known = |rule: Node<'_, '_>| known.contains(&rule.tag_name().name());
-    if policy
-        .children()
-        .any(|rule| rule.is_element() && !is_known(rule))
-    {
+    let is_known = |rule: &Element| known.contains(&rule.name());
+    if policy.children().iter().any(|rule| !is_known(rule)) {
         let fault = Fault::Policy("its policy has a rule that is not known");
         findings.problem(at.clone(), fault);
     }
@@ -35,16 +31,18 @@ pub(super) fn check(policy: Node<'_, '_>, at: &Place, now: Time, findings: &mut 
             false => findings.problem(at.clone(), Fault::Expired(end)),
         }
     }
-    let mut uses = children(policy, "KeyUsage").peekable();
-    if uses.peek().is_some() && !uses.any(|usage| usage.text().map(str::trim) == Some("OTP")) {
+    let mut uses = policy.named("KeyUsage").peekable();
+    if uses.peek().is_some() && !uses.any(|usage| usage.text() == "OTP") {
         let fault = Fault::Policy("the key is not for one-time codes");
         findings.problem(at.clone(), fault);
     }
-    if child(policy, "NumberOfTransactions").is_some() {
+    if policy.child("NumberOfTransactions").is_some() {
         findings.note(at, Remark::Transactions);
     }
     // A local one is between its owner and the token.
-    let pin = child(policy, "PINPolicy").and_then(|pin| pin.attribute("PINUsageMode"));
+    let pin = policy
+        .child("PINPolicy")
+        .and_then(|pin| pin.attribute("PINUsageMode"));
     match pin {
         None | Some("Local") => {}
         Some("Append" | "Prepend") => findings.note(at, Remark::Pin),
@@ -55,13 +53,8 @@ pub(super) fn check(policy: Node<'_, '_>, at: &Place, now: Time, findings: &mut 
     }
 }
 
-fn date(
-    policy: Node<'_, '_>,
-    name: &'static str,
-    at: &Place,
-    findings: &mut Findings,
-) -> Option<Time> {
+fn date(policy: &Element, name: &'static str, at: &Place, findings: &mut Findings) -> Option<Time> {
     let expected = "a date and time such as 2027-01-31T12:00:00Z";
-    let time = when::xml_time(text_of(policy, name)?);
+    let time = when::xml_time(policy.text_of(name)?);
     findings.take(at, time.ok_or(Fault::Form { name, expected }))
 }

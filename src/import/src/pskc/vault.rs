@@ -6,13 +6,12 @@ use aes::cipher::{BlockCipherDecrypt, BlockModeDecrypt, KeyInit, KeyIvInit};
 use aes::{Aes128, Aes192, Aes256};
 use base64ct::{Base64, Encoding};
 use hmac::{Hmac, Mac};
-use roxmltree::Node;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use totp_core::otp::Algorithm;
 use zeroize::Zeroizing;
 
-use super::{child, text_of};
+use super::xml::Element;
 use crate::Key;
 use crate::report::{Fault, Lock};
 
@@ -28,15 +27,15 @@ pub(super) struct Vault {
 
 impl Vault {
     /// That of a container, with the key that its maker has told.
-    pub(super) fn open(container: Node<'_, '_>, key: Option<&Key>) -> Result<Self, Fault> {
-        let Some(encryption) = child(container, "EncryptionKey") else {
+    pub(super) fn open(container: &Element, key: Option<&Key>) -> Result<Self, Fault> {
+        let Some(encryption) = container.child("EncryptionKey") else {
             return Ok(Self {
                 key: None,
                 mac: None,
             });
         };
         let key = encryption_key(encryption, key)?;
-        let mac = match child(container, "MACMethod") {
+        let mac = match container.child("MACMethod") {
             Some(method) => Some(mac_key(method, &key)?),
             None => None,
         };
@@ -49,7 +48,7 @@ impl Vault {
     /// What an `EncryptedValue` holds.
     pub(super) fn value(
         &self,
-        encrypted: Node<'_, '_>,
+        encrypted: &Element,
         mac: Option<&str>,
     ) -> Result<Zeroizing<Vec<u8>>, Fault> {
         let key = self.key.as_ref().ok_or(Fault::Missing("EncryptionKey"))?;
@@ -63,17 +62,14 @@ impl Vault {
     }
 }
 
-fn encryption_key(
-    encryption: Node<'_, '_>,
-    key: Option<&Key>,
-) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    if let Some(derived) = child(encryption, "DerivedKey") {
+fn encryption_key(encryption: &Element, key: Option<&Key>) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    if let Some(derived) = encryption.child("DerivedKey") {
         return match key {
             Some(Key::PassPhrase(phrase)) => derive(derived, phrase),
             _ => Err(Fault::Locked(Lock::PassPhrase)),
         };
     }
-    if child(encryption, "KeyName").is_none() {
+    if encryption.child("KeyName").is_none() {
         return Err(Fault::Algorithm(
             "a pre-shared key or one derived from a pass phrase",
         ));
@@ -85,20 +81,24 @@ fn encryption_key(
 }
 
 /// PBKDF2 of PKCS #5.
-fn derive(derived: Node<'_, '_>, phrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let method = child(derived, "KeyDerivationMethod");
+fn derive(derived: &Element, phrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let method = derived.child("KeyDerivationMethod");
     let method = method.ok_or(Fault::Missing("KeyDerivationMethod"))?;
     let name = method.attribute("Algorithm").unwrap_or("");
     if name.rsplit('#').next() != Some("pbkdf2") {
         return Err(Fault::Algorithm("PBKDF2"));
     }
-    let parameters = child(method, "PBKDF2-params").ok_or(Fault::Missing("PBKDF2-params"))?;
-    let salt = child(parameters, "Salt").and_then(|salt| text_of(salt, "Specified"));
+    let parameters = method
+        .child("PBKDF2-params")
+        .ok_or(Fault::Missing("PBKDF2-params"))?;
+    let salt = parameters
+        .child("Salt")
+        .and_then(|salt| salt.text_of("Specified"));
     let salt = salt.and_then(from_base64).ok_or(Fault::Form {
         name: "Salt",
         expected: "base64",
     })?;
-    let number = |name| text_of(parameters, name)?.parse::<u32>().ok();
+    let number = |name| parameters.text_of(name)?.parse::<u32>().ok();
     let iterations = number("IterationCount").filter(|count| *count >= 1);
     let iterations = iterations.ok_or(Fault::Form {
         name: "IterationCount",
@@ -114,7 +114,9 @@ fn derive(derived: Node<'_, '_>, phrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fa
         name: "KeyLength",
         expected: "16, 24 or 32",
     })?;
-    let prf = child(parameters, "PRF").and_then(|prf| prf.attribute("Algorithm"));
+    let prf = parameters
+        .child("PRF")
+        .and_then(|prf| prf.attribute("Algorithm"));
     let mut key = Zeroizing::new(vec![0; length]);
     match prf.map_or(Some(Algorithm::Sha1), hmac_named) {
         Some(Algorithm::Sha1) => {
@@ -140,12 +142,12 @@ fn hmac_named(name: &str) -> Option<Algorithm> {
 
 /// The key of the MACs; that of the encryption where there is none.
 fn mac_key(
-    method: Node<'_, '_>,
+    method: &Element,
     key: &Zeroizing<Vec<u8>>,
 ) -> Result<(Algorithm, Zeroizing<Vec<u8>>), Fault> {
     let algorithm = method.attribute("Algorithm").and_then(hmac_named);
     let algorithm = algorithm.ok_or(Fault::Algorithm("a MAC of HMAC-SHA1, 256 or 512"))?;
-    let mac_key = match child(method, "MACKey") {
+    let mac_key = match method.child("MACKey") {
         Some(element) => Ciphertext::of(element)?.decrypt(key)?,
         None => key.clone(),
     };
@@ -159,8 +161,8 @@ struct Ciphertext {
 }
 
 impl Ciphertext {
-    fn of(element: Node<'_, '_>) -> Result<Self, Fault> {
-        let method = child(element, "EncryptionMethod");
+    fn of(element: &Element) -> Result<Self, Fault> {
+        let method = element.child("EncryptionMethod");
         let name = method.and_then(|method| method.attribute("Algorithm"));
         let key_length = match name.and_then(|name| name.rsplit('#').next()) {
             Some("aes128-cbc") => 16,
@@ -168,8 +170,8 @@ impl Ciphertext {
             Some("aes256-cbc") => 32,
             _ => return Err(Fault::Algorithm("AES-CBC with 128, 192 or 256 bits")),
         };
-        let data = child(element, "CipherData");
-        let text = data.and_then(|data| text_of(data, "CipherValue"));
+        let data = element.child("CipherData");
+        let text = data.and_then(|data| data.text_of("CipherValue"));
         let bytes = text.and_then(from_base64).ok_or(Fault::Form {
             name: "CipherValue",
             expected: "base64",
