@@ -32,5 +32,6 @@ pub mod secret;
 pub mod ssh_key;
 pub mod terminal;
 pub mod thief;
+pub mod token;
 pub mod tree;
 pub mod witness;

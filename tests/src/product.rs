@@ -225,9 +225,14 @@ impl Scratch {
 
     /// Enrolls a further device of `account`.
     pub fn enroll_device(&self, account: &str, device: &str, phone: &Phone) {
+        self.enroll_uri(account, device, &phone.uri());
+    }
+
+    /// Enrolls a device of `account` by what its QR code says.
+    pub fn enroll_uri(&self, account: &str, device: &str, uri: &str) {
         let source = ["--secret-file", "-", "--no-confirm"];
         let arguments = [&["enroll", account, "--device", device], &source[..]].concat();
-        let output = self.totpctl(&arguments, &phone.uri());
+        let output = self.totpctl(&arguments, uri);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
     }

@@ -12,6 +12,7 @@ use end_to_end::libpam::Code;
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, HOME, NO_LIMITS, Scratch, answering};
 use end_to_end::ssh_key::SshKey;
+use end_to_end::token::Token;
 
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 /// What a rotation puts in the place of the phone's.
@@ -376,4 +377,23 @@ fn a_login_by_the_backup_key() {
             assert!(case.lets_in(&case.tablet, 5), "{at}");
         },
     );
+}
+
+#[test]
+fn a_login_by_an_event_token() {
+    let token = Token::new(NEW);
+    let job = |case: &Case| {
+        case.scratch.enroll_uri(ACCOUNT, "token", &token.uri(0));
+        case.login(&token.code(3))
+    };
+    kill_everywhere(false, job, |case, at| {
+        // Used by the login that was killed, or good once more: nobody has heard of it.
+        case.takes(&token.code(3), 1, "");
+        assert_eq!(case.status()["devices"][1]["next_counter"], 4, "{at}");
+        for used in 0..=3 {
+            assert!(!case.takes(&token.code(used), 2, ""), "{at}: {used}");
+        }
+        assert!(case.takes(&token.code(4), 3, ""), "{at}");
+        assert!(case.lets_in(&case.phone, 4), "{at}");
+    });
 }

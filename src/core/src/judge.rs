@@ -223,21 +223,16 @@ pub fn judge(
         }
     }
 
-    // Of eight digits a code is too few symbols to stand for two.
+    // Eight digits are too few to stand for two codes.
     let scratch = code.as_ref().filter(|_| codes == Codes::One);
-    let backup_left = match scratch.and_then(ScratchCode::of) {
-        None => None,
-        Some(code) => match use_up(enrollment, &mut state, &code) {
-            Ok(left) => Some(left),
-            Err(why) => {
-                reason = if why == WrongReason::Replayed {
-                    why
-                } else {
-                    reason
-                };
-                None
-            }
-        },
+    let scratch = scratch.and_then(ScratchCode::of);
+    let backup_left = match scratch.map(|code| use_up(enrollment, &mut state, &code)) {
+        Some(Ok(left)) => Some(left),
+        Some(Err(WrongReason::Replayed)) => {
+            reason = WrongReason::Replayed;
+            None
+        }
+        _ => None,
     };
 
     if accepted.is_empty() && backup_left.is_none() {

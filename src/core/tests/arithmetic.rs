@@ -11,7 +11,7 @@ use totp_core::answer::Answer;
 use totp_core::config::Verify;
 use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::judge::{Attempt, Verdict, judge};
-use totp_core::otp::Otp;
+use totp_core::otp::{MovingFactor, Otp, Step};
 use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, State};
 use totp_core::secret::Secret;
@@ -55,6 +55,13 @@ impl Target {
         }
     }
 
+    fn with_token() -> Self {
+        let mut target = Self::with_devices(1);
+        target.enrollment.devices[0].otp.factor = MovingFactor::Counter;
+        target.state.devices[0] = DeviceState::of(&target.enrollment.devices[0], Some(Step(1000)));
+        target
+    }
+
     fn answer(&self, address: &Address, text: &str) -> (Verdict, State) {
         let answer = Answer::new(text.as_bytes().to_vec().into());
         let attempt = Attempt {
@@ -75,10 +82,13 @@ impl Target {
         )
     }
 
-    /// The code of a device's step so many steps from now.
+    /// The code of a device's step so many steps from now, or from its last counter.
     fn code(&self, device: usize, offset: i32) -> String {
         let Device { otp, secret, .. } = &self.enrollment.devices[device];
-        let step = otp.period().unwrap().step_at(Time::from_unix(self.now));
+        let step = match otp.period() {
+            Some(period) => period.step_at(Time::from_unix(self.now)),
+            None => self.state.devices[device].floor.unwrap(),
+        };
         let code = otp.code(secret, step.moved(offset));
         code.to_digits().to_string()
     }
@@ -156,6 +166,16 @@ fn t05_t12_one_guess_has_three_chances_in_a_million() {
         assert_eq!(target.acceptable(), 3 * usize::from(devices));
     }
     is_stated("3 of 1,000,000");
+}
+
+#[test]
+fn t05_a_token_has_ten_chances_in_a_million_and_two_guesses_a_day() {
+    let mut target = Target::with_token();
+    assert_eq!(target.acceptable(), 10);
+    let guesses = target.guesses(&addresses(10), 10);
+    assert_eq!(guesses, 2 * 10);
+    is_stated("10 of 1,000,000");
+    is_stated("two guesses a day");
 }
 
 #[test]

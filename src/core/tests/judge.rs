@@ -10,11 +10,11 @@
 use proptest::prelude::*;
 use totp_core::address::Address;
 use totp_core::answer::Answer;
-use totp_core::backup_code::{BackupCode, BackupKey, BackupSet, SetId, UsedCodes};
+use totp_core::backup_code::{BackupCode, BackupKey, BackupSet, ScratchCode, SetId, UsedCodes};
 use totp_core::config::{Config, Verify};
 use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::judge::{Attempt, Verdict, WrongReason, judge};
-use totp_core::otp::{Otp, Step};
+use totp_core::otp::{Code, Digits, MovingFactor, Otp, Step};
 use totp_core::record::state::{DeviceState, Lean};
 use totp_core::record::{Enrollment, State};
 use totp_core::secret::Secret;
@@ -85,8 +85,23 @@ impl Person {
         person
     }
 
+    /// One with an event token.
+    fn with_token() -> Self {
+        let mut person = Self::new();
+        person.enrollment.devices[0].otp.factor = MovingFactor::Counter;
+        person.state.devices[0].is_token = true;
+        person
+    }
+
+    /// Presses the token's button so often that it shows the code of this counter, and types it.
+    fn press(&mut self, counter: u64) -> Outcome {
+        let device = &self.enrollment.devices[0];
+        let code = device.otp.code(&device.secret, Step(counter)).to_digits();
+        self.answer(&code, NOON)
+    }
+
     fn enroll(&mut self, device: Device) {
-        self.state.devices.push(DeviceState::new(device.id, None));
+        self.state.devices.push(DeviceState::of(&device, None));
         self.enrollment.devices.push(device);
     }
 
@@ -623,7 +638,244 @@ fn the_backup_key_is_judged_like_a_code_and_a_backup_code_is_none() {
     assert_eq!(person.answer(&key.shown(), NOON), Outcome::Refused);
 }
 
+#[test]
+fn an_event_token_counts_from_the_last_code_on_and_looks_ten_ahead() {
+    let mut person = Person::with_token();
+    for counter in [0, 1, 11, 21, 22] {
+        assert_eq!(person.press(counter), Outcome::Accepted, "{counter}");
+        assert_eq!(person.phone().floor, Some(Step(counter)));
+        assert_eq!(person.press(counter), REPLAYED, "{counter}");
+    }
+    for used in [13, 21, 22] {
+        assert_eq!(person.press(used), REPLAYED, "{used}");
+    }
+    assert_eq!(
+        person.press(12),
+        MISMATCH,
+        "too old to be told from a guess"
+    );
+    assert_eq!(person.press(33), FIRST, "eleven ahead");
+    assert_eq!(person.press(32), Outcome::Accepted);
+    assert_eq!(person.phone().drift, 0);
+}
+
+#[test]
+fn a_token_is_in_step_again_by_two_codes_in_a_row() {
+    for (first, second, is_second) in [
+        (99, 100, true),
+        (11, 12, true),
+        (50, 52, false),
+        (50, 50, false),
+        (51, 50, false),
+    ] {
+        let mut person = Person::with_token();
+        assert_eq!(person.press(first), FIRST, "{first}");
+        let outcome = person.press(second);
+        let expected = if is_second { Outcome::Accepted } else { FIRST };
+        assert_eq!(outcome, expected, "{first}, {second}");
+        let floor = is_second.then_some(Step(second));
+        assert_eq!(person.phone().floor, floor, "{first}, {second}");
+        if is_second {
+            assert_eq!(person.press(first), REPLAYED, "{first}, {second}");
+        }
+    }
+    let mut person = Person::with_token();
+    assert_eq!(person.press(100), MISMATCH, "out of reach");
+    assert_eq!(person.press(101), MISMATCH);
+}
+
+#[test]
+fn the_first_code_of_a_token_waits_four_minutes_for_the_second() {
+    for (seconds, expected) in [(239, Outcome::Accepted), (240, FIRST)] {
+        let mut person = Person::with_token();
+        let codes = [40, 41].map(|counter| {
+            let device = &person.enrollment.devices[0];
+            device.otp.code(&device.secret, Step(counter)).to_digits()
+        });
+        assert_eq!(person.answer(&codes[0], NOON), FIRST);
+        assert_eq!(person.answer(&codes[1], NOON + seconds), expected);
+    }
+}
+
+#[test]
+fn used_codes_of_a_token_resync_nothing() {
+    let mut person = Person::with_token();
+    for counter in 0..=20 {
+        assert_eq!(person.press(counter), Outcome::Accepted);
+    }
+    for counter in 0..=20 {
+        let outcome = person.press(counter);
+        assert!([REPLAYED, MISMATCH].contains(&outcome), "{counter}");
+    }
+    assert_eq!(person.phone().floor, Some(Step(20)));
+}
+
+#[test]
+fn a_token_whose_counter_is_not_known_takes_two_codes_however_far_it_is() {
+    for (floor, at) in [(None, 0), (None, 9_998), (Some(70), 71), (Some(70), 10_069)] {
+        let mut person = Person::with_token();
+        person.state.devices[0].floor = floor.map(Step);
+        person.state.devices[0].awaits_resync = true;
+        assert_eq!(person.press(at), FIRST, "{at}");
+        assert_eq!(person.press(at), FIRST, "{at}: the same again");
+        assert_eq!(person.press(at + 1), Outcome::Accepted, "{at}");
+        assert_eq!(
+            person.press(at + 2),
+            Outcome::Accepted,
+            "{at}: one is enough"
+        );
+    }
+}
+
+#[test]
+fn where_two_codes_are_needed_two_of_a_token_are_enough() {
+    let mut person = Person::with_token();
+    person.config.limits = Config::parse("[limits]\ndeny = 0\ndaily = 1")
+        .unwrap()
+        .limits;
+    let other = Address::V4([198, 51, 100, 1].into());
+    let _ = person.answer_from(&other, "000000", NOON);
+    assert_eq!(person.press(0), FIRST);
+    assert_eq!(person.press(1), Outcome::Accepted);
+}
+
+#[test]
+fn tokens_of_one_secret_have_one_counter_and_one_bond() {
+    let mut person = Person::with_token();
+    person.enroll(Device {
+        id: DeviceId(2),
+        name: DeviceName::parse("twin").unwrap(),
+        ..person.enrollment.devices[0].clone()
+    });
+    assert_eq!(person.press(5), Outcome::Accepted);
+    let floors = person.state.devices.iter().map(|known| known.floor);
+    assert!(floors.clone().all(|floor| floor == Some(Step(5))));
+    // One that waits knows where the other is.
+    person.state.devices[0].awaits_resync = true;
+    assert_eq!(person.press(6), Outcome::Accepted);
+    assert!(!person.state.devices[0].awaits_resync);
+    person.enrollment.devices[1].ssh_key = Some(ssh_key('k'));
+    assert_eq!(person.press(7), BOUND);
+    person.ssh_keys.push(ssh_key('k'));
+    assert_eq!(person.press(7), Outcome::Accepted);
+}
+
+#[test]
+fn a_phone_and_a_token_of_one_secret_are_two_devices() {
+    let mut person = Person::with_token();
+    person.enroll(device(2, "phone", 1));
+    assert_eq!(person.press(0), Outcome::Accepted);
+    assert_eq!(person.state.devices[1].floor, None);
+}
+
+/// Somebody with a phone and the codes 00000000 to 00000009.
+fn with_scratch_codes(mut person: Person) -> Person {
+    let code = |index| format!("{index:08}");
+    let codes: Vec<_> = (0..10)
+        .filter_map(|index| ScratchCode::of(&Code::from_digits(code(index).as_bytes())?))
+        .collect();
+    person.enrollment.backup_codes = Some(BackupSet::of(SetId(7), [9; 16], &codes));
+    let (id, used) = (SetId(7), 0);
+    person.state.sets.push(UsedCodes { id, used });
+    person
+}
+
+#[test]
+fn a_scratch_code_of_eight_digits_is_a_backup_code() {
+    let mut person = with_scratch_codes(Person::new());
+    let Verdict::Accepted(accepted) = person.answer_from(&home(), "0000 0003", NOON) else {
+        panic!("it was not accepted");
+    };
+    assert!(accepted.devices().is_empty());
+    assert_eq!(accepted.backup_left(), Some(9));
+    assert_eq!(person.answer("00000003", NOON), REPLAYED);
+    assert_eq!(person.answer("00000010", NOON), MISMATCH);
+    assert_eq!(person.answer("000003", NOON), MISMATCH);
+    assert_eq!(person.answer("00000004", NOON), Outcome::Accepted);
+    // Of a set that the state does not know none counts.
+    person.state.sets.clear();
+    assert_eq!(person.answer("00000005", NOON), MISMATCH);
+}
+
+#[test]
+fn a_scratch_code_is_charged_like_any_and_none_where_two_codes_are_needed() {
+    let mut person = with_scratch_codes(Person::limited());
+    assert_eq!(person.answer("00000010", NOON), MISMATCH);
+    assert_eq!(person.answer("00000011", NOON), MISMATCH);
+    assert_eq!(person.answer("00000000", NOON), Outcome::Accepted);
+    let limits = "[limits]\ndeny = 0\ndaily = 1";
+    person.config.limits = Config::parse(limits).unwrap().limits;
+    let other = Address::V4([198, 51, 100, 1].into());
+    for _ in 0..2 {
+        let verdict = person.answer_from(&other, "00000001", NOON);
+        assert!(matches!(verdict, Verdict::Wrong(_)), "{verdict:?}");
+    }
+    assert_eq!(
+        person.answer("00000001", NOON),
+        Outcome::Accepted,
+        "at home"
+    );
+}
+
+#[test]
+fn a_code_that_is_both_is_used_up_as_both() {
+    let mut person = with_scratch_codes(Person::new());
+    person.enrollment.devices[0].otp.digits = Digits::new(8).unwrap();
+    let code = person.code(NOON);
+    let scratch = ScratchCode::of(&Code::from_digits(code.as_bytes()).unwrap()).unwrap();
+    person.enrollment.backup_codes = Some(BackupSet::of(SetId(7), [9; 16], &[scratch]));
+    assert_eq!(person.answer(&code, NOON), Outcome::Accepted);
+    assert_eq!(person.answer(&code, NOON), REPLAYED);
+}
+
+/// What somebody does with a token.
+#[derive(Clone, Debug)]
+enum Press {
+    /// Presses it so many times for nothing, then types what it shows.
+    Next(u64),
+    /// Types a code from so many presses ago.
+    Again(u64),
+}
+
+fn press() -> impl Strategy<Value = Press> {
+    prop_oneof![
+        4 => (0..4_u64).prop_map(Press::Next),
+        1 => (0..200_u64).prop_map(Press::Next),
+        3 => (0..40_u64).prop_map(Press::Again),
+    ]
+}
+
 proptest! {
+    #[test]
+    fn no_code_of_a_token_is_accepted_twice_and_its_counter_never_goes_back(
+        presses in prop::collection::vec(press(), 1..40),
+    ) {
+        let mut person = Person::with_token();
+        let (mut token, mut accepted) = (0_u64, Vec::new());
+        for press in presses {
+            let counter = match press {
+                Press::Next(skipped) => {
+                    token += skipped + 1;
+                    token - 1
+                }
+                Press::Again(back) => token.saturating_sub(back),
+            };
+            let before = person.phone().clone();
+            let outcome = person.press(counter);
+            let floor = person.phone().floor;
+            prop_assert!(floor >= before.floor, "the counter went back");
+            if outcome == Outcome::Accepted {
+                prop_assert_eq!(floor, Some(Step(counter)));
+                prop_assert!(!accepted.contains(&counter), "{} was accepted twice", counter);
+                accepted.push(counter);
+            } else {
+                prop_assert_eq!(floor, before.floor);
+                let is_near = counter >= before.next().0 && counter < before.next().0 + 10;
+                prop_assert!(!is_near, "{} was refused", counter);
+            }
+        }
+    }
+
     #[test]
     fn whatever_happens_no_step_is_accepted_twice_and_no_guess_is_free(
         events in prop::collection::vec(event(), 1..80),
@@ -674,8 +926,12 @@ proptest! {
         since in any::<i64>(),
         now in any::<i64>(),
         text in "\\PC{0,20}|[0-9 -]{0,12}",
+        is_token in any::<bool>(),
     ) {
         let mut person = Person::limited();
+        if is_token {
+            person.enrollment.devices[0].otp.factor = MovingFactor::Counter;
+        }
         let since = Time::from_unix(since);
         person.state.devices[0] = DeviceState {
             floor: floor.map(Step),

@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
     if let Some((enrollment, _)) = context.store().records(&account)? {
         check_new(&enrollment, &device)?;
     }
-    let known = DeviceState::new(device.id, counter.before());
+    let known = DeviceState::of(&device, counter.before());
     let key = Key::new(context, &account, &device, &known)?;
     let picture = key.write(&arguments.key.qr)?;
 

@@ -50,7 +50,7 @@ pub(crate) fn run(
     let mut terminal = Terminal::new(context.json);
     let known = DeviceState {
         drift,
-        ..DeviceState::new(new.id, counter.before())
+        ..DeviceState::of(&new, counter.before())
     };
     let key = Key::new(context, &account, &new, &known)?;
     let picture = key.write(&arguments.qr)?;

@@ -22,7 +22,7 @@ pub(crate) fn run(
     let device = context.device(&account, name)?;
     let (_, state) = context.records(&account)?;
     let known = state.device(device.id).cloned();
-    let known = known.unwrap_or_else(|| DeviceState::new(device.id, None));
+    let known = known.unwrap_or_else(|| DeviceState::of(&device, None));
     let key = Key::new(context, &account, &device, &known)?;
     // First the log: whoever sees the key has been named.
     context.changed(Change::Shown, &account, Some(name));

@@ -265,7 +265,14 @@ pub(crate) fn describe_device(device: &Device, state: &State) -> (String, Value)
         (_, None) => "never used".to_owned(),
         (_, Some(time)) => format!("last used {time}"),
     };
-    let mut line = format!("{}: {otp}, {used}", device.name);
+    let kind = match otp.factor {
+        MovingFactor::Counter => "HOTP".to_owned(),
+        MovingFactor::Time(period) => format!("{period} s"),
+    };
+    let mut line = format!(
+        "{}: {} digits, {kind}, {}, {used}",
+        device.name, otp.digits, otp.algorithm
+    );
     let (mut drift, mut next) = (None, None);
     match otp.factor {
         MovingFactor::Counter => {
@@ -341,7 +348,7 @@ fn elsewhere_report(context: &Context, state: &State) -> (Option<String>, Value)
         }
     );
     let line = (total != 0).then(|| {
-        let allowed = limits.daily_for(state.devices.len());
+        let allowed = limits.daily_for(state.worth_in_phones());
         let two = if needs_two {
             ": two codes in a row are needed"
         } else {

@@ -142,7 +142,7 @@ fn confirmed(
 ) -> Result<Step, Ending> {
     /// Pictures and empty answers beside wrong codes.
     const MOST_PROMPTS: u8 = 12;
-    let known = DeviceState::new(device.id, None);
+    let known = DeviceState::of(device, None);
     let mut prompt = message::new_key(&device.secret);
     let mut left = TRIES;
     let mut is_first = true;

@@ -74,8 +74,8 @@ impl Limits {
         self.rule(self.address_deny.get())
     }
 
-    /// Wrong answers that a user with so many devices has in a day. Each device is one more code that a guess
-    /// may hit.
+    /// Wrong answers that a user whose devices are worth so many phones has in a day. Each is one more that a guess may
+    /// hit.
     #[must_use]
     pub fn daily_for(&self, devices: usize) -> usize {
         let share = usize::from(self.daily.get()).checked_div(devices);

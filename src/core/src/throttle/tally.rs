@@ -33,7 +33,7 @@ impl Tally {
     /// in a million with each and needs some 24,000 guesses for it: here the chance of all of them together ends.
     pub const MAX_STRANGE_MARKS: u16 = 1000;
 
-    /// Whether an answer from `source` would be judged now. The user has `devices` active devices.
+    /// Whether an answer from `source` would be judged now. The user's active devices are worth `devices` phones.
     #[must_use]
     pub fn standing(
         &self,

@@ -124,9 +124,9 @@ impl FileStore<'_> {
         };
         let changed = locked.enrolled.with(old, rotated);
         // It is the same phone, with the same clock.
-        self.replace_devices(account, &locked, &changed, |known, id| DeviceState {
+        self.replace_devices(account, &locked, &changed, |known, _| DeviceState {
             drift: known.drift,
-            ..DeviceState::new(id, Some(used))
+            ..DeviceState::of(new, Some(used))
         })?;
         Ok(name)
     }

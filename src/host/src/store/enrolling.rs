@@ -42,7 +42,7 @@ impl NewDevice {
     fn known(&self) -> DeviceState {
         DeviceState {
             drift: self.drift,
-            ..DeviceState::new(self.device.id, self.used)
+            ..DeviceState::of(&self.device, self.used)
         }
     }
 }

@@ -96,7 +96,7 @@ impl FileStore<'_> {
         let window = i32::from(self.config.verify.window.get());
         let devices = enrolled.devices.iter().map(|device| {
             let known = state.device(device.id).cloned();
-            let mut known = known.unwrap_or_else(|| DeviceState::new(device.id, None));
+            let mut known = known.unwrap_or_else(|| DeviceState::of(device, None));
             match device.otp.factor {
                 // A state from a backup is whole, too, and its counter is an old one.
                 MovingFactor::Counter => known.awaits_resync = true,

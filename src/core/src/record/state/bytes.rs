@@ -8,7 +8,7 @@
 //! count of devices          u8
 //!   id                      u64
 //!   flags                   u8    1 a floor, 2 a last use, 4 leans ahead, 8 leans behind, 16 floor reported,
-//!                                 32 awaits a resync
+//!                                 32 awaits a resync, 64 a token
 //!   floor                   u64   highest accepted step
 //!   drift                   i16   steps
 //!   last use                u32   age
@@ -158,6 +158,7 @@ const LEANS_AHEAD: u8 = 4;
 const LEANS_BEHIND: u8 = 8;
 const FLOOR_REPORTED: u8 = 16;
 const AWAITS_RESYNC: u8 = 32;
+const IS_TOKEN: u8 = 64;
 
 struct Writer {
     bytes: Vec<u8>,
@@ -192,7 +193,8 @@ impl Writer {
             | flag(lean == Some(Side::Ahead), LEANS_AHEAD)
             | flag(lean == Some(Side::Behind), LEANS_BEHIND)
             | flag(device.floor_reported, FLOOR_REPORTED)
-            | flag(device.awaits_resync, AWAITS_RESYNC)]);
+            | flag(device.awaits_resync, AWAITS_RESYNC)
+            | flag(device.is_token, IS_TOKEN)]);
         self.put(device.floor.map_or(0, |floor| floor.0).to_le_bytes());
         self.put(device.drift.to_le_bytes());
         self.time(device.last_used.unwrap_or(self.saved));
@@ -278,7 +280,7 @@ impl Reader<'_> {
     fn device(&mut self) -> Result<DeviceState, StateError> {
         let id = DeviceId(u64::from_le_bytes(self.take()?));
         let flags = self.byte(|flags| {
-            flags < 2 * AWAITS_RESYNC
+            flags < 2 * IS_TOKEN
                 && flags & (LEANS_AHEAD | LEANS_BEHIND) != LEANS_AHEAD | LEANS_BEHIND
         })?;
         let is_set = |flag: u8| flags & flag != 0;
@@ -299,6 +301,7 @@ impl Reader<'_> {
             last_used: is_set(HAS_LAST_USE).then_some(last_used),
             floor_reported: is_set(FLOOR_REPORTED),
             awaits_resync: is_set(AWAITS_RESYNC),
+            is_token: is_set(IS_TOKEN),
         })
     }
 
@@ -397,7 +400,7 @@ mod tests {
             drift in any::<i16>(),
             lean in any::<Option<(bool, u32)>>(),
             last_used in any::<Option<u32>>(),
-            (floor_reported, awaits_resync) in any::<(bool, bool)>(),
+            (floor_reported, awaits_resync, is_token) in any::<(bool, bool, bool)>(),
         ) -> DeviceState {
             let ago = |age| saved.before(Span::from_seconds(age));
             DeviceState {
@@ -411,6 +414,7 @@ mod tests {
                 last_used: last_used.map(ago),
                 floor_reported,
                 awaits_resync,
+                is_token,
             }
         }
     }

@@ -4,8 +4,9 @@ mod bytes;
 
 pub use self::bytes::StateError;
 use crate::backup_code::{SetId, UsedCodes};
-use crate::device::DeviceId;
-use crate::otp::{Period, Step};
+use crate::device::{Device, DeviceId};
+use crate::otp::{MovingFactor, Period, Step};
+use crate::reach::Reach;
 use crate::record::Enrollment;
 use crate::throttle::{Limits, Source, Standing, Tally};
 use crate::time::Time;
@@ -43,6 +44,8 @@ pub struct DeviceState {
     pub floor_reported: bool,
     /// Whether nothing but two codes in a row is accepted: where the device's counter is, is not known.
     pub awaits_resync: bool,
+    /// Whether it is an event token, of which more codes would be accepted than of a phone.
+    pub is_token: bool,
 }
 
 /// An unbroken run of accepted codes that all lay on one side of the device's own time.
@@ -64,7 +67,7 @@ pub enum Side {
 }
 
 impl DeviceState {
-    /// What is known of a device that no code was accepted of, or only that of `floor`.
+    /// What is known of a phone that no code was accepted of, or only that of `floor`.
     #[must_use]
     pub fn new(id: DeviceId, floor: Option<Step>) -> Self {
         Self {
@@ -75,6 +78,16 @@ impl DeviceState {
             last_used: None,
             floor_reported: false,
             awaits_resync: false,
+            is_token: false,
+        }
+    }
+
+    /// The same, of a device of any kind.
+    #[must_use]
+    pub fn of(device: &Device, floor: Option<Step>) -> Self {
+        Self {
+            is_token: device.otp.factor == MovingFactor::Counter,
+            ..Self::new(device.id, floor)
         }
     }
 
@@ -169,7 +182,20 @@ impl State {
     /// Whether an answer from `source` would be judged now.
     #[must_use]
     pub fn standing(&self, source: &Source, limits: &Limits, now: Time) -> Standing {
-        self.tally.standing(source, limits, self.devices.len(), now)
+        self.tally
+            .standing(source, limits, self.worth_in_phones(), now)
+    }
+
+    /// How many phones the devices are worth to whoever guesses: so many codes of them would be accepted.
+    #[must_use]
+    pub fn worth_in_phones(&self) -> usize {
+        /// A window of 1 on each side.
+        const CODES_OF_A_PHONE: usize = 3;
+        let of_a_token = usize::from(Reach::LOOK_AHEAD).div_ceil(CODES_OF_A_PHONE);
+        let devices = self.devices.iter();
+        devices
+            .map(|known| if known.is_token { of_a_token } else { 1 })
+            .sum()
     }
 
     /// Whether nothing but the time of saving differs.
