@@ -35,6 +35,7 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
         secret,
         enrolled: context.system().now(),
         ssh_key: None,
+        window: None,
     };
     // Before the person has scanned anything; once more when it is added.
     if let Some((enrollment, _)) = context.store().records(&account)? {

@@ -14,6 +14,7 @@
 //! period = 30
 //! enrolled = 1795339800
 //! ssh_key = "SHA256:…"          # where the device is bound to one
+//! window = 0                     # where it is narrower than that of the configuration
 //!
 //! [backup_codes]
 //! id = "16 hexadecimal digits"
@@ -36,6 +37,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::backup_code::{BackupSet, Count, SetId};
+use crate::config::Window;
 use crate::device::{Device, DeviceId, DeviceName};
 use crate::document::{Document, Mistake, Reason, Section};
 use crate::otp::{Algorithm, Digits, MovingFactor, Otp, Period};
@@ -200,6 +202,9 @@ impl Enrollment {
             let _ = writeln!(text, "enrolled = {}", device.enrolled.unix());
             if let Some(key) = &device.ssh_key {
                 let _ = writeln!(text, "ssh_key = \"{key}\"");
+            }
+            if let Some(window) = device.window {
+                let _ = writeln!(text, "window = {window}");
             }
         }
         let invite = self.invite.as_ref();
@@ -421,6 +426,7 @@ fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
     let enrolled = section.number("enrolled", ANY_TIME, TIME)?;
     let enrolled = enrolled.ok_or_else(|| section.missing("enrolled"))?;
     let ssh_key = section.string("ssh_key", Fingerprint::EXPECTED, Fingerprint::parse)?;
+    let window = Window::read(&mut section, "window")?;
     section.finish()?;
     Ok(Device {
         id,
@@ -433,6 +439,7 @@ fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
         secret,
         enrolled: Time::from_unix(enrolled),
         ssh_key,
+        window,
     })
 }
 
@@ -455,9 +462,11 @@ mod tests {
             secret: Secret::from_base32(SECRET).unwrap(),
             enrolled: Time::from_unix(1_795_339_800),
             ssh_key: None,
+            window: None,
         };
         let bound = Device {
             ssh_key: Fingerprint::parse(KEY),
+            window: Window::new(0),
             ..device(u64::MAX, "token", 8, Algorithm::Sha512)
         };
         Enrollment {
@@ -486,6 +495,7 @@ mod tests {
         assert_eq!(again.backup_codes, sample().backup_codes);
         assert_eq!(again.backup_key, sample().backup_key);
         assert_eq!(again.devices[1].ssh_key, Fingerprint::parse(KEY));
+        assert_eq!(again.devices[1].window, Window::new(0));
         assert_eq!(again.devices[1].otp.digits.get(), 8);
     }
 

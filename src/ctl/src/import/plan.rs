@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use totp_core::backup_code::{BackupSet, Count};
+use totp_core::config::Window;
 use totp_core::device::{Device, DeviceName};
 use totp_core::doors::Account;
 use totp_core::otp::MovingFactor;
@@ -178,6 +179,7 @@ fn newcomer(
                     secret: token.secret.clone(),
                     enrolled: now,
                     ssh_key: None,
+                    window: narrower(context, token),
                 },
                 used: token.used,
                 drift: token.drift,
@@ -200,6 +202,13 @@ fn newcomer(
         import,
         origins,
     })
+}
+
+/// The window of a token whose old one was narrower than ours. That of a counter is always ours.
+fn narrower(context: &Context, token: &Token) -> Option<Window> {
+    let own = Window::new(token.window?.into())?;
+    let usual = context.config.verify.window;
+    (own.get() < usual.get() && token.otp.period().is_some()).then_some(own)
 }
 
 /// A name out of what the file calls a token.
@@ -237,8 +246,11 @@ impl Newcomer {
         let added = self.import.devices.iter().zip(&self.origins);
         let mut lines: Vec<_> = added
             .map(|(added, origin)| {
-                let Device { name, otp, .. } = &added.device;
-                format!("{name} ({origin}): {otp}; {}", past(added))
+                let Device {
+                    name, otp, window, ..
+                } = &added.device;
+                let window = window.map_or_else(String::new, |own| format!(", window {own}"));
+                format!("{name} ({origin}): {otp}; {}{window}", past(added))
             })
             .collect();
         if let Some(set) = &self.import.backup_codes {
@@ -250,7 +262,9 @@ impl Newcomer {
     pub(super) fn document(&self) -> Value {
         let added = self.import.devices.iter().zip(&self.origins);
         let devices = added.map(|(added, origin)| {
-            let Device { name, otp, .. } = &added.device;
+            let Device {
+                name, otp, window, ..
+            } = &added.device;
             json!({
                 "name": name.as_str(),
                 "origin": origin,
@@ -260,6 +274,7 @@ impl Newcomer {
                 "period": otp.period().map(|period| period.get()),
                 "used": added.used.map(|step| step.0),
                 "drift": added.drift,
+                "window": window.map(Window::get),
             })
         });
         let codes = self.import.backup_codes.as_ref();
