@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use end_to_end::clock;
+use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, Scratch, totpctl};
 
 /// What one run took.
@@ -202,4 +204,35 @@ fn check(slow: &mut String, name: &str, cost: &Cost) {
     if *time > Duration::from_millis(100) || *memory > 50_000 {
         writeln!(slow, "{name}: {time:?}, {memory} KiB").unwrap();
     }
+}
+
+#[test]
+fn ten_thousand_people_are_read_in_a_second() {
+    let scratch = Scratch::new("");
+    let now = clock::system() - 3600;
+    let code = Phone::new(Phone::SECRET).code_at(now);
+    let date = Command::new("date")
+        .args([&format!("--date=@{now}"), "+%Y-%m-%dT%H:%M:%SL"])
+        .output()
+        .unwrap();
+    let date = String::from_utf8(date.stdout).unwrap();
+    let mut text = String::new();
+    for number in 0..10_000 {
+        let user = match number {
+            9_999 => ACCOUNT.to_owned(),
+            _ => format!("user{number}"),
+        };
+        write!(
+            text,
+            "HOTP/T30/6\t{user}\t-\t3132333435363738393031323334353637383930\t0\t{code}\t{date}"
+        )
+        .unwrap();
+    }
+    let path = scratch.path("users");
+    fs::write(&path, text).unwrap();
+    let cost = import(&scratch, "oath", &path);
+    assert_eq!(cost.status, 0, "{}", cost.said);
+    println!("10,000 people: {:?}, {} KiB", cost.time, cost.memory);
+    assert!(cost.time < Duration::from_secs(1), "{:?}", cost.time);
+    assert!(cost.memory < 50_000, "{} KiB", cost.memory);
 }

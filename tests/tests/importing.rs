@@ -20,10 +20,10 @@ fn step() -> i64 {
 /// A login by another module, which is the whole stack.
 fn gets_in_by(scratch: &Scratch, module: &str, answer: &str) -> bool {
     let service = format!("auth required {module}\naccount required pam_permit.so\n");
-    fs::write(scratch.path("pam.d/other"), service).unwrap();
+    fs::write(scratch.path("pam.d/old"), service).unwrap();
     let mut login = Login::start(
         &scratch.path("pam.d"),
-        "other",
+        "old",
         ACCOUNT.as_bytes(),
         answering(answer),
     )
@@ -247,10 +247,12 @@ fn pskctool_reads_what_is_exported_and_it_comes_back_as_it_was() {
         .arg("--info")
         .arg(scratch.path("pskc")));
     for line in [
-        "Key FriendlyName: phone",
-        "Key Algorithm (URI): urn:ietf:params:xml:ns:keyprov:pskc:totp",
-        "Key ResponseFormat Length: 8",
-        "Key Time Interval: 30",
+        "FriendlyName: phone",
+        "Algorithm: urn:ietf:params:xml:ns:keyprov:pskc:totp",
+        "Key Secret (base64): MTIzNDU2Nzg5MDEyMzQ1Njc4OTA=",
+        "Key TimeInterval: 30",
+        "Algorithm Parameters Suite: HMAC-SHA256",
+        "Response Format Length: 8",
         &format!("UserId: {ACCOUNT}"),
     ] {
         assert!(listed.contains(line), "{line}: {listed}");
@@ -270,7 +272,6 @@ fn pskctool_reads_what_is_exported_and_it_comes_back_as_it_was() {
     assert!(uris.contains("algorithm=SHA256&digits=8") && uris.contains(Phone::SECRET));
 }
 
-/// The rights of a file of somebody's home, and what is to be said of it.
 #[test]
 fn homes_are_read_without_following_or_waiting() {
     use end_to_end::machine::Machine;
@@ -319,10 +320,8 @@ fn homes_are_read_without_following_or_waiting() {
 
     let said = machine.run(&format!("{import} /home/alice /home/grace"));
     assert!(said.starts_with("alice:"), "{said}");
-    let phone = Phone::new(&key);
     let status: Value = serde_json::from_str(&machine.run("totpctl status alice --json")).unwrap();
     assert_eq!(status["users"][0]["devices"][0]["name"], "phone");
-    drop(phone);
     machine
         .log()
         .wait_for(&["imported", "user=alice", "google"]);
@@ -351,7 +350,7 @@ fn side_by_side_everybody_is_asked_by_one_of_the_modules() {
         &[
             "--time-based",
             "--disallow-reuse",
-            "--rate-limit=99",
+            "--rate-limit=10",
             "--rate-time=30",
             "--window-size=3",
         ],
@@ -362,6 +361,8 @@ fn side_by_side_everybody_is_asked_by_one_of_the_modules() {
         path.display()
     );
     scratch.service(&side_by_side(&scratch, &old));
+    // Where nobody ever enrolled the folder is missing, which denies.
+    scratch.enroll("bin", &Phone::new(Phone::SECRET));
     let used = step();
     let wrong = phone.wrong_code_at(used * 30);
     assert!(!gets_in(&scratch, &wrong) && gets_in(&scratch, &phone.code_at(used * 30)));

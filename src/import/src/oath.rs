@@ -11,9 +11,14 @@ use totp_core::time::{Span, Time};
 
 /// Everybody of a file, with the tokens of all their lines.
 pub(crate) fn read(text: &str, moment: &Moment, findings: &mut Findings) -> Vec<Person> {
+    const MAX_LINES: usize = 200_000;
     let mut people = People::default();
     for (number, line) in (1..).zip(text.lines()) {
-        if findings.are_full() {
+        if number > MAX_LINES {
+            let max = MAX_LINES;
+            findings.problem(Place::Line(number), Fault::TooManyLines { max });
+        }
+        if findings.are_full() || number > MAX_LINES {
             break;
         }
         let line = line.trim();

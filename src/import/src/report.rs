@@ -270,8 +270,11 @@ pub enum Fault {
     },
     /// More elements than are read.
     TooManyElements,
-    /// A thing that there can be one of.
-    Twice(&'static str),
+    /// More lines than are read.
+    TooManyLines {
+        /// The most.
+        max: usize,
+    },
     /// Encrypted without a code that shows changes.
     Unauthenticated,
     /// The key is wrong, or the file was changed.
@@ -316,7 +319,7 @@ impl fmt::Display for Fault {
             Self::Secret(error) => error.fmt(f),
             Self::TooLong { max } => write!(f, "longer than {} KiB", max >> 10),
             Self::TooManyElements => f.write_str("too many elements: split the file"),
-            Self::Twice(name) => write!(f, "{name} is there twice"),
+            Self::TooManyLines { max } => write!(f, "more than {max} lines: split the file"),
             Self::Unauthenticated => {
                 f.write_str("encrypted without a MAC: nothing would show a change")
             }

@@ -75,8 +75,6 @@ fn by_account<'s>(
         for person in &source.import.people {
             let part = Part { source, person };
             let account = match (&source.owner, &person.user) {
-                // The file tells whose it is, and only one is asked for.
-                (Some(owner), Some(user)) if owner.name != *user => continue,
                 (Some(owner), _) => Some(owner.clone()),
                 (None, Some(user)) => {
                     let found = context.system().account(user);

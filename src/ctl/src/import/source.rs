@@ -7,7 +7,7 @@ use totp_core::doors::{Account, Conversation, Echo};
 use totp_host::clock::utc_offsets;
 use totp_host::file::Others;
 use totp_host::home::{self, Home};
-use totp_import::{Fault, Format, Key, Lock, Moment, Problem};
+use totp_import::{Fault, Format, Import, Key, Lock, Moment, Note, Person, Problem};
 use zeroize::Zeroizing;
 
 use super::Obstacle;
@@ -22,7 +22,7 @@ pub(super) struct Source {
     pub(super) name: String,
     /// Whose it is, where that is known of the file itself.
     pub(super) owner: Option<Account>,
-    pub(super) import: totp_import::Import,
+    pub(super) import: Import,
 }
 
 /// All of them; what is wrong with any is an obstacle.
@@ -102,8 +102,8 @@ impl Reader {
         Ok(match read {
             Ok(import) => Some(Source {
                 name,
+                import: of_owner(import, owner.as_ref()),
                 owner,
-                import,
             }),
             Err(problems) => {
                 obstacles.extend(problems.iter().map(|problem| Obstacle {
@@ -136,6 +136,22 @@ impl Reader {
         }
         Ok(sources)
     }
+}
+
+/// What a file says of one account alone, where it says whose things are, and what is noted of those.
+fn of_owner(mut import: Import, owner: Option<&Account>) -> Import {
+    let Some(owner) = owner else {
+        return import;
+    };
+    let is_theirs = |person: &Person| person.user.as_ref().is_none_or(|user| *user == owner.name);
+    let (kept, left): (Vec<_>, Vec<_>) = import.people.into_iter().partition(is_theirs);
+    let is_left = |note: &Note| {
+        let mut tokens = left.iter().flat_map(|person| &person.tokens);
+        tokens.any(|token| token.at == note.at)
+    };
+    import.notes.retain(|note| !is_left(note));
+    import.people = kept;
+    import
 }
 
 /// What google-authenticator calls its file.

@@ -14,8 +14,8 @@ use crate::report::{Fault, Place};
 const MAX_DEPTH: usize = 32;
 /// Containers need six, namespaces and all.
 const MAX_ATTRIBUTES: usize = 64;
-/// Some 5,000 keys.
-const MAX_ELEMENTS: usize = 100_000;
+/// Some 2,500 keys. References count as elements, since each is a piece to read.
+const MAX_ELEMENTS: usize = 40_000;
 
 /// An element.
 pub(super) struct Element {
@@ -147,6 +147,7 @@ impl Builder {
             Event::Text(text) => self.write(&text.decode().map_err(|_| Fault::Xml)?),
             Event::CData(text) => self.write(&text.decode().map_err(|_| Fault::Xml)?),
             Event::GeneralRef(reference) => {
+                self.count()?;
                 if let Some(c) = reference.resolve_char_ref().map_err(|_| Fault::Xml)? {
                     return self.write(c.encode_utf8(&mut [0; 4]));
                 }
@@ -160,11 +161,19 @@ impl Builder {
     }
 
     fn begin(&mut self, start: &BytesStart<'_>) -> Result<Element, Fault> {
-        self.elements = self.elements.saturating_add(1);
-        if self.elements > MAX_ELEMENTS || self.open.len() == MAX_DEPTH {
+        self.count()?;
+        if self.open.len() == MAX_DEPTH {
             return Err(Fault::TooManyElements);
         }
         Element::of(start)
+    }
+
+    fn count(&mut self) -> Result<(), Fault> {
+        self.elements = self.elements.saturating_add(1);
+        match self.elements <= MAX_ELEMENTS {
+            true => Ok(()),
+            false => Err(Fault::TooManyElements),
+        }
     }
 
     fn close(&mut self, element: Element) -> Result<(), Fault> {
