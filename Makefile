@@ -106,7 +106,7 @@ install:
 	install -m 0644 $(STRIP) $(BUILD)/libpam_totp.so $(DESTDIR)$(PAMDIR)/pam_totp.so.new
 	mv -f $(DESTDIR)$(PAMDIR)/pam_totp.so.new $(DESTDIR)$(PAMDIR)/pam_totp.so
 	install -m 0755 $(STRIP) $(BUILD)/totpctl $(DESTDIR)$(SBINDIR)/totpctl
-	install -m 0644 README.md SECURITY.md $(DESTDIR)$(DOCDIR)
+	install -m 0644 README.md MIGRATING.md SECURITY.md $(DESTDIR)$(DOCDIR)
 	install -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
 	install -m 0644 man/pam_totp.conf.5 $(DESTDIR)$(MANDIR)/man5
 	install -m 0644 man/pam_totp.8 man/totpctl.8 $(DESTDIR)$(MANDIR)/man8

@@ -12,6 +12,7 @@ demo) packages="$packages oathtool" ;;
 test)
     packages="$packages oathtool openssh-server openssh-client sudo login passwd util-linux iproute2"
     packages="$packages binutils procps strace zbar-tools man-db mandoc msmtp python3-aiosmtpd attr $packaging"
+    packages="$packages libpam-google-authenticator libpam-oath pskctool"
     ;;
 *)
     echo "usage: set-up.sh build|demo|test|deb" >&2

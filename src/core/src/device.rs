@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::config::{Verify, Window};
 use crate::doors::Entropy;
 use crate::otp::Otp;
 use crate::secret::Secret;
@@ -23,6 +24,8 @@ pub struct Device {
     pub enrolled: Time,
     /// The one ssh key that it serves beside; `None` where it serves any login.
     pub ssh_key: Option<Fingerprint>,
+    /// Steps accepted on each side of its time, where they are fewer than of other devices.
+    pub window: Option<Window>,
 }
 
 /// 64 random bits that tell one enrollment of a device from every other, even of the same name.
@@ -44,6 +47,16 @@ impl Device {
         steps(self) == steps(other) && self.secret.is(&other.secret)
     }
 
+    /// How its codes are verified.
+    #[must_use]
+    pub fn verify(&self, usual: &Verify) -> Verify {
+        let own = self.window.filter(|own| own.get() < usual.window.get());
+        Verify {
+            window: own.unwrap_or(usual.window),
+            ..*usual
+        }
+    }
+
     /// Whether it counts for a login that has shown these ssh keys.
     #[must_use]
     pub fn serves(&self, ssh_keys: &[Fingerprint]) -> bool {
@@ -60,6 +73,7 @@ impl Device {
             secret: Secret::decoy(),
             enrolled: Time::from_unix(0),
             ssh_key: None,
+            window: None,
         }
     }
 }

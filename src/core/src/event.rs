@@ -37,6 +37,10 @@ pub enum Change {
     DisabledByForce,
     /// A new device.
     Enrolled,
+    /// The keys of devices were written out.
+    Exported,
+    /// Devices that came from elsewhere, and codes.
+    Imported,
     /// Somebody may enroll at a login.
     Invited,
     /// The invite is void.
@@ -82,6 +86,8 @@ impl Change {
             Self::Disabled => "disabled",
             Self::DisabledByForce => "disabled-by-force",
             Self::Enrolled => "enrolled",
+            Self::Exported => "exported",
+            Self::Imported => "imported",
             Self::Invited => "invited",
             Self::InviteRevoked => "invite-revoked",
             Self::Removed => "removed",

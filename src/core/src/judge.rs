@@ -512,6 +512,7 @@ fn try_device(
     verify: &Verify,
 ) -> Fit {
     let Device { otp, secret, .. } = device;
+    let verify = &device.verify(verify);
     let matching = |steps: &RangeInclusive<Step>| otp.matching_step(secret, code, steps);
     let Reach { near, far } = Reach::of(otp, memory, now, verify);
 
@@ -550,6 +551,7 @@ fn try_bound_device(
     verify: &Verify,
 ) -> Fit {
     let Device { otp, secret, .. } = device;
+    let verify = &device.verify(verify);
     let Reach { near, .. } = Reach::of(otp, memory, now, verify);
     match otp.matching_step(secret, code, &near) {
         Some(_) => Fit::Bound,
@@ -616,7 +618,7 @@ fn newly_out_of_reach(
     let floor = memory.floor.filter(|_| !memory.floor_reported)?;
     let reach = memory
         .step_at(period, now)
-        .moved(i32::from(verify.window.get()));
+        .moved(i32::from(device.verify(verify).window.get()));
     let steps = floor.offset_from(reach).saturating_add(1);
     let seconds = steps.saturating_mul(i64::from(period.get()));
     memory.floor_reported = seconds > i64::from(TOLERABLE.seconds());

@@ -127,6 +127,15 @@ impl KeyUri {
     }
 }
 
+/// What a URI calls its entry, issuer and all; `None` where it is nothing or no text.
+#[must_use]
+pub fn label_of(uri: &str) -> Option<String> {
+    let (_, rest) = uri.split_once("://")?;
+    let (_, label) = rest.split(['?', '#']).next()?.split_once('/')?;
+    let label = percent_decode(label)?;
+    (!label.is_empty()).then(|| label.to_string())
+}
+
 /// What an app calls the entry of a device.
 #[must_use]
 pub fn label(user: &str, host: &str, device: &DeviceName) -> String {
@@ -155,8 +164,8 @@ impl fmt::Display for KeyUriError {
         match self {
             Self::Missing(name) => write!(f, "the otpauth URI has no {name}"),
             Self::Scheme => f.write_str(
-                "expected base32 or a URI that starts with otpauth://totp/ or otpauth://hotp/ (otpauth-migration, which is \
-                 Google Authenticator's export, can't be read)",
+                "expected base32 or a URI that starts with otpauth://totp/ or otpauth://hotp/ (what Google \
+                 Authenticator exports is for totpctl import --format otpauth)",
             ),
             Self::Secret(error) => error.fmt(f),
             Self::Twice(name) => write!(f, "the otpauth URI names {name} twice"),
@@ -194,7 +203,8 @@ pub(crate) fn percent_encode(text: &str, kept: &[u8]) -> String {
 }
 
 /// The text that percent-encoding was made of; `None` where it is none or not UTF-8.
-pub(crate) fn percent_decode(encoded: &str) -> Option<Zeroizing<String>> {
+#[must_use]
+pub fn percent_decode(encoded: &str) -> Option<Zeroizing<String>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(encoded.len()));
     let mut rest = encoded.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

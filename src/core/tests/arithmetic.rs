@@ -39,6 +39,7 @@ impl Target {
             secret: Secret::from_bytes(vec![id; Secret::NEW_BYTES].into()).unwrap(),
             enrolled: Time::from_unix(NOON),
             ssh_key: None,
+            window: None,
         };
         let devices: Vec<_> = (1..=devices).map(device).collect();
         let mut state = State::new(Time::from_unix(NOON));

@@ -12,7 +12,7 @@ use totp_core::address::Address;
 use totp_core::answer::Answer;
 use totp_core::backup_code::{BackupCode, BackupKey, BackupSet, ScratchCode, SetId, UsedCodes};
 use totp_core::challenge::Binding;
-use totp_core::config::{Config, Verify};
+use totp_core::config::{Config, Verify, Window};
 use totp_core::contact::{Channel, Contact, Recipient};
 use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::doors::Entropy;
@@ -61,6 +61,7 @@ fn device(id: u64, name: &str, key: u8) -> Device {
         secret: Secret::from_bytes(vec![key; Secret::NEW_BYTES].into()).unwrap(),
         enrolled: Time::from_unix(NOON),
         ssh_key: None,
+        window: None,
     }
 }
 
@@ -163,6 +164,29 @@ impl Person {
         let code = self.code(now + ahead);
         self.answer(&code, now)
     }
+}
+
+#[test]
+fn a_device_keeps_a_narrower_window_and_two_codes_set_it_right_all_the_same() {
+    let mut person = Person::new();
+    person.enrollment.devices[0].window = Window::new(0);
+    let (behind, ahead) = (person.code(NOON - 30), person.code(NOON + 30));
+    assert_eq!(person.answer(&behind, NOON), FIRST);
+    assert_eq!(person.answer(&ahead, NOON), FIRST);
+    let next = person.code(NOON + 60);
+    assert_eq!(person.answer(&next, NOON + 30), Outcome::Accepted);
+    assert_eq!(person.phone().drift, 1);
+    let single = person.code(NOON + 90);
+    assert_eq!(person.answer(&single, NOON + 60), Outcome::Accepted);
+
+    let mut usual = Person::new();
+    usual.enrollment.devices[0].window = Window::new(5);
+    let far = usual.code(NOON + 60);
+    assert_eq!(
+        usual.answer(&far, NOON),
+        FIRST,
+        "never wider than the configuration has it"
+    );
 }
 
 #[test]

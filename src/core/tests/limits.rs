@@ -65,6 +65,7 @@ impl Person {
             secret: Secret::from_bytes(vec![id; Secret::NEW_BYTES].into()).unwrap(),
             enrolled: Time::from_unix(NOON),
             ssh_key: None,
+            window: None,
         });
         let device = DeviceState::new(DeviceId(u64::from(id)), None);
         self.state.devices.push(device);

@@ -9,6 +9,7 @@ use totp_core::device::DeviceName;
 use totp_core::otp::{Algorithm, Digits, Period};
 use totp_core::ssh_key::Fingerprint;
 use totp_core::time::Span;
+use totp_import::Format;
 
 /// Enroll people in pam_totp, see where they stand and get them back in.
 ///
@@ -85,6 +86,14 @@ pub(crate) enum Command {
 
     /// Tell what a login will be asked for, and by which rule
     Explain(Explain),
+
+    /// Write the keys of a user's devices for another program, which is logged
+    Export(Export),
+
+    /// Take over what people have in another second factor: all of a file or nothing
+    ///
+    /// Says what is not carried over as it was. What was used there does not work here.
+    Import(Import),
 
     /// Make a code that lets a user enroll at the next login
     ///
@@ -380,6 +389,80 @@ pub(crate) struct Explain {
     /// As if nullok stood in the stack's line
     #[arg(long)]
     pub(crate) nullok: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Import {
+    /// What wrote the file
+    #[arg(long, value_enum)]
+    pub(crate) format: ImportFormat,
+    /// Whose it is, where the file doesn't say; else take over what it says of this account alone
+    #[arg(long, value_name = "USER", conflicts_with = "all_homes")]
+    pub(crate) user: Option<String>,
+    /// What to call the devices; those after the first get a number
+    #[arg(long, value_name = "NAME", value_parser = device)]
+    pub(crate) device: Option<DeviceName>,
+    /// Give accounts that are enrolled these devices too
+    #[arg(long)]
+    pub(crate) add: bool,
+    /// Change nothing, and say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Read .google_authenticator in homes: each FILE is one, or a folder of them
+    #[arg(long)]
+    pub(crate) all_homes: bool,
+    /// The first line of KEY is the key that a container is encrypted with, in hexadecimal
+    #[arg(long, value_name = "KEY", conflicts_with = "passphrase_file")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The first line of PHRASE is the pass phrase of a container; without it, it is asked for
+    #[arg(long, value_name = "PHRASE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// What to read ("-": stdin)
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum ImportFormat {
+    /// ~/.google_authenticator of google-authenticator
+    Google,
+    /// The users file of pam_oath
+    Oath,
+    /// A key container of RFC 6030
+    Pskc,
+    /// Key URIs, one a line, and what the app Google Authenticator exports
+    Otpauth,
+}
+
+impl From<ImportFormat> for Format {
+    fn from(format: ImportFormat) -> Self {
+        match format {
+            ImportFormat::Google => Self::Google,
+            ImportFormat::Oath => Self::Oath,
+            ImportFormat::Pskc => Self::Pskc,
+            ImportFormat::Otpauth => Self::Otpauth,
+        }
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct Export {
+    /// The account
+    pub(crate) user: String,
+    /// What reads it
+    #[arg(long, value_enum)]
+    pub(crate) format: ExportFormat,
+    /// Write a new file that is root's alone; without it, only a terminal gets the keys
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// Key URIs, one a line
+    Otpauth,
+    /// A key container of RFC 6030, not encrypted
+    Pskc,
 }
 
 #[derive(Args)]

@@ -16,7 +16,7 @@ use crate::cli::Enroll;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::key::{Key, confirmed, new_or_given};
-use crate::qr::Picture;
+use crate::new_file::NewFile;
 use crate::terminal::Terminal;
 
 pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> {
@@ -35,6 +35,7 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
         secret,
         enrolled: context.system().now(),
         ssh_key: None,
+        window: None,
     };
     // Before the person has scanned anything; once more when it is added.
     if let Some((enrollment, _)) = context.store().records(&account)? {
@@ -61,7 +62,7 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
         )?),
     };
     context.store().add_device(&account, &device, used)?;
-    picture.into_iter().for_each(Picture::keep);
+    picture.into_iter().for_each(NewFile::keep);
     context.changed(Change::Enrolled, &account, Some(&device.name));
 
     let text = done(&account, &device.name, !arguments.no_confirm);

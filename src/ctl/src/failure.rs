@@ -83,6 +83,14 @@ impl Failure {
         Self { message, ..self }
     }
 
+    /// The same, once something was done.
+    pub(crate) fn after(self, done: impl Display) -> Self {
+        Self {
+            message: format!("{}; {done}", self.message),
+            ..self
+        }
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

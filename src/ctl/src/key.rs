@@ -18,7 +18,8 @@ use zeroize::Zeroizing;
 use crate::cli::{Drawing, NewKey, QrOptions};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::qr::{self, Picture};
+use crate::new_file::NewFile;
+use crate::qr;
 use crate::terminal::{Terminal, read_line, standard_input};
 
 /// The step of the code that confirms a device, of which so much is `known`. `unchanged` is what holds where there is
@@ -159,8 +160,13 @@ impl Key {
         })
     }
 
+    /// The Key URI.
+    pub(crate) fn uri(&self) -> &str {
+        &self.uri
+    }
+
     /// Writes the QR code into the file that was asked for.
-    pub(crate) fn write(&self, options: &QrOptions) -> Result<Option<Picture>, Failure> {
+    pub(crate) fn write(&self, options: &QrOptions) -> Result<Option<NewFile>, Failure> {
         let path = options.qr_file.as_deref();
         path.map(|path| qr::write(&qr::new(&self.uri)?, path))
             .transpose()

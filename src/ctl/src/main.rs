@@ -11,9 +11,12 @@ mod disable;
 mod doctor;
 mod enroll;
 mod explain;
+mod export;
 mod failure;
+mod import;
 mod invite;
 mod key;
+mod new_file;
 mod proof;
 mod qr;
 mod repair;
@@ -103,6 +106,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Disable { user, force } => disable::run(&context, &user, force),
         Command::Doctor(arguments) => doctor::run(cli.config.as_deref(), cli.json, &arguments),
         Command::Explain(arguments) => explain::run(&context, &arguments),
+        Command::Export(arguments) => export::run(&context, &arguments),
+        Command::Import(arguments) => import::run(&context, &arguments),
         Command::Invite {
             user, revoke: true, ..
         } => invite::take_back(&context, &user),

@@ -1,34 +1,12 @@
 //! QR codes in files: PNG and SVG.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use totp_core::qr::Qr;
 
 use crate::failure::Failure;
-
-/// A file with a QR code, which goes away with this unless it is kept.
-pub(crate) struct Picture {
-    path: PathBuf,
-    is_kept: bool,
-}
-
-impl Picture {
-    pub(crate) fn keep(mut self) {
-        self.is_kept = true;
-    }
-}
-
-impl Drop for Picture {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
+use crate::new_file::NewFile;
 
 /// Quiet zone of a file, as ISO/IEC 18004 asks.
 const FILE_QUIET: i32 = 4;
@@ -42,7 +20,7 @@ pub(crate) fn new(text: &str) -> Result<Qr, Failure> {
 }
 
 /// Writes the code into a new file, of the kind that the name's ending says.
-pub(crate) fn write(qr: &Qr, path: &Path) -> Result<Picture, Failure> {
+pub(crate) fn write(qr: &Qr, path: &Path) -> Result<NewFile, Failure> {
     let bytes = match path.extension().and_then(|extension| extension.to_str()) {
         Some("png") => to_png(qr)?,
         Some("svg") => to_svg(qr).into_bytes(),
@@ -52,25 +30,7 @@ pub(crate) fn write(qr: &Qr, path: &Path) -> Result<Picture, Failure> {
             ));
         }
     };
-    let failed = |error| {
-        Failure::unreachable(format_args!(
-            "{}: {error}: name another file",
-            path.display()
-        ))
-    };
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
-    let picture = Picture {
-        path: path.to_owned(),
-        is_kept: false,
-    };
-    file.write_all(&bytes).map_err(failed)?;
-    Ok(picture)
+    NewFile::write(path, &bytes)
 }
 
 fn to_png(qr: &Qr) -> Result<Vec<u8>, Failure> {

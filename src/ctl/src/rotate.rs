@@ -11,7 +11,7 @@ use crate::cli::NewKey;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::key::{Key, confirmed, new_or_given};
-use crate::qr::Picture;
+use crate::new_file::NewFile;
 use crate::terminal::Terminal;
 
 pub(crate) fn run(
@@ -66,7 +66,7 @@ pub(crate) fn run(
     let name = context
         .store()
         .rotate_device(&account, old.id, &new, used)?;
-    picture.into_iter().for_each(Picture::keep);
+    picture.into_iter().for_each(NewFile::keep);
     context.changed(Change::Rotated, &account, Some(&name));
 
     let user = account.name.as_str();

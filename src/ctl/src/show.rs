@@ -9,7 +9,7 @@ use crate::cli::QrOptions;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::key::Key;
-use crate::qr::Picture;
+use crate::new_file::NewFile;
 use crate::terminal::Terminal;
 
 pub(crate) fn run(
@@ -26,7 +26,7 @@ pub(crate) fn run(
     let key = Key::new(context, &account, &device, &known)?;
     // First the log: whoever sees the key has been named.
     context.changed(Change::Shown, &account, Some(name));
-    key.write(qr)?.into_iter().for_each(Picture::keep);
+    key.write(qr)?.into_iter().for_each(NewFile::keep);
     key.show(qr.qr, &Terminal::new(context.json), true)?;
 
     let user = account.name.as_str();

@@ -136,16 +136,46 @@ pub fn read(path: &Path, others: Others, limit: usize) -> Result<Zeroizing<Vec<u
         .map_err(|fault| FileError::new(path, fault))
 }
 
+/// Reads a whole file of a user's, who may change it at any time: all that is known of it is whose it is.
+///
+/// # Errors
+/// [`Fault`]; [`Fault::Missing`] where there is no such file.
+pub(crate) fn read_of_user(
+    uid: u32,
+    folder: impl AsFd,
+    path: &Path,
+    limit: usize,
+) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let is_theirs = |owner| owner == uid || is_trusted(owner);
+    let file = open_that(folder, path, Others::Read, OFlag::O_RDONLY, &is_theirs)?;
+    file.read(limit)
+}
+
 pub(crate) fn open_checked(
     folder: impl AsFd,
     path: &Path,
     others: Others,
     writable: bool,
 ) -> Result<CheckedFile, Fault> {
+    let access = if writable {
+        OFlag::O_RDWR
+    } else {
+        OFlag::O_RDONLY
+    };
+    open_that(folder, path, others, access, &is_trusted)
+}
+
+fn open_that(
+    folder: impl AsFd,
+    path: &Path,
+    others: Others,
+    access: OFlag,
+    may_own: &dyn Fn(u32) -> bool,
+) -> Result<CheckedFile, Fault> {
     // A file without a name was replaced while we looked at it: there is a new one.
     const TRIES: u8 = 5;
     for _ in 0..TRIES {
-        match open_once(&folder, path, others, writable) {
+        match open_once(&folder, path, others, access, may_own) {
             Err(Fault::Links { links: 0 }) => {}
             opened => return opened,
         }
@@ -157,13 +187,9 @@ fn open_once(
     folder: impl AsFd,
     path: &Path,
     others: Others,
-    writable: bool,
+    access: OFlag,
+    may_own: &dyn Fn(u32) -> bool,
 ) -> Result<CheckedFile, Fault> {
-    let access = if writable {
-        OFlag::O_RDWR
-    } else {
-        OFlag::O_RDONLY
-    };
     let flags = access | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = openat(folder, path, flags, Mode::empty())
         .and_then(clear_of_standard_streams)
@@ -176,7 +202,9 @@ fn open_once(
     if status.mode & libc::S_IFMT != libc::S_IFREG {
         return Err(Fault::NotRegular);
     }
-    check_owner(status.uid)?;
+    if !may_own(status.uid) {
+        return Err(Fault::Owner { uid: status.uid });
+    }
     if status.links != 1 {
         return Err(Fault::Links {
             links: status.links,
@@ -229,11 +257,14 @@ pub(crate) fn check_program(path: &Path) -> Result<PathBuf, FileError> {
 }
 
 pub(crate) fn check_owner(owner: u32) -> Result<(), Fault> {
-    if owner == 0 || owner == Uid::effective().as_raw() {
-        Ok(())
-    } else {
-        Err(Fault::Owner { uid: owner })
+    match is_trusted(owner) {
+        true => Ok(()),
+        false => Err(Fault::Owner { uid: owner }),
     }
+}
+
+fn is_trusted(owner: u32) -> bool {
+    owner == 0 || owner == Uid::effective().as_raw()
 }
 
 /// A file or folder that can't be used.

@@ -11,6 +11,7 @@ mod decoy;
 pub mod error;
 pub mod file;
 pub mod folder;
+pub mod home;
 pub mod lock;
 pub mod log;
 pub mod meter;

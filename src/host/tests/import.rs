@@ -100,6 +100,7 @@ fn device(name: &str, factor: MovingFactor) -> NewDevice {
         secret: Secret::random(&SystemEntropy).unwrap(),
         enrolled: Machinery::new(|_| ()).now(),
         ssh_key: None,
+        window: None,
     };
     NewDevice {
         device,

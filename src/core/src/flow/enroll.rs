@@ -115,6 +115,7 @@ fn new_device(
         secret: Secret::random(system)?,
         enrolled: system.now(),
         ssh_key: None,
+        window: None,
     };
     let host = system.host_name();
     let host = host.as_deref().unwrap_or("localhost");

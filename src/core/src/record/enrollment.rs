@@ -14,6 +14,7 @@
 //! period = 30
 //! enrolled = 1795339800
 //! ssh_key = "SHA256:…"          # where the device is bound to one
+//! window = 0                     # where it is narrower than that of the configuration
 //!
 //! [[contact]]
 //! id = "16 hexadecimal digits"
@@ -42,6 +43,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::backup_code::{BackupSet, Count, SetId};
+use crate::config::Window;
 use crate::contact::{Channel, Contact, Recipient};
 use crate::device::{Device, DeviceId, DeviceName};
 use crate::document::{Document, Mistake, Reason, Section};
@@ -268,6 +270,9 @@ impl Enrollment {
             let _ = writeln!(text, "enrolled = {}", device.enrolled.unix());
             if let Some(key) = &device.ssh_key {
                 let _ = writeln!(text, "ssh_key = \"{key}\"");
+            }
+            if let Some(window) = device.window {
+                let _ = writeln!(text, "window = {window}");
             }
         }
         for contact in &self.contacts {
@@ -510,6 +515,7 @@ fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
     let enrolled = section.number("enrolled", ANY_TIME, TIME)?;
     let enrolled = enrolled.ok_or_else(|| section.missing("enrolled"))?;
     let ssh_key = section.string("ssh_key", Fingerprint::EXPECTED, Fingerprint::parse)?;
+    let window = Window::read(&mut section, "window")?;
     section.finish()?;
     Ok(Device {
         id,
@@ -522,6 +528,7 @@ fn read_device(mut section: Section<'_>) -> Result<Device, Box<Mistake>> {
         secret,
         enrolled: Time::from_unix(enrolled),
         ssh_key,
+        window,
     })
 }
 
@@ -571,9 +578,11 @@ mod tests {
             secret: Secret::from_base32(SECRET).unwrap(),
             enrolled: Time::from_unix(1_795_339_800),
             ssh_key: None,
+            window: None,
         };
         let bound = Device {
             ssh_key: Fingerprint::parse(KEY),
+            window: Window::new(0),
             ..device(u64::MAX, "token", 8, Algorithm::Sha512)
         };
         let contact = |id, name: &str, channel, address: &str| Contact {
@@ -613,6 +622,7 @@ mod tests {
         assert_eq!(again.backup_codes, sample().backup_codes);
         assert_eq!(again.backup_key, sample().backup_key);
         assert_eq!(again.devices[1].ssh_key, Fingerprint::parse(KEY));
+        assert_eq!(again.devices[1].window, Window::new(0));
         assert_eq!(again.devices[1].otp.digits.get(), 8);
     }
 
