@@ -1,5 +1,5 @@
 //! What the fuzzer has found worth keeping, held against what must hold: each corpus is replayed with the compiler that
-//! builds the rest. `make fuzz` adds to what this starts from.
+//! builds the rest. `make fuzz` starts from them.
 
 #![allow(
     clippy::arithmetic_side_effects,
