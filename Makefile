@@ -1,6 +1,11 @@
 # make demo      builds, enrolls you in a scratch folder and logs in once
 # make test      all tests; the end-to-end ones need root
 # make stress    the long versions of some, with figures; half an hour and more
+# make model     a million random answers judged twice, and all orders of steps of three logins
+# make timing    whether the time of a comparison tells what was compared
+# make fuzz      every parser and judge, an hour each; FUZZ_SECONDS=, FUZZ_TARGETS=; needs nightly and cargo-fuzz
+# make mutants   whatever decides, changed in every small way, against the tests; hours; needs cargo-mutants
+# make miri      the core and the slot files under Miri; needs nightly with miri
 # make           builds the module, totpctl and its completions
 # make deb       the Debian packages, in target/debian
 # make vendor    the sources of all libraries into vendor/; what is built after that needs no network
@@ -97,6 +102,31 @@ stress:
 	@$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bins
 	$(BUILD)/stress $(PART)
 
+# From another seed each time; MODEL_SEED= repeats one.
+model: export MODEL_SEED := $(or $(MODEL_SEED),$(shell date +%s))
+model: export MODEL_STEPS ?= 1000000
+model: export MODEL_LOGINS ?= 3
+model:
+	$(CARGO) test --profile proof --package totp-core --test model $(CARGOFLAGS) -- --nocapture
+	$(CARGO) test --profile proof --package end-to-end --test protocol $(CARGOFLAGS) -- --nocapture
+
+timing:
+	$(CARGO) bench --profile proof --package totp-core --bench timing $(CARGOFLAGS)
+
+FUZZ_SECONDS ?= 3600
+fuzz:
+	fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+mutants:
+	$(CARGO) mutants --output $(TARGET)
+
+# Each property with two examples: Miri takes a thousand times as long.
+miri: export MIRIFLAGS := -Zmiri-disable-isolation
+miri: export PROPTEST_CASES := 2
+miri:
+	$(CARGO) +nightly miri test --package totp-core --lib $(CARGOFLAGS)
+	$(CARGO) +nightly miri test --package totp-host --lib $(CARGOFLAGS) -- slot::
+
 # After `make` with the same SYSCONFDIR and STATEDIR.
 install:
 	for folder in $(PAMDIR) $(SBINDIR) $(DOCDIR)/examples $(MANDIR)/man5 $(MANDIR)/man8 $(BASHDIR) $(FISHDIR) $(ZSHDIR) \
@@ -147,4 +177,4 @@ reproducible: deb
 clean:
 	$(CARGO) clean
 
-.PHONY: all libraries build completions demo test unit stress install uninstall deb vendor reproducible clean
+.PHONY: all libraries build completions demo test unit stress model timing fuzz mutants miri install uninstall deb vendor reproducible clean

@@ -125,6 +125,23 @@ mod tests {
     }
 
     #[test]
+    fn one_letter_is_a_letter_in_any_case_and_nothing_else_is() {
+        for (text, letter) in [
+            ("y", Some(b'y')),
+            (" Y\n", Some(b'y')),
+            ("", None),
+            ("yy", None),
+            ("1", None),
+            ("-", None),
+        ] {
+            let answer = Answer::new(text.as_bytes().to_vec().into());
+            assert_eq!(answer.letter(), letter, "{text:?}");
+            assert_eq!(answer.bytes(), text.as_bytes());
+        }
+        assert!(matches!(Answer::wrong().typed(), Typed::Other));
+    }
+
+    #[test]
     fn overlong_answers_are_not_read() {
         let blanks = [b' '; Answer::MAX_BYTES];
         let mut text = blanks[..Answer::MAX_BYTES - 6].to_vec();

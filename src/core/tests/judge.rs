@@ -19,7 +19,7 @@ use totp_core::doors::Entropy;
 use totp_core::judge::{Attempt, Verdict, WrongReason, judge};
 use totp_core::otp::{Code, Digits, MovingFactor, Otp, Step};
 use totp_core::record::state::{DeviceState, Lean};
-use totp_core::record::{Enrollment, State};
+use totp_core::record::{Enrollment, Invite, State};
 use totp_core::secret::Secret;
 use totp_core::ssh_key::Fingerprint;
 use totp_core::throttle::{Codes, Limit, Limits, Refusal, Standing};
@@ -646,6 +646,39 @@ fn two_codes_in_a_row_of_a_bound_device_are_none_without_its_key() {
     person.ssh_keys.push(ssh_key('k'));
     assert_eq!(person.login(NOON, 300), FIRST);
     assert_eq!(person.login(NOON, 330), Outcome::Accepted);
+}
+
+#[test]
+fn an_invitation_is_judged_like_a_backup_code_until_it_expires_and_entitles_for_a_quarter_of_an_hour()
+ {
+    let invitation = BackupCode::new(&[1; BackupCode::RANDOM_BYTES]).unwrap();
+    let other = BackupCode::new(&[2; BackupCode::RANDOM_BYTES]).unwrap();
+    let mut person = Person::limited();
+    person.enrollment.devices.clear();
+    person.enrollment.invite = Some(Invite {
+        set: BackupSet::of(SetId(7), [9; 16], std::slice::from_ref(&invitation)),
+        expires: Time::from_unix(NOON + 60),
+    });
+    for (code, now) in [(&other, NOON), (&invitation, NOON + 60)] {
+        let Verdict::Wrong(wrong) = person.answer_from(&home(), &code.shown(), now) else {
+            panic!("invited by {} at {now}", code.shown().as_str());
+        };
+        assert_eq!(wrong.reason, WrongReason::Mismatch);
+    }
+    let before = person.state.clone();
+    let typed = invitation.shown().to_lowercase();
+    let Verdict::Invited(entitled) = person.answer_from(&home(), &typed, NOON + 59) else {
+        panic!("not invited");
+    };
+    assert_eq!(
+        person.state.tally,
+        before.without_future(Time::from_unix(NOON + 59)).tally
+    );
+    assert_eq!(entitled.invite(), Some(SetId(7)));
+    for (later, is_over) in [(-1, true), (0, false), (900, false), (901, true)] {
+        let at = Time::from_unix(NOON + 59 + later);
+        assert_eq!(entitled.is_over(at), is_over, "{later} s later");
+    }
 }
 
 #[test]

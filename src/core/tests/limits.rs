@@ -312,6 +312,75 @@ fn used_codes_set_nothing_right() {
 }
 
 #[test]
+fn a_first_code_does_not_wait_for_a_clock_that_goes_back() {
+    let mut person = Person::new("");
+    let (first, second) = (person.code(3 * MINUTE), person.code(3 * MINUTE + 30));
+    assert_eq!(person.answer(&home(), &first), Wrong);
+    person.now -= 5 * MINUTE;
+    assert_eq!(person.answer(&home(), &second), Wrong, "a first one again");
+    assert_eq!(person.state.devices[0].drift, 0, "it was our clock");
+}
+
+#[test]
+fn an_exempt_place_takes_back_what_is_its_own() {
+    let mut person = Person::new("[limits]\nexempt = ['10.0.0.0/8']");
+    let exempt = Address::named("10.0.0.1").unwrap();
+    // The second time the place is familiar.
+    for ahead in [9 * MINUTE, 4 * MINUTE] {
+        person.spray(1);
+        let stranger = person.code(ahead - MINUTE);
+        assert_eq!(person.answer(&hotel(), &stranger), Wrong);
+        let before = person.state.tally.pools.clone();
+        let codes = [0, 30].map(|later| person.code(ahead + later));
+        assert_eq!(person.answer(&exempt, &codes[0]), Wrong);
+        assert_eq!(person.answer(&exempt, &codes[1]), Second);
+        let after = &person.state.tally.pools;
+        assert_eq!(after[0].daily, before[0].daily);
+        assert_eq!(after[0].marks, before[0].marks);
+        person.now += 10 * MINUTE;
+    }
+}
+
+#[test]
+fn a_mark_of_a_place_that_is_familiar_no_longer_is_a_strangers() {
+    for exempt in ["", "exempt = ['192.0.2.0/24']"] {
+        let mut person = Person::new(&format!("[limits]\nfamiliar_for = '1m'\n{exempt}"));
+        assert_eq!(person.login(&home()), Accepted);
+        person.now += 45;
+        let first = person.code(5 * MINUTE);
+        assert_eq!(person.answer(&home(), &first), Wrong);
+        person.now += 15;
+        assert_eq!(person.guess(&hotel()), Wrong);
+        assert_eq!(person.state.tally.pools[0].marks, 1);
+        let second = person.code(5 * MINUTE + 30);
+        assert_eq!(person.answer(&home(), &second), Second);
+        assert_eq!(person.state.tally.pools[0].marks, 0);
+    }
+    // One that was a stranger's from the start is one and not two.
+    let mut person = Person::new("[limits]\nfamiliar_for = '1m'\nexempt = ['192.0.2.0/24']");
+    assert_eq!(person.login(&home()), Accepted);
+    person.now += 60;
+    let first = person.code(5 * MINUTE);
+    assert_eq!(person.answer(&home(), &first), Wrong);
+    assert_eq!(person.guess(&hotel()), Wrong);
+    assert_eq!(person.state.tally.pools[0].marks, 1);
+}
+
+#[test]
+fn a_place_that_is_familiar_no_longer_counts_with_all_such_at_once() {
+    let mut person = Person::new("[limits]\ndeny = 0\nfamiliar_for = '1h'");
+    assert_eq!(person.login(&home()), Accepted);
+    for _ in 0..8 {
+        person.guess(&home());
+    }
+    assert_eq!(person.codes_at(&hotel()), Codes::One);
+    person.now += 60 * MINUTE;
+    assert_eq!(person.codes_at(&hotel()), Codes::Two);
+    assert_eq!(person.codes_at(&home()), Codes::Two);
+    assert_eq!(person.guess(&hotel()), WrongOfTwo);
+}
+
+#[test]
 fn the_day_slides_and_a_success_does_not_clear_it() {
     let mut person = Person::new("");
     person.spray(4);

@@ -76,10 +76,10 @@ impl Tally {
 
     /// Counts a wrong answer.
     pub fn charge(&mut self, source: &Source, limits: &Limits, now: Time) {
+        self.forget_old(limits, now);
         if source.is_exempt {
             return;
         }
-        self.forget_old(limits, now);
         let is_familiar = self.is_familiar(source, limits, now);
         if limits.deny.get() != 0 || is_familiar {
             self.change_place(&source.address, |place| {
@@ -157,19 +157,18 @@ impl Tally {
         self.marks.retain(|mark| mark.address != *address);
     }
 
-    /// Takes back the charge for the first of two codes, since the second has come.
+    /// Takes back the charge for the first of two codes, since the second has come and was accepted.
     pub fn take_back(&mut self, source: &Source, at: Time) {
-        let places = self.places.iter_mut();
-        for place in places.filter(|place| place.address == source.address) {
-            remove_one(&mut place.wrong, at);
-            if remove_one(&mut place.daily, at) {
+        if let Some(place) = self.own_place(&source.address) {
+            if remove_one(&mut place.daily, at) || place.accepted.is_some() {
                 return;
             }
         }
         let pools = self.pools.iter_mut();
         for pool in pools.filter(|pool| pool.address == source.elsewhere) {
             pool.marks = pool.marks.saturating_sub(1);
-            if remove_one(&mut pool.daily, at) {
+            // Of an exempt address nothing was charged: what was at that time is somebody else's.
+            if !source.is_exempt && remove_one(&mut pool.daily, at) {
                 pool.total = pool.total.saturating_sub(1);
             }
         }
@@ -209,8 +208,8 @@ impl Tally {
         had_any
     }
 
-    /// Replaces every time that lies after `now` by `now`, since the clock went back. Familiarity in the
-    /// future has expired.
+    /// Replaces every time that lies after `now` by `now`, since the clock went back. Familiarity and marks of the
+    /// future have expired: by its mark a device would show the jump of our clock for its own drift.
     pub fn clamp(&mut self, now: Time) {
         let clamp =
             |times: &mut Vec<Time>| times.iter_mut().for_each(|time| *time = (*time).min(now));
@@ -225,9 +224,7 @@ impl Tally {
         self.pools
             .iter_mut()
             .for_each(|pool| clamp(&mut pool.daily));
-        for mark in &mut self.marks {
-            mark.at = mark.at.min(now);
-        }
+        self.marks.retain(|mark| mark.at <= now);
     }
 
     /// Until when the place is familiar, where it is and that ends.
@@ -241,12 +238,21 @@ impl Tally {
     /// The wrong answers in the last 24 hours that `daily` holds against `source`.
     #[must_use]
     pub fn today(&self, source: &Source, limits: &Limits, now: Time) -> usize {
-        let daily = if self.is_familiar(source, limits, now) {
-            self.place(&source.address).map(|place| &place.daily)
-        } else {
-            self.pool(&source.elsewhere).map(|pool| &pool.daily)
-        };
-        daily.map_or(0, |times| younger(times, Limits::DAY, now).len())
+        let in_a_day = |times: &Vec<Time>| younger(times, Limits::DAY, now).len();
+        if self.is_familiar(source, limits, now) {
+            let place = self.place(&source.address);
+            return place.map_or(0, |place| in_a_day(&place.daily));
+        }
+        let pool = self.pool(&source.elsewhere);
+        let pooled = pool.map_or(0, |pool| in_a_day(&pool.daily));
+        // Those of places that are familiar no longer join the pool with the next charge, and count with it already.
+        let ended = self
+            .places
+            .iter()
+            .filter(|place| place.accepted.is_some() && !place.is_familiar(limits, now));
+        ended.fold(pooled, |sum, place| {
+            sum.saturating_add(in_a_day(&place.daily))
+        })
     }
 
     /// The count of unfamiliar places under one name.
@@ -344,15 +350,21 @@ impl Tally {
         }
     }
 
-    /// Makes a place unfamiliar. Its wrong answers count with those of all unfamiliar places from now on.
+    /// Makes a place unfamiliar. Its wrong answers and marks count with those of all unfamiliar places from now on.
     fn demote(&mut self, index: usize) {
         let Some(place) = self.places.get_mut(index) else {
             return;
         };
         place.accepted = None;
         let daily = std::mem::take(&mut place.daily);
-        if !daily.is_empty() {
-            self.change_pool(&Address::Elsewhere, |pool| merge(&mut pool.daily, daily));
+        let marks = self.marks.iter();
+        let marks = marks.filter(|mark| mark.address == place.address);
+        let marks = u16::try_from(marks.count()).unwrap_or(u16::MAX);
+        if !daily.is_empty() || marks != 0 {
+            self.change_pool(&Address::Elsewhere, |pool| {
+                merge(&mut pool.daily, daily);
+                pool.marks = pool.marks.saturating_add(marks);
+            });
         }
     }
 
