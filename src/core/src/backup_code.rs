@@ -42,6 +42,9 @@ impl<const N: usize> Symbols<N> {
     /// Random bytes that they are made of.
     pub const RANDOM_BYTES: usize = N / 8 * 5;
 
+    /// Bytes of them as they are shown.
+    pub const SHOWN_BYTES: usize = N + N / 4 - 1;
+
     /// Those of so many random bytes; `None` where they would look like digits, for a code once in 10^11 times.
     #[must_use]
     pub fn new(random: &[u8]) -> Option<Self> {
@@ -60,6 +63,17 @@ impl<const N: usize> Symbols<N> {
             && code.0.iter().all(is_symbol)
             && code.0.iter().any(u8::is_ascii_alphabetic);
         is_code.then_some(code)
+    }
+
+    /// Those that end a text, dashes and all, in any case.
+    #[must_use]
+    pub fn shown_last_in(text: &[u8]) -> Option<Self> {
+        let end = text.get(text.len().checked_sub(Self::SHOWN_BYTES)?..)?;
+        let mut symbols = Zeroizing::new(Vec::with_capacity(Self::SHOWN_BYTES));
+        symbols.extend(end.iter().filter(|byte| **byte != b'-'));
+        let code = Self::typed(&symbols)?;
+        end.eq_ignore_ascii_case(code.shown().as_bytes())
+            .then_some(code)
     }
 
     /// As people read and type it: `ABCD-EFGH-IJKL-MNOP`.

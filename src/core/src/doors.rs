@@ -27,6 +27,28 @@ pub trait Conversation {
     /// [`NoAnswer`] where the person went away or can't be asked.
     fn ask(&mut self, prompt: &str, echo: Echo) -> Result<Answer, NoAnswer>;
 
+    /// The same where the password and the code are typed together.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    fn ask_for_both(&mut self, prompt: &str, echo: Echo) -> Result<Answer, NoAnswer> {
+        self.ask(prompt, echo).map(Answer::with_password)
+    }
+
+    /// What was typed before our turn: a password, and perhaps a code right after it.
+    fn typed_before(&mut self) -> Option<Answer> {
+        None
+    }
+
+    /// Leaves a password to whoever checks it after us.
+    ///
+    /// # Errors
+    /// A sentence for the log.
+    fn hand_on(&mut self, password: &[u8]) -> Result<(), String> {
+        let _ = password;
+        Err("passwords are handed on at logins only".to_owned())
+    }
+
     /// Shows a sentence, where the service lets it through.
     fn tell(&mut self, sentence: &str);
 

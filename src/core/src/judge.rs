@@ -9,6 +9,7 @@
 //! * no guess is free: every answer that is judged is charged first, and only an accepted one clears;
 //! * an answer is refused, unjudged and free of charge, while its address is locked;
 //! * a code that was sent is accepted once, for the login that it was sent for;
+//! * an answer is one guess at each code that there is, also where a password goes before it;
 //! * two codes in a row are accepted where one is too far from the device's time or counter, or no longer enough. The first
 //!   leaves a mark and counts as a wrong answer until the second has come; each mark is good for one try.
 
@@ -22,7 +23,7 @@ use crate::challenge::Binding;
 use crate::config::Verify;
 use crate::contact::{Channel, Recipient};
 use crate::device::{Device, DeviceName};
-use crate::otp::{Code, MovingFactor, Period, Step};
+use crate::otp::{Code, Digits, MovingFactor, Period, Step};
 use crate::reach::Reach;
 use crate::record::state::{DeviceState, Lean, Side};
 use crate::record::{Enrollment, Invite, State};
@@ -80,6 +81,7 @@ pub struct Accepted {
     first_at: Option<Time>,
     backup_left: Option<u8>,
     sent_by: Option<Channel>,
+    digits: Option<Digits>,
 }
 
 impl Accepted {
@@ -89,7 +91,14 @@ impl Accepted {
             first_at: None,
             backup_left: None,
             sent_by: None,
+            digits: None,
         }
+    }
+
+    /// The length of the code, where it was one of digits; of the longest, where it was several at once.
+    #[must_use]
+    pub fn digits(&self) -> Option<Digits> {
+        self.digits
     }
 
     /// The devices and contacts whose code it was: one, or by a rare chance several.
@@ -243,10 +252,11 @@ fn judge_answer(
     };
     for (device, memory) in known_devices(enrollment, &mut state) {
         let Some(code) = &code else { break };
+        let code = code.of(device.otp.digits);
         let mark = mark.filter(|mark| mark.device == device.id);
         let fit = match enrollment.serves(device, attempt.ssh_keys) {
-            true => try_device(device, memory, code, mark, codes, now, verify),
-            false => try_bound_device(device, memory, code, now, verify),
+            true => try_device(device, memory, &code, mark, codes, now, verify),
+            false => try_bound_device(device, memory, &code, now, verify),
         };
         match fit {
             Fit::Bound => reason = WrongReason::Bound,
@@ -264,11 +274,15 @@ fn judge_answer(
     }
 
     let sent = code.as_ref().and_then(|code| {
-        let id = state.challenges.take(attempt.binding, code, now)?;
-        enrollment.contacts.iter().find(|contact| contact.id == id)
+        let mut each = code.each();
+        let (id, digits) = each.find_map(|(digits, code)| {
+            Some((state.challenges.take(attempt.binding, &code, now)?, digits))
+        })?;
+        let contact = enrollment.contacts.iter().find(|contact| contact.id == id);
+        Some((contact?, digits))
     });
     let mut delivered = None;
-    if let Some(contact) = sent {
+    if let Some((contact, _)) = sent {
         let is_second = mark.is_some_and(|mark| mark.device == contact.id);
         if codes == Codes::One || is_second {
             delivered = Some(contact);
@@ -280,8 +294,14 @@ fn judge_answer(
 
     // Eight digits are too few to stand for two codes.
     let scratch = code.as_ref().filter(|_| codes == Codes::One);
-    let scratch = scratch.and_then(ScratchCode::of);
-    let backup_left = match scratch.map(|code| use_up(enrollment, &mut state, &code)) {
+    let scratch = scratch.and_then(|code| {
+        let mut each = code.each();
+        each.find_map(|(digits, code)| Some((ScratchCode::of(&code)?, digits)))
+    });
+    let used_up = scratch
+        .as_ref()
+        .map(|(code, _)| use_up(enrollment, &mut state, code));
+    let backup_left = match used_up {
         Some(Ok(left)) => Some(left),
         Some(Err(WrongReason::Replayed)) => {
             reason = WrongReason::Replayed;
@@ -338,6 +358,11 @@ fn judge_answer(
         if let Some(place) = attempt.place.filter(|_| !is_bound) {
             state.trusts.propose(place, now);
         }
+        let lengths = accepted.iter().map(|(device, _)| device.otp.digits);
+        let lengths = lengths
+            .chain(delivered.and(sent).map(|(_, digits)| digits))
+            .chain(backup_left.and(scratch).map(|(_, digits)| digits));
+        let digits = lengths.max_by_key(|digits| digits.get());
         let devices = accepted.iter().map(|(device, _)| &device.name);
         let devices = devices.chain(delivered.map(|contact| &contact.name));
         let accepted = Accepted {
@@ -345,6 +370,7 @@ fn judge_answer(
             first_at,
             backup_left,
             sent_by: delivered.map(|contact| contact.recipient.channel()),
+            digits,
         };
         (Verdict::Accepted(accepted), state)
     }

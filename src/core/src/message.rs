@@ -12,6 +12,30 @@ use crate::time::{Span, Time};
 /// The prompt where the stack's line does not say another.
 pub const PROMPT: &str = "Verification code: ";
 
+/// The same where the password and the code are typed together.
+pub const BOTH_PROMPT: &str = "Password & verification code: ";
+
+/// What ends the notice of a code that was sent.
+pub struct Hint {
+    /// Where it was.
+    pub sent: &'static str,
+    /// Where it could not be.
+    pub unsent: &'static str,
+}
+
+impl Hint {
+    /// At a prompt that takes letters.
+    pub const LETTER: Self = Self {
+        sent: "\n(r: send another)",
+        unsent: " (r: try again)",
+    };
+    /// At one where the code is typed with the password.
+    pub const BOTH: Self = Self {
+        sent: " Type it right after your password.",
+        unsent: "",
+    };
+}
+
 /// Longest message of libpam's (PAM_MAX_MSG_SIZE).
 pub const MAX_MESSAGE_BYTES: usize = 512;
 
@@ -147,18 +171,16 @@ pub fn offered(offers: &Offers) -> String {
 
 /// What goes before the prompt for a code that was just sent.
 #[must_use]
-pub fn code_sent(channel: Channel, to: &str, left: Span) -> String {
-    let (words, left) = (channel.words(), left.seconds());
-    format!("\nA code was sent {words} to {to}. It is good for {left} seconds.\n(r: send another)")
+pub fn code_sent(channel: Channel, to: &str, left: Span, hint: &Hint) -> String {
+    let (words, left, hint) = (channel.words(), left.seconds(), hint.sent);
+    format!("\nA code was sent {words} to {to}. It is good for {left} seconds.{hint}")
 }
 
 /// The same for a code that this login was sent before.
 #[must_use]
-pub fn code_waits(channel: Channel, to: &str, left: Span) -> String {
-    let (words, left) = (channel.words(), left.seconds());
-    format!(
-        "\nThe code that was sent {words} to {to} is good for {left} more seconds.\n(r: send another)"
-    )
+pub fn code_waits(channel: Channel, to: &str, left: Span, hint: &Hint) -> String {
+    let (words, left, hint) = (channel.words(), left.seconds(), hint.sent);
+    format!("\nThe code that was sent {words} to {to} is good for {left} more seconds.{hint}")
 }
 
 /// What is said where the last code is so young that no other is sent.
@@ -183,10 +205,11 @@ pub fn too_many_codes(channel: Channel, wait: Span) -> String {
 
 /// What is said where none could be sent.
 #[must_use]
-pub fn code_not_sent(channel: Channel) -> String {
+pub fn code_not_sent(channel: Channel, hint: &Hint) -> String {
     format!(
-        "\nNo code could be sent {}. (r: try again) A code of an app or a backup code\nis taken here as well.",
-        channel.words()
+        "\nNo code could be sent {}. A code of an app or a backup code\nis taken here as well.{}",
+        channel.words(),
+        hint.unsent
     )
 }
 
@@ -285,11 +308,13 @@ mod tests {
         let counted = prompt_after(TWO_CODES, &counted);
         for notice in [
             offered(&offers),
-            code_sent(Channel::Text, &to, longest),
-            code_waits(Channel::Text, &to, longest),
+            code_sent(Channel::Text, &to, longest, &Hint::LETTER),
+            code_waits(Channel::Text, &to, longest, &Hint::LETTER),
+            code_sent(Channel::Text, &to, longest, &Hint::BOTH),
+            code_waits(Channel::Text, &to, longest, &Hint::BOTH),
             code_waiting(longest),
             too_many_codes(Channel::Text, longest),
-            code_not_sent(Channel::Text),
+            code_not_sent(Channel::Text, &Hint::LETTER),
         ] {
             assert!(
                 prompt_after(&notice, &counted).len() < MAX_MESSAGE_BYTES,

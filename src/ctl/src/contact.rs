@@ -11,7 +11,7 @@ use totp_core::delivery::{Delivery, confirmation_message};
 use totp_core::device::DeviceName;
 use totp_core::doors::{Account, Conversation, Echo};
 use totp_core::event::Change;
-use totp_core::message;
+use totp_core::message::{self, Hint};
 use totp_core::record::State;
 use totp_host::store::{OURS, check_new_contact};
 
@@ -109,7 +109,12 @@ fn confirm(
                 ))
             })?;
         let to = recipient.to_string();
-        Ok(message::code_sent(channel, &to, delivery.lifetime))
+        Ok(message::code_sent(
+            channel,
+            &to,
+            delivery.lifetime,
+            &Hint::LETTER,
+        ))
     };
     let nothing = |reason: &str| Failure::refused(format_args!("{reason}: nothing was enrolled"));
     let mut notice = send(&mut challenges)?;
@@ -123,7 +128,9 @@ fn confirm(
             continue;
         }
         if let Typed::Code(code) = answer.typed() {
-            if challenges.take(binding, &code, system.now()).is_some() {
+            let now = system.now();
+            let mut each = code.each();
+            if each.any(|(_, code)| challenges.take(binding, &code, now).is_some()) {
                 return Ok(());
             }
         }

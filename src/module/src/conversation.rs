@@ -2,13 +2,13 @@
 
 use libc::c_int;
 use pam::constants::{PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PAM_TEXT_INFO};
-use pam::conv::Conv;
 use pam::module::PamHandle;
 use totp_core::answer::Answer;
 use totp_core::doors::{Account, Echo, NoAnswer, PasswordCheck};
 use totp_core::message;
 use totp_host::process::Room;
 
+use crate::ffi;
 use crate::password::{self, Password};
 
 /// The conversation function of the application. It runs under the limits that the caller has set, while all else
@@ -30,27 +30,43 @@ impl<'a> Conversation<'a> {
     }
 
     fn send(&mut self, style: c_int, text: &str) -> Option<Answer> {
-        let conversation = self.pamh.get_item::<Conv<'_>>().ok().flatten()?;
         self.room = None;
-        let reply = conversation.send(style, text);
+        // One byte more shows that it is too long.
+        let reply = ffi::converse(self.pamh, style, text, Answer::MAX_BYTES.saturating_add(1));
         self.room = Some(Room::make());
-        let reply = reply.ok().flatten()?;
-        Some(Answer::new(reply.as_bytes().to_vec().into()))
+        reply.map(Answer::new)
+    }
+
+    fn prompt(&mut self, prompt: &str, echo: Echo) -> Result<Answer, NoAnswer> {
+        let style = match echo {
+            Echo::On => PAM_PROMPT_ECHO_ON,
+            Echo::Off => PAM_PROMPT_ECHO_OFF,
+        };
+        self.send(style, prompt).ok_or(NoAnswer)
     }
 }
 
 impl totp_core::doors::Conversation for Conversation<'_> {
     fn ask(&mut self, prompt: &str, echo: Echo) -> Result<Answer, NoAnswer> {
-        let style = match echo {
-            Echo::On => PAM_PROMPT_ECHO_ON,
-            Echo::Off => PAM_PROMPT_ECHO_OFF,
-        };
-        let answer = self.send(style, prompt).ok_or(NoAnswer)?;
+        let answer = self.prompt(prompt, echo)?;
         // A client that can answer only one prompt answers ours with the password. That is no guess.
         match password::typed_before(self.pamh) {
             Some(password) if password.is(answer.bytes()) => Err(NoAnswer),
             _ => Ok(answer),
         }
+    }
+
+    fn ask_for_both(&mut self, prompt: &str, echo: Echo) -> Result<Answer, NoAnswer> {
+        self.prompt(prompt, echo).map(Answer::with_password)
+    }
+
+    fn typed_before(&mut self) -> Option<Answer> {
+        let password = password::typed_before(self.pamh)?;
+        Some(password.into_answer().with_password())
+    }
+
+    fn hand_on(&mut self, password: &[u8]) -> Result<(), String> {
+        ffi::set_authtok(self.pamh, password)
     }
 
     fn tell(&mut self, sentence: &str) {

@@ -3,7 +3,6 @@
 //! Nothing is decided here. This crate turns what libpam hands over into a [`Request`], lets
 //! [`authenticate`] run, and turns the [`Outcome`] into a code of libpam's.
 
-mod arguments;
 mod conversation;
 mod ffi;
 mod password;
@@ -19,7 +18,7 @@ use totp_core::address::{Address, Origin};
 use totp_core::config::Config;
 use totp_core::doors::{Caller, Conversation as _, Store as _, System as _};
 use totp_core::event::{Event, Severity};
-use totp_core::flow::{Options, Outcome, Request, authenticate};
+use totp_core::flow::{Arguments, Options, Outcome, Request, authenticate};
 use totp_core::message;
 use totp_core::ssh_key::Fingerprint;
 use totp_core::time::Span;
@@ -29,7 +28,6 @@ use totp_host::process::Room;
 use totp_host::store::FileStore;
 use totp_host::system::Machine;
 
-use crate::arguments::Arguments;
 use crate::conversation::Conversation;
 
 struct Module;
@@ -111,7 +109,8 @@ fn note_success(pamh: &PamHandle, args: &[&CStr]) {
 
 /// The configuration and what the line says.
 fn settings(args: &[&CStr]) -> Result<(Config, Options), String> {
-    let arguments = Arguments::parse(args)?;
+    let texts: Result<Vec<&str>, _> = args.iter().map(|argument| argument.to_str()).collect();
+    let arguments = Arguments::parse(texts.map_err(|_| "a module argument is not UTF-8")?)?;
     let config = totp_host::config::load(arguments.config.as_deref());
     Ok((
         config.map_err(|error| error.to_string())?,

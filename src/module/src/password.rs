@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use pam::items::{AuthTok, RHost, Tty};
 use pam::module::PamHandle;
 use subtle::ConstantTimeEq;
+use totp_core::answer::Answer;
 use totp_core::doors::Account;
 use totp_host::pam::{Code, Item, Message, NO_EMPTY_PASSWORD, Reply, SILENT, Transaction};
 use zeroize::Zeroizing;
@@ -24,9 +25,13 @@ pub(crate) struct Password(Zeroizing<Vec<u8>>);
 impl Password {
     /// Takes it over; `None` where it is none that libpam could hand on.
     pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
-        const MAX_BYTES: usize = 512;
-        let is_one = (1..=MAX_BYTES).contains(&bytes.len()) && !bytes.contains(&0);
+        let is_one = (1..=Answer::MAX_BYTES).contains(&bytes.len()) && !bytes.contains(&0);
         is_one.then(|| Self(Zeroizing::new(bytes.to_vec())))
+    }
+
+    /// The same, to be judged.
+    pub(crate) fn into_answer(self) -> Answer {
+        Answer::new(self.0)
     }
 
     /// Whether it is this one, compared in constant time.

@@ -10,9 +10,11 @@ use crate::doors::{
 use crate::event::{Change, Event, Severity};
 use crate::flow::deliver::Courier;
 use crate::flow::enroll::{Ending, Enrolled, enroll};
+use crate::flow::first_pass::{FirstPass, Unasked};
 use crate::flow::plan::{Next, Plan, Reason, plan, unenrolled};
 use crate::judge::{Accepted, Entitled, Verdict, Wrong, WrongReason};
 use crate::message;
+use crate::otp::Digits;
 use crate::policy::{Decision, Unenrolled};
 use crate::throttle::{Codes, Limit, Refusal, Standing};
 use crate::trust::Trusted;
@@ -32,10 +34,14 @@ pub struct Request<'a> {
 pub struct Options {
     /// Whoever is not enrolled is let through on this line, whatever the policy says.
     pub nullok: bool,
-    /// The prompt, where it is not [`message::PROMPT`].
+    /// The prompt, where it is not [`message::PROMPT`] or [`message::BOTH_PROMPT`].
     pub prompt: Option<String>,
     /// Show what is typed.
     pub echo: bool,
+    /// What becomes of the password that was typed before our turn.
+    pub first_pass: FirstPass,
+    /// The prompt asks for the password and the code together, and the password is handed on to the modules after us.
+    pub forward_pass: bool,
     /// The service hides messages or chokes on them: what has to be seen goes into the prompt.
     pub no_info: bool,
     /// Log each prompt too.
@@ -66,6 +72,14 @@ pub fn authenticate<S: Store>(
     store: &S,
     system: &dyn System,
 ) -> Outcome {
+    let mut unasked;
+    let person = match request.options.first_pass {
+        FirstPass::Only => {
+            unasked = Unasked(person);
+            &mut unasked
+        }
+        FirstPass::Ignored | FirstPass::Tried => person,
+    };
     let mut login = Login {
         request,
         config,
@@ -143,9 +157,12 @@ impl<S: Store> Login<'_, S> {
         decision: &Decision<'_>,
     ) -> Result<Outcome, String> {
         let (mut tries, mut most) = (0, self.tries());
-        while tries < most {
-            tries = tries.saturating_add(1);
-            match self.attempt(subject)? {
+        let mut turn = self.first_turn();
+        while turn == Turn::Before || tries < most {
+            if turn == Turn::Prompt {
+                tries = tries.saturating_add(1);
+            }
+            match self.attempt(subject, turn)? {
                 Attempted::Accepted(accepted) => return Ok(Outcome::Accepted(accepted)),
                 Attempted::BackupKey(accepted, owner) => {
                     return self.go_on_unenrolled(subject, accepted, owner.as_ref(), decision);
@@ -158,9 +175,10 @@ impl<S: Store> Login<'_, S> {
                 }
                 // Two codes need two prompts.
                 Attempted::Wrong(Codes::Two) if !self.is_repeated() => most = most.max(2),
-                Attempted::Wrong(_) => {}
+                Attempted::Nothing | Attempted::Wrong(_) => {}
                 Attempted::Over => break,
             }
+            turn = Turn::Prompt;
         }
         Ok(Outcome::Denied)
     }
@@ -260,69 +278,138 @@ impl<S: Store> Login<'_, S> {
         Ok(Outcome::Denied)
     }
 
+    /// How many prompts.
     fn tries(&self) -> u8 {
-        if self.is_repeated() {
-            1
-        } else {
-            self.config.verify.tries.get()
+        match self.request.options.first_pass {
+            FirstPass::Only => 0,
+            _ if self.is_repeated() => 1,
+            _ => self.config.verify.tries.get(),
         }
     }
 
-    /// sshd runs the whole stack again for each try, so one prompt a call is right there.
+    /// sshd runs the whole stack again for each try, so one prompt a call is right there. Where nothing is asked,
+    /// somebody else has to.
     fn is_repeated(&self) -> bool {
-        self.request.caller.service == "sshd"
+        self.request.caller.service == "sshd" || self.request.options.first_pass == FirstPass::Only
     }
 
-    /// One prompt and what comes of it.
-    fn attempt(&mut self, subject: Subject<'_>) -> Result<Attempted, String> {
+    fn first_turn(&self) -> Turn {
+        match self.request.options.first_pass {
+            FirstPass::Ignored => Turn::Prompt,
+            FirstPass::Only | FirstPass::Tried => Turn::Before,
+        }
+    }
+
+    /// One answer and what comes of it.
+    fn attempt(&mut self, subject: Subject<'_>, turn: Turn) -> Result<Attempted, String> {
         let caller = &self.request.caller;
         let (standing, offers) = self.store.standing(subject, caller).map_err(fault)?;
         let (left, codes) = match standing {
             Standing::Open { left, codes } => (left, codes),
             Standing::Refused(refusal) => return Ok(self.refuse(subject, refusal)),
         };
-        self.log(Event {
-            left,
-            ..self.event(Severity::Debug, "asked")
-        });
-        let Ok(answer) = self.ask(subject, &offers, left, codes) else {
-            let event = self.event(Severity::Notice, "aborted");
-            self.log(match subject {
-                Subject::Invitee(_) => event.because(NOT_INVITED),
-                Subject::Enrolled(_) | Subject::Stranger(_) => event,
-            });
-            // To strangers too: it tells nobody who is not enrolled.
-            let enrolls = self.config.policy.unenrolled == Unenrolled::Enroll;
-            if enrolls && !matches!(subject, Subject::Enrolled(_)) {
-                self.tell(message::INVITATION_NEEDED);
+        let answer = match turn {
+            Turn::Before => self.typed_before(subject, &offers),
+            Turn::Prompt => {
+                self.log(Event {
+                    left,
+                    ..self.event(Severity::Debug, "asked")
+                });
+                self.ask(subject, &offers, left, codes)
             }
-            return Ok(Attempted::Over);
         };
-        Ok(
-            match self.store.submit(subject, caller, &answer).map_err(fault)? {
-                Verdict::Accepted(accepted) => {
-                    self.report_accepted(&accepted);
-                    Attempted::Accepted(accepted)
+        let is_optional = self.request.options.first_pass == FirstPass::Tried;
+        let answer = match (turn, answer) {
+            (Turn::Before, answer)
+                if is_optional && !answer.as_ref().is_ok_and(Answer::has_code) =>
+            {
+                return Ok(Attempted::Nothing);
+            }
+            (_, Ok(answer)) => answer,
+            (_, Err(NoAnswer)) => return Ok(self.unanswered(subject, turn)),
+        };
+        if answer.is_behind_password() && offers.is_only_way && !answer.has_code() {
+            // The code is on its way: there was none to be typed.
+            self.hand_on(&answer, None)?;
+            let event = self.event(Severity::Notice, "aborted");
+            self.log(
+                event.because("no code yet: it is typed at the next try, right after the password"),
+            );
+            return Ok(Attempted::Over);
+        }
+        let verdict = self.store.submit(subject, caller, &answer);
+        let digits = match &verdict {
+            Ok(Verdict::Accepted(accepted)) => accepted.digits(),
+            _ => None,
+        };
+        self.hand_on(&answer, digits)?;
+        Ok(match verdict.map_err(fault)? {
+            Verdict::Accepted(accepted) => {
+                self.report_accepted(&accepted);
+                Attempted::Accepted(accepted)
+            }
+            Verdict::BackupKey { accepted, owner } => Attempted::BackupKey(accepted, owner),
+            Verdict::Invited(entitled) => Attempted::Invited(entitled),
+            Verdict::Empty => {
+                self.log(
+                    self.event(Severity::Notice, "aborted")
+                        .because("empty answer"),
+                );
+                Attempted::Over
+            }
+            Verdict::Refused(refusal) => self.refuse(subject, refusal),
+            Verdict::Wrong(wrong) => {
+                self.report_wrong(subject, &wrong);
+                match wrong.standing {
+                    Standing::Open { .. } => Attempted::Wrong(wrong.codes),
+                    Standing::Refused(_) => Attempted::Over,
                 }
-                Verdict::BackupKey { accepted, owner } => Attempted::BackupKey(accepted, owner),
-                Verdict::Invited(entitled) => Attempted::Invited(entitled),
-                Verdict::Empty => {
-                    self.log(
-                        self.event(Severity::Notice, "aborted")
-                            .because("empty answer"),
-                    );
-                    Attempted::Over
-                }
-                Verdict::Refused(refusal) => self.refuse(subject, refusal),
-                Verdict::Wrong(wrong) => {
-                    self.report_wrong(subject, &wrong);
-                    match wrong.standing {
-                        Standing::Open { .. } => Attempted::Wrong(wrong.codes),
-                        Standing::Refused(_) => Attempted::Over,
-                    }
-                }
-            },
-        )
+            }
+        })
+    }
+
+    /// Nothing was typed, or nothing could be.
+    fn unanswered(&mut self, subject: Subject<'_>, turn: Turn) -> Attempted {
+        let event = self.event(Severity::Notice, "aborted");
+        self.log(match (turn, subject) {
+            (Turn::Before, _) => event
+                .because("use_first_pass, and no module before this one has asked for a password"),
+            (Turn::Prompt, Subject::Invitee(_)) => event.because(NOT_INVITED),
+            (Turn::Prompt, Subject::Enrolled(_) | Subject::Stranger(_)) => event,
+        });
+        // To strangers too: it tells nobody who is not enrolled.
+        let enrolls = self.config.policy.unenrolled == Unenrolled::Enroll;
+        if enrolls && !matches!(subject, Subject::Enrolled(_)) {
+            self.tell(message::INVITATION_NEEDED);
+        }
+        Attempted::Over
+    }
+
+    /// What was typed before our turn.
+    fn typed_before(&mut self, subject: Subject<'_>, offers: &Offers) -> Result<Answer, NoAnswer> {
+        if let FirstPass::Only = self.request.options.first_pass {
+            // No prompt is there to carry what it says.
+            let _ = self.announce(subject, offers);
+        }
+        self.person.typed_before().ok_or(NoAnswer)
+    }
+
+    /// Where nothing but a code that is sent will do, it is sent before the password is typed with it.
+    fn announce(&self, subject: Subject<'_>, offers: &Offers) -> Option<String> {
+        let Subject::Enrolled(account) = subject else {
+            return None;
+        };
+        let login = (account, &self.request.caller);
+        Courier::new(login, offers, self.store, self.system).announce()
+    }
+
+    /// Leaves the modules after us the password alone, whatever the code behind it was worth: they have as much to do,
+    /// and ask no more.
+    fn hand_on(&mut self, answer: &Answer, digits: Option<Digits>) -> Result<(), String> {
+        match answer.password(digits) {
+            Some(password) if self.request.options.forward_pass => self.person.hand_on(password),
+            _ => Ok(()),
+        }
     }
 
     fn ask(
@@ -333,11 +420,11 @@ impl<S: Store> Login<'_, S> {
         codes: Codes,
     ) -> Result<Answer, NoAnswer> {
         let options = &self.request.options;
-        let mut prompt = options
-            .prompt
-            .as_deref()
-            .unwrap_or(message::PROMPT)
-            .to_owned();
+        let usual = match options.forward_pass {
+            true => message::BOTH_PROMPT,
+            false => message::PROMPT,
+        };
+        let mut prompt = options.prompt.as_deref().unwrap_or(usual).to_owned();
         let echo = if options.echo { Echo::On } else { Echo::Off };
         let deny = self.config.limits.deny.get();
         if let Some(left) = left.filter(|left| options.no_info && *left < deny) {
@@ -349,6 +436,12 @@ impl<S: Store> Login<'_, S> {
                 false => message::TWO_CODES,
             };
             prompt = message::prompt_after(sentence, &prompt);
+        }
+        if options.forward_pass {
+            if let Some(notice) = self.announce(subject, offers) {
+                prompt = message::prompt_after(&notice, &prompt);
+            }
+            return self.person.ask_for_both(&prompt, echo);
         }
         match subject {
             Subject::Enrolled(account) if !offers.contacts.is_empty() => {
@@ -555,11 +648,22 @@ impl<S: Store> Login<'_, S> {
 /// For the log: whoever is not enrolled and may.
 const NOT_INVITED: &str = "not enrolled, and no invitation typed: totpctl invite makes one, for a login by ssh in a terminal";
 
-/// What came of one prompt.
+/// Where an answer is to come from.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Turn {
+    /// It was typed before our turn.
+    Before,
+    /// It is asked for.
+    Prompt,
+}
+
+/// What came of one answer.
 enum Attempted {
     Accepted(Accepted),
     BackupKey(Accepted, Option<Recipient>),
     Invited(Entitled),
+    /// No code was typed before our turn, and a prompt follows.
+    Nothing,
     /// Another prompt may follow. So many codes were needed.
     Wrong(Codes),
     /// None may.

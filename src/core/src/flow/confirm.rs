@@ -56,6 +56,8 @@ pub(crate) fn confirming_step(
         return None;
     };
     let Reach { near, .. } = Reach::of(&device.otp, known, now, verify);
-    let step = device.otp.matching_step(&device.secret, &code, &near);
+    let step = device
+        .otp
+        .matching_step(&device.secret, &code.of(device.otp.digits), &near);
     step.filter(|step| !known.is_used(*step))
 }

@@ -1,13 +1,13 @@
 //! A prompt that offers codes to be sent, and sends them.
 //!
 //! Who has nothing but a mail address or a telephone is sent a code before the prompt. Whoever has an app as well asks for one
-//! by a letter. No lock is held meanwhile, and where nothing can be sent the prompt takes all other codes.
+//! by a letter. Behind a password there are no letters. No lock is held meanwhile, and where nothing can be sent the prompt takes all other codes.
 
 use crate::answer::{Answer, Typed};
 use crate::contact::Channel;
 use crate::doors::{Account, Caller, Conversation, Echo, NoAnswer, Offers, Sent, Store, System};
 use crate::event::{Event, Severity};
-use crate::message;
+use crate::message::{self, Hint};
 
 /// Asks somebody for a code who has one sent.
 pub struct Courier<'a, S> {
@@ -54,25 +54,33 @@ impl<'a, S: Store> Courier<'a, S> {
     ) -> Result<Answer, NoAnswer> {
         /// What is sent in an hour is counted elsewhere.
         const MOST_LETTERS: u8 = 12;
-        let mut notice = self.opening();
+        let mut notice = self.opening(&Hint::LETTER);
         for _ in 0..MOST_LETTERS {
             let answer = person.ask(&message::prompt_after(&notice, prompt), echo)?;
             match self.asked_for(&answer) {
                 None => return Ok(answer),
-                Some(channel) => notice = self.send(channel),
+                Some(channel) => notice = self.send(channel, &Hint::LETTER),
             }
         }
         person.ask(prompt, echo)
     }
 
+    /// Has a code sent where there is nothing else to type and none waits, and says what goes before a prompt for the
+    /// password and the code.
+    pub fn announce(&mut self) -> Option<String> {
+        self.offers.is_only_way.then(|| self.opening(&Hint::BOTH))
+    }
+
     /// What goes before the first prompt.
-    fn opening(&mut self) -> String {
+    fn opening(&mut self, hint: &Hint) -> String {
         let now = self.system.now();
         let mut contacts = self.offers.contacts.iter();
         match contacts.find_map(|offer| Some((offer, offer.waits_until?))) {
-            Some((offer, until)) => message::code_waits(offer.channel, &offer.to, until.since(now)),
+            Some((offer, until)) => {
+                message::code_waits(offer.channel, &offer.to, until.since(now), hint)
+            }
             None => match self.offers.contacts.first() {
-                Some(offer) if self.offers.is_only_way => self.send(offer.channel),
+                Some(offer) if self.offers.is_only_way => self.send(offer.channel, hint),
                 _ => message::offered(self.offers),
             },
         }
@@ -99,7 +107,7 @@ impl<'a, S: Store> Courier<'a, S> {
     }
 
     /// Sends one, and says what came of it.
-    fn send(&mut self, channel: Channel) -> String {
+    fn send(&mut self, channel: Channel, hint: &Hint) -> String {
         self.last = Some(channel);
         let sent = self.store.send(self.account, self.caller, channel);
         let now = self.system.now();
@@ -107,12 +115,12 @@ impl<'a, S: Store> Courier<'a, S> {
         self.log(channel, &sent);
         match sent {
             Sent::To(recipient, until) => {
-                message::code_sent(channel, &recipient.to_string(), until.since(now))
+                message::code_sent(channel, &recipient.to_string(), until.since(now), hint)
             }
             Sent::Waiting(next) => message::code_waiting(next.since(now)),
             Sent::TooMany(next) => message::too_many_codes(channel, next.since(now)),
             Sent::Refused(refusal) => message::refused(refusal.until.since(now)),
-            Sent::Failed(_) => message::code_not_sent(channel),
+            Sent::Failed(_) => message::code_not_sent(channel, hint),
         }
     }
 

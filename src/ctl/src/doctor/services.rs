@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use totp_core::config::Config;
-use totp_core::message;
+use totp_core::flow::Arguments;
 use totp_core::policy::{EnrollWith, Unenrolled};
 
 use super::Tree;
@@ -177,21 +177,21 @@ fn service(
     let mut is_missing = false;
     for (_, line) in &ours {
         is_missing |= module_file(tree, name, line, findings);
-        match arguments(line) {
+        match Arguments::parse(line.arguments().iter().map(String::as_str)) {
             Ok(arguments) => {
-                service.nullok |= arguments.nullok;
-                if let Some(path) = arguments.config {
+                service.nullok |= arguments.options.nullok;
+                if let Some(path) = &arguments.config {
                     service.config = line_config(tree, name, line, path, findings);
                 }
             }
-            Err(fact) => findings.add(
+            Err(reason) => findings.add(
                 Finding::new(
                     "arguments",
-                    fact,
+                    format!("The line of pam_totp.so can't be read: {reason}."),
                     "The module refuses to work with an argument that it does not know: every login by this \
                      service is denied.",
-                    "Take the argument out of the line, or write it right: config=PATH, debug, echo, no_info,\n\
-                     nullok, prompt=TEXT, or [prompt=Your code: ] with blanks.",
+                    "Take the argument out of the line, or write it right, as pam_totp(8) has it; a text with blanks is\n\
+                     written [prompt=Your code: ].",
                 )
                 .at(&line.file, Some(line.number))
                 .of(name),
@@ -494,45 +494,16 @@ fn writable(line: &Line, name: &str, findings: &mut Findings) {
     }
 }
 
-/// What a line of ours says.
-#[derive(Default)]
-struct Arguments<'a> {
-    config: Option<&'a str>,
-    nullok: bool,
-}
-
-/// As the module reads them.
-fn arguments(line: &Line) -> Result<Arguments<'_>, String> {
-    let mut found = Arguments::default();
-    for argument in line.arguments() {
-        match argument.split_once('=') {
-            Some(("config", path)) => found.config = Some(path),
-            Some(("prompt", prompt)) => {
-                let most = message::MAX_PROMPT_BYTES;
-                if prompt.is_empty() || prompt.len() > most || prompt.contains(char::is_control) {
-                    return Err(format!(
-                        "prompt= takes 1 to {most} bytes without control characters."
-                    ));
-                }
-            }
-            None if argument == "nullok" => found.nullok = true,
-            None if ["debug", "echo", "no_info"].contains(&argument.as_str()) => {}
-            _ => return Err(format!("`{argument}` is no argument of pam_totp.so.")),
-        }
-    }
-    Ok(found)
-}
-
 fn line_config(
     tree: &Tree<'_>,
     name: &str,
     line: &Line,
-    path: &str,
+    path: &Path,
     findings: &mut Findings,
 ) -> Option<Config> {
-    let loaded = match path.starts_with('/') {
+    let loaded = match path.is_absolute() {
         true => totp_host::config::load(Some(&tree.path(path))),
-        false => totp_host::config::load(Some(Path::new(path))),
+        false => totp_host::config::load(Some(path)),
     };
     match loaded {
         Ok(config) => Some(tree.moved(config)),
