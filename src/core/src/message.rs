@@ -147,46 +147,59 @@ pub fn offered(offers: &Offers) -> String {
 
 /// What goes before the prompt for a code that was just sent.
 #[must_use]
-pub fn code_sent(channel: Channel, to: &str, left: Span) -> String {
+pub fn code_sent(channel: Channel, to: &str, left: Span, offers: &Offers) -> String {
     let (words, left) = (channel.words(), left.seconds());
-    format!("\nA code was sent {words} to {to}. It is good for {left} seconds. (r: send another)")
+    let letters = letters(Some("send another"), channel, offers);
+    format!("\nA code was sent {words} to {to}. It is good for {left} seconds.{letters}")
 }
 
-/// The same for a code that this login was sent before.
+/// The same for a code that this login had before, which need not have arrived.
 #[must_use]
-pub fn code_waits(channel: Channel, to: &str, left: Span) -> String {
+pub fn code_waits(channel: Channel, to: &str, left: Span, offers: &Offers) -> String {
     let (words, left) = (channel.words(), left.seconds());
-    format!(
-        "\nThe code that was sent {words} to {to} is good for {left} more seconds. (r: send another)"
-    )
+    let letters = letters(Some("send another"), channel, offers);
+    format!("\nThe last code {words} to {to} is good for {left} more seconds.{letters}")
+}
+
+/// What the letters do: another code by the same way, or one by another way.
+fn letters(again: Option<&str>, channel: Channel, offers: &Offers) -> String {
+    let again = again.map(|again| format!("r: {again}"));
+    let ways = offers.contacts.iter().map(|offer| offer.channel);
+    let others = ways.filter(|way| *way != channel);
+    let others =
+        others.map(|way| format!("{}: send one {}", char::from(way.letter()), way.words()));
+    let all: Vec<String> = again.into_iter().chain(others).collect();
+    match all.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", all.join(", ")),
+    }
 }
 
 /// What is said where the last code is so young that no other is sent.
 #[must_use]
 pub fn code_waiting(wait: Span) -> String {
-    format!(
-        "\nA code was sent a moment ago. Another can be sent in {} seconds.",
-        wait.seconds()
-    )
+    format!("\nAnother code can be sent in {} seconds.", wait.seconds())
 }
 
 /// What is said where too many were sent.
 #[must_use]
-pub fn too_many_codes(channel: Channel, wait: Span) -> String {
+pub fn too_many_codes(channel: Channel, wait: Span, offers: &Offers) -> String {
     let minutes = wait.minutes_rounded_up().max(1);
     let unit = if minutes == 1 { "minute" } else { "minutes" };
     format!(
-        "\nNo more codes are sent {} for {minutes} {unit}. Other codes are taken here.",
-        channel.words()
+        "\nNo more codes are sent {} for {minutes} {unit}. Other codes are taken here.{}",
+        channel.words(),
+        letters(None, channel, offers)
     )
 }
 
 /// What is said where none could be sent.
 #[must_use]
-pub fn code_not_sent(channel: Channel) -> String {
+pub fn code_not_sent(channel: Channel, offers: &Offers) -> String {
     format!(
-        "\nNo code could be sent {}. (r: try again) A code of an app or a backup code\nis taken here as well.",
-        channel.words()
+        "\nNo code could be sent {}.{}\nA code of an app or a backup code is taken here as well.",
+        channel.words(),
+        letters(Some("try again"), channel, offers)
     )
 }
 
@@ -285,11 +298,11 @@ mod tests {
         let counted = prompt_after(TWO_CODES, &counted);
         for notice in [
             offered(&offers),
-            code_sent(Channel::Text, &to, longest),
-            code_waits(Channel::Text, &to, longest),
+            code_sent(Channel::Mail, &to, longest, &offers),
+            code_waits(Channel::Mail, &to, longest, &offers),
             code_waiting(longest),
-            too_many_codes(Channel::Text, longest),
-            code_not_sent(Channel::Text),
+            too_many_codes(Channel::Mail, longest, &offers),
+            code_not_sent(Channel::Mail, &offers),
         ] {
             assert!(
                 prompt_after(&notice, &counted).len() < MAX_MESSAGE_BYTES,

@@ -70,7 +70,10 @@ impl<'a, S: Store> Courier<'a, S> {
         let now = self.system.now();
         let mut contacts = self.offers.contacts.iter();
         match contacts.find_map(|offer| Some((offer, offer.waits_until?))) {
-            Some((offer, until)) => message::code_waits(offer.channel, &offer.to, until.since(now)),
+            Some((offer, until)) => {
+                let left = until.since(now);
+                message::code_waits(offer.channel, &offer.to, left, self.offers)
+            }
             None => match self.offers.contacts.first() {
                 Some(offer) if self.offers.is_only_way => self.send(offer.channel),
                 _ => message::offered(self.offers),
@@ -107,12 +110,13 @@ impl<'a, S: Store> Courier<'a, S> {
         self.log(channel, &sent);
         match sent {
             Sent::To(recipient, until) => {
-                message::code_sent(channel, &recipient.to_string(), until.since(now))
+                let (to, left) = (recipient.to_string(), until.since(now));
+                message::code_sent(channel, &to, left, self.offers)
             }
             Sent::Waiting(next) => message::code_waiting(next.since(now)),
-            Sent::TooMany(next) => message::too_many_codes(channel, next.since(now)),
+            Sent::TooMany(next) => message::too_many_codes(channel, next.since(now), self.offers),
             Sent::Refused(refusal) => message::refused(refusal.until.since(now)),
-            Sent::Failed(_) => message::code_not_sent(channel),
+            Sent::Failed(_) => message::code_not_sent(channel, self.offers),
         }
     }
 
