@@ -148,11 +148,7 @@ impl<S: Store> Login<'_, S> {
             match self.attempt(subject)? {
                 Attempted::Accepted(accepted) => return Ok(Outcome::Accepted(accepted)),
                 Attempted::BackupKey(accepted, owner) => {
-                    if let Subject::Enrolled(account) = subject {
-                        let change = self.event(Severity::Warning, Change::BackupKeyUsed.name());
-                        self.store.notify(account, &change, owner.as_ref());
-                    }
-                    return self.go_on_unenrolled(subject, accepted, decision);
+                    return self.go_on_unenrolled(subject, (accepted, owner), decision);
                 }
                 Attempted::Invited(entitled) => {
                     return match subject {
@@ -235,8 +231,7 @@ impl<S: Store> Login<'_, S> {
                     device: Some(enrolled.device().to_string()),
                     ..self.event(Severity::Notice, Change::Enrolled.name())
                 };
-                self.store.notify(account, &change, None);
-                self.log(change);
+                self.log_and_notify(account, change, None);
                 let Err(NoAnswer) = enrolled.show_backup_codes(self.person) else {
                     return Ok(Outcome::Enrolled(enrolled));
                 };
@@ -417,31 +412,34 @@ impl<S: Store> Login<'_, S> {
     fn go_on_unenrolled(
         &mut self,
         subject: Subject<'_>,
-        accepted: Accepted,
+        (accepted, owner): (Accepted, Option<Recipient>),
         decision: &Decision<'_>,
     ) -> Result<Outcome, String> {
+        let Subject::Enrolled(account) = subject else {
+            return Ok(Outcome::Denied);
+        };
+        let goes_on = unenrolled(decision, self.request, self.config);
         let event = self.event(Severity::Warning, Change::BackupKeyUsed.name());
-        match (unenrolled(decision, self.request, self.config), subject) {
-            (Unenrolled::Skip, _) => {
-                self.log(
-                    event.because(
-                        "all devices and codes are removed; the rest of the stack decides",
-                    ),
-                );
+        let event = match goes_on {
+            Unenrolled::Skip => {
+                event.because("all devices and codes are removed; the rest of the stack decides")
+            }
+            Unenrolled::Enroll => {
+                event.because("all devices and codes are removed: a new device is needed")
+            }
+            Unenrolled::Deny => event.because(format_args!(
+                "all devices and codes are removed, and the policy lets nobody in without: run totpctl enroll {}",
+                account.name
+            )),
+        };
+        self.log_and_notify(account, event, owner.as_ref());
+        match goes_on {
+            Unenrolled::Skip => {
                 self.tell_even_if_hidden(message::BACKUP_KEY_USED);
                 Ok(Outcome::Accepted(accepted))
             }
-            (Unenrolled::Enroll, Subject::Enrolled(account)) => {
-                self.log(
-                    event.because("all devices and codes are removed: a new device is needed"),
-                );
-                self.enroll(account, &Entitled::by_login(self.system.now()))
-            }
-            (Unenrolled::Deny | Unenrolled::Enroll, _) => {
-                let user = self.user.as_deref().unwrap_or("USER");
-                self.log(event.because(format_args!(
-                    "all devices and codes are removed, and the policy lets nobody in without: run totpctl enroll {user}"
-                )));
+            Unenrolled::Enroll => self.enroll(account, &Entitled::by_login(self.system.now())),
+            Unenrolled::Deny => {
                 self.tell_even_if_hidden(message::BACKUP_KEY_USED_UP);
                 Ok(Outcome::Denied)
             }
@@ -496,9 +494,14 @@ impl<S: Store> Login<'_, S> {
             let event = self.event(Severity::Warning, "limited").because(
                 "daily or user_limit: too many wrong answers for one code to be believed; two in a row are",
             );
-            self.store.notify(account, &event, None);
-            self.log(event);
+            self.log_and_notify(account, event, None);
         }
+    }
+
+    /// The log first: mail takes its time, and whoever is at the prompt may end the process meanwhile.
+    fn log_and_notify(&self, account: &Account, event: Event, owner: Option<&Recipient>) {
+        self.log(event.clone());
+        self.store.notify(account, &event, owner);
     }
 
     /// The account database takes longer to say that it does not know a name. Whoever is denied has waited for both
