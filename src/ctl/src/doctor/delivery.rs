@@ -25,7 +25,8 @@ pub(crate) fn look(
                 Channel::Mail => config.mail_backup_codes,
                 Channel::Text => config.text.is_some(),
             };
-        let Some(reason) = store.check_delivery(channel).err().filter(|_| is_used) else {
+        let checked = is_used.then(|| store.check_delivery(channel));
+        let Some(Err(reason)) = checked else {
             continue;
         };
         let meaning = match names {
