@@ -57,6 +57,14 @@ impl Gateway {
         self.path("send")
     }
 
+    /// The settings that have text messages handed to it.
+    pub fn settings(&self) -> String {
+        format!(
+            "[delivery.text]\ncommand = [{:?}, \"--to\", \"{{address}}\"]\n",
+            self.program().display().to_string()
+        )
+    }
+
     /// What it was handed, in order.
     pub fn handed(&self) -> Vec<Handed> {
         let folders = fs::read_dir(self.path("box")).expect("a folder");

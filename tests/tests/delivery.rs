@@ -1,7 +1,9 @@
 //! Codes by mail and by text message: a real mail server, a real sendmail, a gateway that keeps what it gets.
 
+use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use end_to_end::clock;
 use end_to_end::example::Example;
@@ -12,6 +14,7 @@ use end_to_end::patience::wait_for;
 use end_to_end::phone::Phone;
 use end_to_end::post::Post;
 use end_to_end::product::{ACCOUNT, Outcome, PROMPT, Scratch};
+use end_to_end::ssh_key::SshKey;
 
 #[test]
 fn by_ssh_a_mailed_code_gets_its_owner_in_once() {
@@ -91,8 +94,14 @@ fn who_has_an_app_too_asks_for_a_code_by_a_letter_that_costs_nothing() {
         asked[1].contains("A code was sent by text message to …4567."),
         "{asked:?}"
     );
-    assert!(asked[2].contains("Another can be sent in"), "{asked:?}");
-    assert!(asked[3].contains("Another can be sent in"), "{asked:?}");
+    assert!(
+        asked[2].contains("Another code can be sent in"),
+        "{asked:?}"
+    );
+    assert!(
+        asked[3].contains("Another code can be sent in"),
+        "{asked:?}"
+    );
     assert_eq!(asked.len(), 4, "m was not offered, and is a wrong answer");
     assert!(outcome.told()[0].contains("Attempts left: 2"));
     let handed = gateway.handed();
@@ -240,6 +249,154 @@ fn a_gateway_that_fails_keeps_nobody_from_another_code() {
 }
 
 #[test]
+fn a_gateway_may_print_what_it_likes_and_leave_a_daemon_behind() {
+    let gateway = Gateway::new();
+    let scratch = scratch_with(&gateway);
+    enroll_text(&scratch);
+    let began = clock::system();
+    for (period, then) in [
+        "yes | head -c 10000000",
+        "yes | head -c 10000000 >&2",
+        "sleep 20 & exit 0",
+    ]
+    .iter()
+    .enumerate()
+    {
+        gateway.does(then);
+        clock::set(began + 60 * i64::try_from(period).expect("few"));
+        let asked = Instant::now();
+        let outcome = login(&scratch, |_| gateway.code().as_str().into());
+        assert_eq!(outcome.code, Code::SUCCESS, "{then}");
+        assert!(asked.elapsed() < Duration::from_secs(10), "{then}");
+        assert!(
+            outcome.asked()[0].contains("A code was sent"),
+            "{then}: {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn strangers_keep_no_familiar_place_from_a_code() {
+    let gateway = Gateway::new();
+    let scratch = scratch_with(&gateway);
+    enroll_text(&scratch);
+    let began = clock::system();
+    clock::set(began);
+    let at_home = login(&scratch, |_| gateway.code().as_str().into());
+    assert_eq!(at_home.code, Code::SUCCESS);
+    clock::set(began + 60);
+    for stranger in 0..6 {
+        let address = format!("198.51.100.{stranger}");
+        scratch.login_from(&address, ACCOUNT, Reply::Null);
+    }
+    assert_eq!(gateway.handed().len(), 5, "four wait at most");
+    let at_home = login(&scratch, |_| gateway.code().as_str().into());
+    assert_eq!(at_home.code, Code::SUCCESS, "{at_home:?}");
+}
+
+#[test]
+fn who_has_a_mailbox_and_a_telephone_is_told_of_both_letters() {
+    let gateway = Gateway::new();
+    let broken = "[delivery.mail]\ncommand = [\"/bin/false\"]\n";
+    let scratch = Scratch::new(&format!("{broken}{}", gateway.settings()));
+    let mail = ["enroll", ACCOUNT, "--mail", "d@example.org", "--no-confirm"];
+    assert!(scratch.totpctl(&mail, "").status.success());
+    enroll_text(&scratch);
+    let began = clock::system();
+    clock::set(began);
+    let mut letters = vec!["r", "t"].into_iter();
+    let outcome = login(&scratch, |_| {
+        letters.next().map_or(Reply::Null, Reply::from)
+    });
+    let asked = outcome.asked();
+    let other = "t: send one by text message";
+    assert!(
+        asked[0].starts_with("\nNo code could be sent by mail. (r: try again, t: send one"),
+        "{asked:?}"
+    );
+    for asked in &asked[1..] {
+        let words = "\nAnother code can be sent in 30 seconds.";
+        assert!(asked.starts_with(words), "none was sent: {asked:?}");
+    }
+    assert_eq!(asked.len(), 3, "t waits like r");
+    clock::set(began + 30);
+    let mut letters = vec!["t"].into_iter();
+    let outcome = login(&scratch, |_| match letters.next() {
+        Some(letter) => letter.into(),
+        None => gateway.code().as_str().into(),
+    });
+    let asked = outcome.asked();
+    assert!(
+        asked[0].starts_with("\nThe last code by mail to d…@example.org is good for 30 more")
+            && asked[0].contains(other),
+        "{asked:?}"
+    );
+    assert_eq!(outcome.code, Code::SUCCESS, "{asked:?}");
+    let explained = scratch.document(&["explain", "--user", ACCOUNT, "--service", "scratch"]);
+    assert_eq!(explained["sent"][1]["address"], "…4567");
+}
+
+#[test]
+fn what_has_nothing_to_send_is_not_counted_and_doctor_says_what_is_missing() {
+    let gateway = Gateway::new();
+    let scratch = scratch_with(&gateway);
+    enroll_text(&scratch);
+    let template = scratch.path("template");
+    let settings = format!(
+        "{}template = {template:?}\nper_hour = 1\n",
+        gateway.settings()
+    );
+    scratch.configure(&settings);
+    let found = |words: &str| {
+        let said = scratch.totpctl(&["doctor"], "").stdout;
+        String::from_utf8_lossy(&said).contains(words)
+    };
+    for _ in 0..2 {
+        let outcome = login(&scratch, |_| Reply::Null);
+        assert!(
+            outcome.asked()[0].contains("No code could be sent"),
+            "{outcome:?}"
+        );
+    }
+    assert!(found("WARNING unsendable"));
+    assert!(found(&format!("lets them in: {ACCOUNT}.")));
+    fs::write(&template, "{code}\n").expect("writes the template");
+    assert!(!found("unsendable"));
+    let outcome = login(&scratch, |_| gateway.code().as_str().into());
+    assert_eq!(outcome.code, Code::SUCCESS);
+    fs::write(&template, "no code\n").expect("writes the template");
+    assert!(found("there is no {code} in it"));
+    scratch.configure("");
+    assert!(found("no [delivery.text] is configured"));
+}
+
+#[test]
+fn a_notice_that_the_owner_cannot_get_is_sent_to_the_others() {
+    let gateway = Gateway::that(
+        "if grep -q '^To: daemon$' \"$(dirname \"$0\")\"/box/*-$$/input; then exit 1; fi",
+    );
+    let scratch = Scratch::new(&format!(
+        "[notify]\ncommand = [{:?}, \"{{address}}\"]\ncopy_to = \"soc@example.org\"\n",
+        gateway.program().display().to_string()
+    ));
+    scratch.enroll(ACCOUNT, &Phone::new(Phone::SECRET));
+    let handed = gateway.handed();
+    let to: Vec<&str> = handed.iter().map(|one| one.arguments.trim_end()).collect();
+    assert_eq!(to, [ACCOUNT, "soc@example.org"]);
+}
+
+#[test]
+fn who_has_a_telephone_may_bind_the_only_app_to_an_ssh_key() {
+    let scratch = scratch_with(&Gateway::new());
+    scratch.enroll(ACCOUNT, &Phone::new(Phone::SECRET));
+    let key = SshKey::new(&scratch.path("key")).fingerprint;
+    let bind = ["device", "bind", ACCOUNT, "phone", "--ssh-key", &key];
+    assert_eq!(scratch.totpctl(&bind, "").status.code(), Some(1));
+    enroll_text(&scratch);
+    assert_eq!(scratch.totpctl(&bind, "").status.code(), Some(0));
+}
+
+#[test]
 fn backup_codes_and_notices_go_by_mail_where_the_site_wants_that() {
     let settings = "[backup_codes]\nsend = \"mail\"\n\
                     [policy]\ndisable_confirm = \"both\"\n\
@@ -306,11 +463,7 @@ fn backup_codes_and_notices_go_by_mail_where_the_site_wants_that() {
 }
 
 fn scratch_with(gateway: &Gateway) -> Scratch {
-    let program = gateway.program();
-    Scratch::new(&format!(
-        "[delivery.text]\ncommand = [{:?}, \"--to\", \"{{address}}\"]\n",
-        program.display().to_string()
-    ))
+    Scratch::new(&gateway.settings())
 }
 
 fn enroll_text(scratch: &Scratch) {

@@ -8,7 +8,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
 use end_to_end::clock::{self, EPOCH};
-use end_to_end::libpam::Code;
+use end_to_end::gateway::{Gateway, code_in};
+use end_to_end::libpam::{Code, Message, Reply};
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, HOME, NO_LIMITS, Scratch, answering};
 use end_to_end::ssh_key::SshKey;
@@ -33,6 +34,7 @@ struct Case {
     phone: Phone,
     tablet: Phone,
     key: OnceCell<String>,
+    gateway: OnceCell<Gateway>,
 }
 
 impl Case {
@@ -42,6 +44,7 @@ impl Case {
             phone: Phone::new(Phone::SECRET),
             tablet: Phone::new(OTHER),
             key: OnceCell::new(),
+            gateway: OnceCell::new(),
         };
         case.scratch.enroll(ACCOUNT, &case.phone);
         if has_tablet {
@@ -54,6 +57,38 @@ impl Case {
     fn key(&self) -> &str {
         self.key
             .get_or_init(|| self.scratch.new_backup_key(ACCOUNT))
+    }
+
+    /// What text messages are handed to, from when it is first asked for.
+    fn gateway(&self) -> &Gateway {
+        self.gateway.get_or_init(|| {
+            let gateway = Gateway::new();
+            self.scratch
+                .configure(&format!("{NO_LIMITS}{}", gateway.settings()));
+            gateway
+        })
+    }
+
+    fn has_text(&self) -> bool {
+        let status = self.status();
+        let mut devices = status["devices"].as_array().expect("a list").iter();
+        devices.any(|device| device["type"] == "text")
+    }
+
+    /// Whether one of the codes that have been sent by then gets in: the one of now, or one that is still on its way.
+    fn lets_in_by_text(&self, moment: i64) -> bool {
+        clock::set(EPOCH + 120 * moment);
+        let mut letters = vec!["t"].into_iter();
+        let mut login = self.scratch.start(ACCOUNT, |message: &Message| {
+            match letters.next().filter(|_| message.style.is_prompt()) {
+                Some(letter) => letter.into(),
+                None => Reply::Null,
+            }
+        });
+        login.authenticate(0);
+        let handed = self.gateway().handed();
+        let mut codes = handed.iter().map(|handed| code_in(&handed.input));
+        codes.any(|code| self.takes(&code, moment, ""))
     }
 
     /// Whether a fresh code gets in. `moment` is one that no code of this case was used at before.
@@ -93,7 +128,11 @@ impl Case {
 
     fn totpctl(&self, words: &[&str], input: &str) -> Job {
         let (command, input) = (self.scratch.command(words), input.to_owned());
-        Job { command, input }
+        Job {
+            command,
+            input,
+            status: 0,
+        }
     }
 
     /// A login at the moment 0.
@@ -107,7 +146,11 @@ impl Case {
             answer,
         ]);
         let input = String::new();
-        Job { command, input }
+        Job {
+            command,
+            input,
+            status: 0,
+        }
     }
 }
 
@@ -115,6 +158,8 @@ impl Case {
 struct Job {
     command: Command,
     input: String,
+    /// How it exits where nobody kills it.
+    status: i32,
 }
 
 impl Job {
@@ -145,7 +190,7 @@ fn calls(has_tablet: bool, job: impl Fn(&Case) -> Job) -> Vec<(String, usize)> {
     let output = trace.to_str().expect("a plain path");
     let job = job(&case);
     let status = job.traced(&["-qq", "-o", output]);
-    assert!(status.success(), "{:?}: {status}", job.command);
+    assert_eq!(status.code(), Some(job.status), "{:?}", job.command);
     let trace = fs::read_to_string(&trace).expect("a trace");
     let (mut counts, mut calls) = (HashMap::new(), Vec::new());
     let mut is_of_records = false;
@@ -395,5 +440,72 @@ fn a_login_by_an_event_token() {
         }
         assert!(case.takes(&token.code(4), 3, ""), "{at}");
         assert!(case.lets_in(&case.phone, 4), "{at}");
+    });
+}
+
+const TEXT: [&str; 5] = ["enroll", ACCOUNT, "--text", "+41791234567", "--no-confirm"];
+
+#[test]
+fn a_telephone_that_is_added_or_removed() {
+    let remove = ["device", "remove", ACCOUNT, "text", "--force"];
+    for (words, is_addition) in [(&TEXT[..], true), (&remove[..], false)] {
+        let job = |case: &Case| {
+            case.gateway();
+            if !is_addition {
+                assert_eq!(case.run(&TEXT), Some(0));
+            }
+            case.totpctl(words, "")
+        };
+        kill_everywhere(false, job, |case, at| {
+            assert!(case.lets_in(&case.phone, 0), "{at}");
+            let is_there = case.has_text();
+            assert_eq!(case.lets_in_by_text(1), is_there, "{at}");
+            let again = case.run(words);
+            let is_refused = is_there == is_addition;
+            assert_eq!(again, Some(if is_refused { 1 } else { 0 }), "{at}");
+            assert_eq!(case.has_text(), is_addition, "{at}");
+            assert!(case.lets_in(&case.phone, 3), "{at}");
+        });
+    }
+}
+
+#[test]
+fn a_login_by_a_code_that_was_sent() {
+    let job = |case: &Case| {
+        case.gateway();
+        assert_eq!(case.run(&TEXT), Some(0));
+        clock::set(EPOCH);
+        let mut answers = vec!["t".into(), Reply::Null].into_iter();
+        let mut login = case
+            .scratch
+            .start(ACCOUNT, |_: &Message| answers.next().unwrap_or(Reply::Null));
+        assert_eq!(login.authenticate(0), Code::AUTH_ERR);
+        clock::unset();
+        case.login(&case.gateway().code())
+    };
+    kill_everywhere(false, job, |case, at| {
+        let code = case.gateway().code();
+        // Used by the login that was killed, or good once more: nobody has heard of it.
+        case.takes(&code, 0, "");
+        assert!(!case.takes(&code, 0, ""), "{at}: twice");
+        assert!(case.lets_in(&case.phone, 1), "{at}");
+        assert!(case.lets_in_by_text(2), "{at}");
+    });
+}
+
+#[test]
+fn a_login_that_is_sent_a_code() {
+    let job = |case: &Case| {
+        case.gateway();
+        assert_eq!(case.run(&TEXT), Some(0));
+        let remove = ["device", "remove", ACCOUNT, "phone", "--force"];
+        assert_eq!(case.run(&remove), Some(0));
+        Job {
+            status: Code::AUTH_ERR.0,
+            ..case.login("000000")
+        }
+    };
+    kill_everywhere(false, job, |case, at| {
+        assert!(case.lets_in_by_text(1), "{at}");
     });
 }

@@ -49,6 +49,8 @@ pub struct Challenge {
     pub lasts: Span,
     /// Wrong answers from there since: at most [`Challenge::MOST_WRONG`].
     pub wrong: u8,
+    /// Whether it was asked for at a familiar place.
+    pub is_familiar: bool,
 }
 
 impl Challenge {
@@ -123,8 +125,8 @@ pub struct Challenges {
 impl Challenges {
     /// Contacts kept at most: one of each kind, and as many again while a change is under way.
     pub const MAX_CONTACTS: usize = 4;
-    /// Codes that wait at most. Strangers who have the password may keep these places taken for as long as a code is
-    /// good: whoever else comes from a new place waits that long.
+    /// Codes that wait at most. Strangers may keep these places taken for as long as a code is good: whoever else comes
+    /// from a new place waits that long, but a familiar place takes one of theirs.
     pub const MAX_PENDING: usize = 4;
     /// Sendings kept at most: the highest `per_hour`, of each way, for familiar places and others.
     pub const MAX_SENDINGS: usize = 4 * 8;
@@ -160,6 +162,11 @@ impl Challenges {
         let hash = hash(&salt, &code).ok_or("no hash")?;
         self.pending
             .retain(|challenge| challenge.binding != binding);
+        if self.pending.len() >= Self::MAX_PENDING {
+            // There is one, or `next_at` would have said no.
+            let oldest = self.pending.iter().position(|one| !one.is_familiar);
+            oldest.map(|oldest| self.pending.remove(oldest));
+        }
         self.pending.push(Challenge {
             contact,
             binding,
@@ -168,6 +175,7 @@ impl Challenges {
             sent: now,
             lasts: pace.lifetime,
             wrong: 0,
+            is_familiar,
         });
         self.sendings.push(Sending {
             channel,
@@ -204,7 +212,9 @@ impl Challenges {
             let next = sending.at.after(Self::HOUR);
             return Some(Unsent::TooMany { next });
         }
-        if of_login.is_none() && self.pending.len() >= Self::MAX_PENDING {
+        let has_room = self.pending.len() < Self::MAX_PENDING
+            || is_familiar && self.pending.iter().any(|one| !one.is_familiar);
+        if of_login.is_none() && !has_room {
             let ends = self.pending.iter().map(Challenge::until).min();
             let next = ends.unwrap_or(now).max(now);
             return Some(Unsent::TooMany { next });
@@ -393,8 +403,34 @@ mod tests {
             assert!(sender.send(service, false, 0).is_ok());
         }
         let next = Unsent::TooMany { next: time(60) };
-        assert_eq!(sender.send("e", true, 59).err(), Some(next));
-        assert!(sender.send("e", true, 60).is_ok());
+        assert_eq!(sender.send("e", false, 59).err(), Some(next));
+        assert!(sender.send("e", false, 60).is_ok());
+    }
+
+    #[test]
+    fn strangers_take_no_place_from_a_familiar_one() {
+        let mut sender = Sender::new();
+        let first = sender.send("a", false, 0).unwrap();
+        let of_strangers = ["b", "c", "d"].map(|service| sender.send(service, false, 1).unwrap());
+        let owners = sender.send("e", true, 2).unwrap();
+        assert_eq!(
+            sender.challenges.pending.len(),
+            Challenges::MAX_PENDING,
+            "as many as the record holds"
+        );
+        assert!(!sender.takes("a", &first, 2), "the oldest gave way");
+        assert!(sender.takes("b", &of_strangers[0], 2));
+        assert!(sender.takes("e", &owners, 2));
+        for service in ["f", "g", "h", "i"] {
+            assert!(sender.send(service, true, 3).is_ok(), "{service}");
+        }
+        let next = Unsent::TooMany { next: time(63) };
+        let other = Challenges {
+            sendings: Vec::new(),
+            ..sender.challenges.clone()
+        };
+        sender.challenges = other;
+        assert_eq!(sender.send("j", true, 3).err(), Some(next));
     }
 
     #[test]

@@ -45,11 +45,10 @@ impl Gateway {
         }
     }
 
-    /// The message as it is handed over.
-    #[must_use]
-    pub fn message(&self, recipient: &Recipient, input: Zeroizing<String>) -> Message {
+    /// The message as it is handed over. What `to` is must look like no option.
+    fn message(&self, to: &str, input: Zeroizing<String>) -> Message {
         let address = |argument: &String| match argument.as_str() {
-            Self::ADDRESS => recipient.address().to_owned(),
+            Self::ADDRESS => to.to_owned(),
             argument => argument.to_owned(),
         };
         Message {
@@ -184,7 +183,7 @@ pub fn code_message(
             )?
         }
     };
-    finished(&delivery.gateway, recipient, input)
+    finished(&delivery.gateway, recipient.address(), input)
 }
 
 /// The message that proves an address, before it is one that codes are sent to.
@@ -220,7 +219,7 @@ pub fn confirmation_message(
             )?
         }
     };
-    finished(&delivery.gateway, recipient, input)
+    finished(&delivery.gateway, recipient.address(), input)
 }
 
 /// The mail with new backup codes, as they are shown.
@@ -247,7 +246,7 @@ pub fn backup_codes_message(
         &text,
         system,
     )?;
-    finished(&delivery.gateway, recipient, input)
+    finished(&delivery.gateway, recipient.address(), input)
 }
 
 /// The mails that say what became of somebody's factors: to their mail address, or else to the account's mailbox on
@@ -285,11 +284,7 @@ pub fn notices(
     )?;
     let message = |to: &str| {
         let input = mail(notify.from.as_ref(), to, &subject, &text, system)?;
-        Ok(Message {
-            command: notify.gateway.command.clone(),
-            user: notify.gateway.user.clone(),
-            input,
-        })
+        finished(&notify.gateway, to, input)
     };
     owner.into_iter().chain(copy).map(message).collect()
 }
@@ -385,18 +380,14 @@ fn one_line(text: &str) -> String {
         .collect()
 }
 
-fn finished(
-    gateway: &Gateway,
-    recipient: &Recipient,
-    input: Zeroizing<String>,
-) -> Result<Message, String> {
+fn finished(gateway: &Gateway, to: &str, input: Zeroizing<String>) -> Result<Message, String> {
     if input.len() > Message::MAX_BYTES {
         return Err(format!(
             "the message is longer than {} bytes: set a shorter template",
             Message::MAX_BYTES
         ));
     }
-    Ok(gateway.message(recipient, input))
+    Ok(gateway.message(to, input))
 }
 
 /// The host's name, as far as it is one of a mail address.
@@ -414,5 +405,138 @@ fn spoken(span: Span) -> String {
     match (seconds % 60, seconds / 60) {
         (0, minutes) if minutes > 1 => format!("{minutes} minutes"),
         _ => format!("{seconds} seconds"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doors::{Account, Entropy};
+    use crate::time::Time;
+
+    /// A machine of that name.
+    struct Host(&'static str);
+
+    impl Entropy for Host {
+        fn random(&self, length: usize) -> Result<Zeroizing<Vec<u8>>, String> {
+            Ok(vec![7; length].into())
+        }
+    }
+
+    impl System for Host {
+        fn now(&self) -> Time {
+            Time::from_unix(1_800_000_000)
+        }
+
+        fn host_name(&self) -> Option<String> {
+            Some(self.0.to_owned())
+        }
+
+        fn account(&self, _: &str) -> Result<Option<Account>, String> {
+            Ok(None)
+        }
+
+        fn is_member(&self, _: &Account, _: &str) -> Result<bool, String> {
+            Ok(false)
+        }
+
+        fn is_local(&self, _: &Account) -> Result<bool, String> {
+            Ok(false)
+        }
+
+        fn deliver(&self, _: &Message) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn log(&self, _: &Event) {}
+    }
+
+    const HEADERS: [&str; 9] = [
+        "From",
+        "To",
+        "Subject",
+        "Date",
+        "Message-ID",
+        "Auto-Submitted",
+        "MIME-Version",
+        "Content-Type",
+        "Content-Transfer-Encoding",
+    ];
+
+    fn headers(message: &Message) -> Vec<&str> {
+        let (head, _) = message.input.split_once("\n\n").unwrap();
+        let names = head.lines().map(|line| line.split(':').next().unwrap());
+        names.collect()
+    }
+
+    fn code_for(user: &str, service: &str, host: &'static str) -> Message {
+        let to = Recipient::new(Channel::Mail, "a@b.c").unwrap();
+        let code = Code::from_digits(b"123456").unwrap();
+        let occasion = Occasion {
+            user,
+            service,
+            address: &Address::Local,
+        };
+        let delivery = Delivery::by(Gateway::sendmail());
+        code_message(&code, &to, occasion, (&delivery, None), &Host(host)).unwrap()
+    }
+
+    #[test]
+    fn no_name_gets_into_a_header() {
+        const HOSTILE: &str = "x\nBcc: eve@example.org\n\n{code} @ \r\u{e9}";
+        for message in [
+            code_for(HOSTILE, "sshd", "host"),
+            code_for("alice", HOSTILE, "host"),
+            code_for("alice", "sshd", HOSTILE),
+        ] {
+            assert_eq!(headers(&message), HEADERS);
+            assert_eq!(message.input.matches("123456").count(), 1);
+            let no_argument = message.command.iter().all(|word| !word.contains("123456"));
+            assert!(no_argument);
+        }
+        assert!(code_for("a", "b", HOSTILE).input.contains("root@localhost"));
+    }
+
+    #[test]
+    fn a_notice_goes_to_no_name_that_is_more_than_a_mailbox() {
+        let notify = Notify {
+            gateway: Gateway {
+                command: ["/bin/mail", Gateway::ADDRESS].map(str::to_owned).to_vec(),
+                user: Gateway::USER.to_owned(),
+            },
+            from: None,
+            copy_to: Recipient::new(Channel::Mail, "soc@b.c"),
+        };
+        let event = Event::new(crate::event::Severity::Notice, "enrolled");
+        let to = |user: &str| -> Vec<String> {
+            let notices = notices(&event, None, user, &notify, &Host("host")).unwrap();
+            for notice in &notices {
+                assert_eq!(headers(notice), HEADERS, "{user:?}");
+            }
+            let last = notices.into_iter().map(|mut notice| notice.command.pop());
+            last.map(Option::unwrap).collect()
+        };
+        assert_eq!(to("alice"), ["alice", "soc@b.c"]);
+        for hostile in ["-oQ/tmp", "a b", "a,b@c.d", "a\nBcc: b@c.d", "", "|sh", "é"] {
+            assert_eq!(to(hostile), ["soc@b.c"], "{hostile:?}");
+        }
+    }
+
+    #[test]
+    fn a_template_is_filled_once_or_refused() {
+        let fill_with = |template| fill(template, &[("code", "{user}"), ("user", "alice")]);
+        assert_eq!(
+            fill_with("{code} of {user}").unwrap().as_str(),
+            "{user} of alice"
+        );
+        for template in [
+            "",
+            "{user}",
+            "{code} {",
+            "{code} {nobody}",
+            "{code} {us{er}",
+        ] {
+            assert!(fill_with(template).is_err(), "{template:?}");
+        }
     }
 }

@@ -15,25 +15,39 @@ pub const PROMPT: &str = "Verification code: ";
 /// The same where the password and the code are typed together.
 pub const BOTH_PROMPT: &str = "Password & verification code: ";
 
-/// What ends the notice of a code that was sent.
-pub struct Hint {
-    /// Where it was.
-    pub sent: &'static str,
-    /// Where it could not be.
-    pub unsent: &'static str,
+/// What ends the notice of a code that was sent, or not.
+#[derive(Clone, Copy)]
+pub enum Hint<'a> {
+    /// At a prompt that takes letters: another code by the same way, or one by another of these.
+    Letters(&'a Offers),
+    /// At one where the code is typed with the password.
+    Together,
 }
 
-impl Hint {
-    /// At a prompt that takes letters.
-    pub const LETTER: Self = Self {
-        sent: "\n(r: send another)",
-        unsent: " (r: try again)",
-    };
-    /// At one where the code is typed with the password.
-    pub const BOTH: Self = Self {
-        sent: " Type it right after your password.",
-        unsent: "",
-    };
+impl Hint<'_> {
+    fn after_sending(self, channel: Channel) -> String {
+        match self {
+            Self::Letters(_) => self.letters(Some("send another"), channel),
+            Self::Together => " Type it right after your password.".to_owned(),
+        }
+    }
+
+    /// What the letters do, in a line of their own.
+    fn letters(self, again: Option<&str>, channel: Channel) -> String {
+        let Self::Letters(offers) = self else {
+            return String::new();
+        };
+        let again = again.map(|again| format!("r: {again}"));
+        let ways = offers.contacts.iter().map(|offer| offer.channel);
+        let others = ways.filter(|way| *way != channel);
+        let others =
+            others.map(|way| format!("{}: send one {}", char::from(way.letter()), way.words()));
+        let all: Vec<String> = again.into_iter().chain(others).collect();
+        match all.is_empty() {
+            true => String::new(),
+            false => format!("\n({})", all.join(", ")),
+        }
+    }
 }
 
 /// Longest message of libpam's (PAM_MAX_MSG_SIZE).
@@ -171,45 +185,45 @@ pub fn offered(offers: &Offers) -> String {
 
 /// What goes before the prompt for a code that was just sent.
 #[must_use]
-pub fn code_sent(channel: Channel, to: &str, left: Span, hint: &Hint) -> String {
-    let (words, left, hint) = (channel.words(), left.seconds(), hint.sent);
+pub fn code_sent(channel: Channel, to: &str, left: Span, hint: Hint<'_>) -> String {
+    let (words, left) = (channel.words(), left.seconds());
+    let hint = hint.after_sending(channel);
     format!("\nA code was sent {words} to {to}. It is good for {left} seconds.{hint}")
 }
 
-/// The same for a code that this login was sent before.
+/// The same for a code that this login had before, which need not have arrived.
 #[must_use]
-pub fn code_waits(channel: Channel, to: &str, left: Span, hint: &Hint) -> String {
-    let (words, left, hint) = (channel.words(), left.seconds(), hint.sent);
-    format!("\nThe code that was sent {words} to {to} is good for {left} more seconds.{hint}")
+pub fn code_waits(channel: Channel, to: &str, left: Span, hint: Hint<'_>) -> String {
+    let (words, left) = (channel.words(), left.seconds());
+    let hint = hint.after_sending(channel);
+    format!("\nThe last code {words} to {to} is good for {left} more seconds.{hint}")
 }
 
 /// What is said where the last code is so young that no other is sent.
 #[must_use]
 pub fn code_waiting(wait: Span) -> String {
-    format!(
-        "\nA code was sent a moment ago. Another can be sent in {} seconds.",
-        wait.seconds()
-    )
+    format!("\nAnother code can be sent in {} seconds.", wait.seconds())
 }
 
 /// What is said where too many were sent.
 #[must_use]
-pub fn too_many_codes(channel: Channel, wait: Span) -> String {
+pub fn too_many_codes(channel: Channel, wait: Span, hint: Hint<'_>) -> String {
     let minutes = wait.minutes_rounded_up().max(1);
     let unit = if minutes == 1 { "minute" } else { "minutes" };
     format!(
-        "\nNo more codes are sent {} for {minutes} {unit}. Other codes are taken here.",
-        channel.words()
+        "\nNo more codes are sent {} for {minutes} {unit}. Other codes are taken here.{}",
+        channel.words(),
+        hint.letters(None, channel)
     )
 }
 
 /// What is said where none could be sent.
 #[must_use]
-pub fn code_not_sent(channel: Channel, hint: &Hint) -> String {
+pub fn code_not_sent(channel: Channel, hint: Hint<'_>) -> String {
     format!(
         "\nNo code could be sent {}. A code of an app or a backup code\nis taken here as well.{}",
         channel.words(),
-        hint.unsent
+        hint.letters(Some("try again"), channel)
     )
 }
 
@@ -304,17 +318,17 @@ mod tests {
             is_only_way: false,
             contacts: Channel::ALL.map(offer).to_vec(),
         };
-        let longest = Span::from_seconds(u32::MAX);
+        let (longest, letters) = (Span::from_seconds(u32::MAX), Hint::Letters(&offers));
         let counted = prompt_after(TWO_CODES, &counted);
         for notice in [
             offered(&offers),
-            code_sent(Channel::Text, &to, longest, &Hint::LETTER),
-            code_waits(Channel::Text, &to, longest, &Hint::LETTER),
-            code_sent(Channel::Text, &to, longest, &Hint::BOTH),
-            code_waits(Channel::Text, &to, longest, &Hint::BOTH),
+            code_sent(Channel::Mail, &to, longest, letters),
+            code_waits(Channel::Mail, &to, longest, letters),
+            code_sent(Channel::Mail, &to, longest, Hint::Together),
+            code_waits(Channel::Mail, &to, longest, Hint::Together),
             code_waiting(longest),
-            too_many_codes(Channel::Text, longest),
-            code_not_sent(Channel::Text, &Hint::LETTER),
+            too_many_codes(Channel::Mail, longest, letters),
+            code_not_sent(Channel::Mail, letters),
         ] {
             assert!(
                 prompt_after(&notice, &counted).len() < MAX_MESSAGE_BYTES,

@@ -9,7 +9,7 @@ use totp_core::challenge::{Binding, Challenge, Challenges, Unsent};
 use totp_core::contact::{Contact, Recipient};
 use totp_core::delivery::{Delivery, confirmation_message};
 use totp_core::device::DeviceName;
-use totp_core::doors::{Account, Conversation, Echo};
+use totp_core::doors::{Account, Conversation, Echo, Offers};
 use totp_core::event::Change;
 use totp_core::message::{self, Hint};
 use totp_core::record::State;
@@ -79,7 +79,7 @@ fn confirm(
     const MOST_PROMPTS: u8 = 12;
     let (system, recipient) = (context.system(), &contact.recipient);
     let channel = recipient.channel();
-    let binding = Binding::of(OURS, &Address::Local);
+    let (binding, no_offers) = (Binding::of(OURS, &Address::Local), Offers::default());
     let mut terminal = Terminal::new(context.json);
     let mut challenges = Challenges {
         contacts: vec![contact.id],
@@ -98,7 +98,11 @@ fn confirm(
             Ok(code) => code,
             Err(Unsent::JustSent { next }) => return Ok(message::code_waiting(left(next))),
             Err(Unsent::TooMany { next }) => {
-                return Ok(message::too_many_codes(channel, left(next)));
+                return Ok(message::too_many_codes(
+                    channel,
+                    left(next),
+                    Hint::Letters(&no_offers),
+                ));
             }
         };
         let text = confirmation_message(&code, recipient, &account.name, delivery, system);
@@ -113,7 +117,7 @@ fn confirm(
             channel,
             &to,
             delivery.lifetime,
-            &Hint::LETTER,
+            Hint::Letters(&no_offers),
         ))
     };
     let nothing = |reason: &str| Failure::refused(format_args!("{reason}: nothing was enrolled"));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use totp_core::address::{Address, Origin};
-use totp_core::doors::{Account, Caller, Store, Subject};
+use totp_core::doors::{Account, Caller, Offers, Store, Subject};
 use totp_core::flow::plan::{Next, Plan, Reason, plan};
 use totp_core::flow::{Options, Request};
 use totp_core::policy::SecondFactor;
@@ -52,6 +52,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
         _ => Some(Subject::Stranger(&arguments.user)),
     };
     let standing = subject.map(|subject| store.standing(subject, &request.caller));
+    let (standing, offers) = standing.transpose()?.unzip();
     let invited = match (plan.next, &account) {
         (Next::Enroll { .. }, Some(account)) => store.invite_of(account)?,
         _ => None,
@@ -62,10 +63,11 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
         account: account.as_ref(),
         request: &request,
         plan,
-        standing: standing.transpose()?.map(|(standing, _)| standing),
+        standing,
+        offers: offers.unwrap_or_default(),
         invited_until: invited.map(|invite| invite.expires),
     };
-    let text = [
+    let mut text = vec![
         format!(
             "{} by {}, from {address}",
             arguments.user, arguments.service
@@ -74,6 +76,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
         format!("  {}", explained.person()),
         format!("  {}", explained.outcome()),
     ];
+    text.extend(explained.sent());
     context.print(&text.join("\n"), &explained.document());
     Ok(())
 }
@@ -97,6 +100,7 @@ struct Explained<'a> {
     request: &'a Request<'a>,
     plan: Plan<'a>,
     standing: Option<Standing>,
+    offers: Offers,
     invited_until: Option<Time>,
 }
 
@@ -182,6 +186,21 @@ impl Explained<'_> {
         }
     }
 
+    /// Where codes are sent, a line each.
+    fn sent(&self) -> impl Iterator<Item = String> {
+        let contacts = self.offers.contacts.iter().enumerate();
+        contacts.map(|(index, offer)| {
+            let (words, to) = (offer.channel.words(), &offer.to);
+            match self.offers.is_only_way && index == 0 {
+                true => format!("  a code is sent {words} to {to} before the prompt"),
+                false => {
+                    let letter = char::from(offer.channel.letter());
+                    format!("  {letter} has a code sent {words} to {to}")
+                }
+            }
+        })
+    }
+
     fn document(&self) -> Value {
         let Plan { decision, next } = self.plan;
         let outcome = match (next, self.standing) {
@@ -223,6 +242,11 @@ impl Explained<'_> {
             "unenrolled": self.context.config.policy.unenrolled.to_string(),
             "outcome": outcome,
             "codes": codes,
+            "sent": self.offers.contacts.iter().map(|offer| json!({
+                "type": offer.channel.key(),
+                "address": offer.to,
+                "by_letter": !self.offers.is_only_way,
+            })).collect::<Vec<_>>(),
             "enroll_with": enroll_with,
             "invited_until": self.invited_until.map(|until| until.to_string()),
             "why": match next {

@@ -94,6 +94,35 @@ pub fn run(command: &Command<'_>) -> Result<(), CommandError> {
     }
 }
 
+/// Whether a command could be run, as far as that can be told without running it.
+///
+/// # Errors
+/// [`CommandError`]
+pub fn check(argv: &[String], user: &str) -> Result<(), CommandError> {
+    program(argv)?;
+    user_named(user)?;
+    Ok(())
+}
+
+/// The program of an argument vector, as it is found in the end.
+fn program(argv: &[String]) -> Result<PathBuf, CommandError> {
+    let named = argv.first().ok_or(CommandError::Empty)?;
+    if !named.starts_with('/') {
+        return Err(CommandError::NotAbsolute(named.clone()));
+    }
+    check_program(Path::new(named)).map_err(CommandError::Program)
+}
+
+/// The account of that name, which is not root's.
+fn user_named(name: &str) -> Result<nix::unistd::User, CommandError> {
+    let user = account::user(name).map_err(CommandError::Accounts)?;
+    let user = user.ok_or_else(|| CommandError::UnknownUser(name.to_owned()))?;
+    match user.uid.is_root() {
+        true => Err(CommandError::RootUser),
+        false => Ok(user),
+    }
+}
+
 /// How much longer than the program the keeper may take, to kill it and to tell so. Only one that was stopped does.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -116,14 +145,10 @@ struct Plan {
 
 impl Plan {
     fn of(command: &Command<'_>) -> Result<Self, CommandError> {
-        let named = command.argv.first().ok_or(CommandError::Empty)?;
-        if !named.starts_with('/') {
-            return Err(CommandError::NotAbsolute(named.clone()));
-        }
         if command.input.len() > MAX_INPUT {
             return Err(CommandError::TooLong);
         }
-        let path = check_program(Path::new(named)).map_err(CommandError::Program)?;
+        let path = program(command.argv)?;
         let arguments: Result<Vec<_>, _> = command
             .argv
             .iter()
@@ -131,13 +156,8 @@ impl Plan {
             .collect();
         let arguments = arguments.map_err(|_| CommandError::Nul)?;
         let ends = arguments.iter().map(|argument| argument.as_ptr());
-        let unknown = || CommandError::UnknownUser(command.user.to_owned());
-        let user = account::user(command.user).map_err(CommandError::Accounts)?;
-        let user = user.ok_or_else(unknown)?;
-        if user.uid.is_root() {
-            return Err(CommandError::RootUser);
-        }
-        let name = CString::new(user.name).map_err(|_| unknown())?;
+        let user = user_named(command.user)?;
+        let name = CString::new(user.name).map_err(|_| CommandError::Nul)?;
         let groups = getgrouplist(&name, user.gid).map_err(failed("look up the groups"))?;
         let null = open(
             "/dev/null",

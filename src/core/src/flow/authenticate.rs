@@ -165,7 +165,7 @@ impl<S: Store> Login<'_, S> {
             match self.attempt(subject, turn)? {
                 Attempted::Accepted(accepted) => return Ok(Outcome::Accepted(accepted)),
                 Attempted::BackupKey(accepted, owner) => {
-                    return self.go_on_unenrolled(subject, accepted, owner.as_ref(), decision);
+                    return self.go_on_unenrolled(subject, (accepted, owner), decision);
                 }
                 Attempted::Invited(entitled) => {
                     return match subject {
@@ -249,8 +249,7 @@ impl<S: Store> Login<'_, S> {
                     device: Some(enrolled.device().to_string()),
                     ..self.event(Severity::Notice, Change::Enrolled.name())
                 };
-                self.log(change.clone());
-                self.store.notify(account, &change, None);
+                self.log_and_notify(account, change, None);
                 let Err(NoAnswer) = enrolled.show_backup_codes(self.person) else {
                     return Ok(Outcome::Enrolled(enrolled));
                 };
@@ -506,27 +505,28 @@ impl<S: Store> Login<'_, S> {
     fn go_on_unenrolled(
         &mut self,
         subject: Subject<'_>,
-        accepted: Accepted,
-        owner: Option<&Recipient>,
+        (accepted, owner): (Accepted, Option<Recipient>),
         decision: &Decision<'_>,
     ) -> Result<Outcome, String> {
         let Subject::Enrolled(account) = subject else {
             return Ok(Outcome::Denied);
         };
-        let next = unenrolled(decision, self.request, self.config);
-        let reason = match next {
-            Unenrolled::Skip => "the rest of the stack decides".to_owned(),
-            Unenrolled::Enroll => "a new device is needed".to_owned(),
-            Unenrolled::Deny => format!(
-                "the policy lets nobody in without: run totpctl enroll {}",
-                account.name
-            ),
-        };
+        let goes_on = unenrolled(decision, self.request, self.config);
         let event = self.event(Severity::Warning, Change::BackupKeyUsed.name());
-        let event = event.because(format_args!("all devices and codes are removed; {reason}"));
-        self.log(event.clone());
-        self.store.notify(account, &event, owner);
-        match next {
+        let event = match goes_on {
+            Unenrolled::Skip => {
+                event.because("all devices and codes are removed; the rest of the stack decides")
+            }
+            Unenrolled::Enroll => {
+                event.because("all devices and codes are removed: a new device is needed")
+            }
+            Unenrolled::Deny => event.because(format_args!(
+                "all devices and codes are removed, and the policy lets nobody in without: run totpctl enroll {}",
+                account.name
+            )),
+        };
+        self.log_and_notify(account, event, owner.as_ref());
+        match goes_on {
             Unenrolled::Skip => {
                 self.tell_even_if_hidden(message::BACKUP_KEY_USED);
                 Ok(Outcome::Accepted(accepted))
@@ -587,9 +587,14 @@ impl<S: Store> Login<'_, S> {
             let event = self.event(Severity::Warning, "limited").because(
                 "daily or user_limit: too many wrong answers for one code to be believed; two in a row are",
             );
-            self.log(event.clone());
-            self.store.notify(account, &event, None);
+            self.log_and_notify(account, event, None);
         }
+    }
+
+    /// The log first: mail takes its time, and whoever is at the prompt may end the process meanwhile.
+    fn log_and_notify(&self, account: &Account, event: Event, owner: Option<&Recipient>) {
+        self.log(event.clone());
+        self.store.notify(account, &event, owner);
     }
 
     /// The account database takes longer to say that it does not know a name. Whoever is denied has waited for both

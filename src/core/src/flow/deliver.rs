@@ -54,12 +54,13 @@ impl<'a, S: Store> Courier<'a, S> {
     ) -> Result<Answer, NoAnswer> {
         /// What is sent in an hour is counted elsewhere.
         const MOST_LETTERS: u8 = 12;
-        let mut notice = self.opening(&Hint::LETTER);
+        let hint = Hint::Letters(self.offers);
+        let mut notice = self.opening(hint);
         for _ in 0..MOST_LETTERS {
             let answer = person.ask(&message::prompt_after(&notice, prompt), echo)?;
             match self.asked_for(&answer) {
                 None => return Ok(answer),
-                Some(channel) => notice = self.send(channel, &Hint::LETTER),
+                Some(channel) => notice = self.send(channel, hint),
             }
         }
         person.ask(prompt, echo)
@@ -68,16 +69,19 @@ impl<'a, S: Store> Courier<'a, S> {
     /// Has a code sent where there is nothing else to type and none waits, and says what goes before a prompt for the
     /// password and the code.
     pub fn announce(&mut self) -> Option<String> {
-        self.offers.is_only_way.then(|| self.opening(&Hint::BOTH))
+        self.offers
+            .is_only_way
+            .then(|| self.opening(Hint::Together))
     }
 
     /// What goes before the first prompt.
-    fn opening(&mut self, hint: &Hint) -> String {
+    fn opening(&mut self, hint: Hint<'_>) -> String {
         let now = self.system.now();
         let mut contacts = self.offers.contacts.iter();
         match contacts.find_map(|offer| Some((offer, offer.waits_until?))) {
             Some((offer, until)) => {
-                message::code_waits(offer.channel, &offer.to, until.since(now), hint)
+                let left = until.since(now);
+                message::code_waits(offer.channel, &offer.to, left, hint)
             }
             None => match self.offers.contacts.first() {
                 Some(offer) if self.offers.is_only_way => self.send(offer.channel, hint),
@@ -107,7 +111,7 @@ impl<'a, S: Store> Courier<'a, S> {
     }
 
     /// Sends one, and says what came of it.
-    fn send(&mut self, channel: Channel, hint: &Hint) -> String {
+    fn send(&mut self, channel: Channel, hint: Hint<'_>) -> String {
         self.last = Some(channel);
         let sent = self.store.send(self.account, self.caller, channel);
         let now = self.system.now();
@@ -115,10 +119,11 @@ impl<'a, S: Store> Courier<'a, S> {
         self.log(channel, &sent);
         match sent {
             Sent::To(recipient, until) => {
-                message::code_sent(channel, &recipient.to_string(), until.since(now), hint)
+                let (to, left) = (recipient.to_string(), until.since(now));
+                message::code_sent(channel, &to, left, hint)
             }
             Sent::Waiting(next) => message::code_waiting(next.since(now)),
-            Sent::TooMany(next) => message::too_many_codes(channel, next.since(now)),
+            Sent::TooMany(next) => message::too_many_codes(channel, next.since(now), hint),
             Sent::Refused(refusal) => message::refused(refusal.until.since(now)),
             Sent::Failed(_) => message::code_not_sent(channel, hint),
         }

@@ -13,6 +13,7 @@ use totp_host::slot::SlotError;
 use totp_host::store::FileStore;
 use totp_host::volume::{self, Kind, Volume};
 
+use super::delivery::{self, Recipients};
 use super::finding::{Finding, Findings};
 use super::people::Accounts;
 use crate::failure::Failure;
@@ -167,6 +168,7 @@ fn records(
 ) -> Result<(), Failure> {
     let store = FileStore::new(config, accounts);
     let names = store.enrolled_names()?;
+    let mut recipients = Recipients::new();
     for name in &names {
         let path = file_of(&config.secret_dir, name);
         match accounts.account(name) {
@@ -189,12 +191,22 @@ fn records(
                 .at(path, None),
             ),
             Ok(Some(account)) => match store.records(&account) {
-                Ok(Some((_, state))) => standing(config, accounts, name, &state, findings),
+                Ok(Some((enrollment, state))) => {
+                    standing(config, accounts, name, &state, findings);
+                    for contact in &enrollment.contacts {
+                        let channel = contact.recipient.channel();
+                        recipients.entry(channel).or_default().push(name);
+                    }
+                }
                 Ok(None) => {}
                 Err(StoreError::File(error)) if error.is_denied() => return Err(denied(&error)),
                 Err(error) => findings.add(record(&error, &account, &path)),
             },
         }
+    }
+    // The programs of another tree are not run from here.
+    if accounts.are_this_machines() {
+        delivery::look(config, &store, &recipients, findings);
     }
     let enrolled: BTreeSet<&String> = names.iter().collect();
     match store.state_names() {

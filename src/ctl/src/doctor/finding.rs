@@ -28,7 +28,7 @@ impl fmt::Display for Severity {
 }
 
 /// Every id, in the order of danger: first who gets in, then who doesn't.
-const IDS: [(&str, Severity); 65] = {
+const IDS: [(&str, Severity); 66] = {
     use Severity::{Danger, Note, Warning};
     [
         ("skipped", Danger),
@@ -69,6 +69,7 @@ const IDS: [(&str, Severity); 65] = {
         ("not-enrolled", Warning),
         ("not-invited", Warning),
         ("exempt-denied", Warning),
+        ("unsendable", Warning),
         ("not-root", Warning),
         ("totp-enroll-loop", Warning),
         ("totp-enroll-missing", Warning),

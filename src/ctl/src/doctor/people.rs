@@ -39,6 +39,11 @@ impl<'a> Accounts<'a> {
         }
     }
 
+    /// Whether these are the accounts of the machine that we run on.
+    pub(super) fn are_this_machines(&self) -> bool {
+        self.files.is_none()
+    }
+
     /// The fields of a name's line.
     fn fields(path: &PathBuf, name: &str) -> Result<Option<Vec<String>>, String> {
         let text =

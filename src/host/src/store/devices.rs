@@ -98,7 +98,8 @@ impl FileStore<'_> {
                 one.ssh_key = ssh_key;
             }
         }
-        let is_left = changed.devices.iter().any(|one| changed.serves(one, &[]));
+        let mut devices = changed.devices.iter();
+        let is_left = !changed.contacts.is_empty() || devices.any(|one| changed.serves(one, &[]));
         if ssh_key.is_some() && !is_left && !force {
             return Err(StoreError::OnlyUnbound(device.clone()));
         }

@@ -1,14 +1,16 @@
 //! Codes that are sent, and the contacts that they are sent to.
 
+use totp_core::address::Address;
 use totp_core::challenge::Unsent;
 use totp_core::contact::{Channel, Contact, Recipient};
-use totp_core::delivery::{self, Delivery, Occasion};
+use totp_core::delivery::{self, Delivery, Gateway, Occasion};
 use totp_core::doors::{Account, Caller, Offer, Offers, Sent, Subject};
 use totp_core::event::{Event, Severity};
 use totp_core::otp::Code;
 use totp_core::record::State;
 
-use super::{FileStore, LockedRecords, enrollment};
+use super::{FileStore, LockedRecords, OURS, enrollment};
+use crate::command;
 use crate::error::StoreError;
 use crate::file::{self, Others};
 
@@ -56,9 +58,10 @@ impl FileStore<'_> {
         caller: &Caller,
         channel: Channel,
     ) -> Result<Sent, StoreError> {
-        let Some(delivery) = self.config.delivery(channel) else {
-            let reason = format!("no [delivery.{}] is configured", channel.key());
-            return Ok(Sent::Failed(reason));
+        // Where there is nothing to send by, none is counted.
+        let (delivery, template) = match self.delivery(channel) {
+            Ok(found) => found,
+            Err(reason) => return Ok(Sent::Failed(reason)),
         };
         let (recipient, begun) = self.begin(account, caller, channel, delivery)?;
         let code = match begun {
@@ -71,12 +74,45 @@ impl FileStore<'_> {
             service: &caller.service,
             address: &caller.address,
         };
+        let text = (delivery, template.as_deref());
+        let message = delivery::code_message(&code, &recipient, occasion, text, self.system);
         Ok(
-            match self.hand_over(&code, &recipient, occasion, delivery) {
+            match message.and_then(|message| self.system.deliver(&message)) {
                 Ok(()) => Sent::To(recipient, until),
                 Err(reason) => Sent::Failed(reason),
             },
         )
+    }
+
+    /// How codes are sent by one way, and what the file of its template holds.
+    fn delivery(&self, channel: Channel) -> Result<(&Delivery, Option<String>), String> {
+        let delivery = self.config.delivery(channel);
+        let delivery =
+            delivery.ok_or_else(|| format!("no [delivery.{}] is configured", channel.key()))?;
+        let template = delivery.template.as_deref().map(template).transpose()?;
+        Ok((delivery, template))
+    }
+
+    /// Whether codes could be sent by one way, as far as that can be told without sending one.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn check_delivery(&self, channel: Channel) -> Result<(), String> {
+        let (delivery, template) = self.delivery(channel)?;
+        let occasion = Occasion {
+            user: "somebody",
+            service: OURS,
+            address: &Address::Local,
+        };
+        let anybody = match channel {
+            Channel::Mail => Recipient::new(channel, "somebody@example.org"),
+            Channel::Text => Recipient::new(channel, "+999999999999999"),
+        };
+        let code = Code::random(delivery.digits, self.system)?;
+        let anybody = anybody.ok_or("no recipient")?;
+        let text = (delivery, template.as_deref());
+        delivery::code_message(&code, &anybody, occasion, text, self.system)?;
+        check_gateway(&delivery.gateway)
     }
 
     /// Makes a code, which is durable when this returns, or says why there is none.
@@ -119,26 +155,6 @@ impl FileStore<'_> {
         Ok((recipient, Ok(code)))
     }
 
-    /// Hands a code over to the gateway.
-    ///
-    /// # Errors
-    /// A sentence for the log.
-    fn hand_over(
-        &self,
-        code: &Code,
-        recipient: &Recipient,
-        occasion: Occasion<'_>,
-        delivery: &Delivery,
-    ) -> Result<(), String> {
-        let template = match &delivery.template {
-            None => None,
-            Some(path) => Some(template(path)?),
-        };
-        let text = (delivery, template.as_deref());
-        let message = delivery::code_message(code, recipient, occasion, text, self.system)?;
-        self.system.deliver(&message)
-    }
-
     /// The mail address of an account, where it is enrolled with one.
     #[must_use]
     pub fn owner_of(&self, account: &Account) -> Option<Recipient> {
@@ -153,13 +169,13 @@ impl FileStore<'_> {
         };
         let known = self.owner_of(account);
         let owner = owner.or(known.as_ref());
-        let told = delivery::notices(change, owner, &account.name, notify, self.system).and_then(
-            |messages| {
-                let mut messages = messages.iter();
-                messages.try_for_each(|message| self.system.deliver(message))
-            },
-        );
-        if let Err(reason) = told {
+        let notices = delivery::notices(change, owner, &account.name, notify, self.system);
+        // Whoever can't be told keeps nobody else from hearing of it.
+        let told: Vec<_> = match &notices {
+            Ok(notices) => notices.iter().map(|one| self.system.deliver(one)).collect(),
+            Err(reason) => vec![Err(reason.clone())],
+        };
+        for reason in told.into_iter().filter_map(Result::err) {
             let event = Event {
                 user: Some(account.name.clone()),
                 ..Event::new(Severity::Error, "unsent")
@@ -168,6 +184,14 @@ impl FileStore<'_> {
                 .log(&event.because(format_args!("notice: {reason}")));
         }
     }
+}
+
+/// Whether a command of the site's could be run.
+///
+/// # Errors
+/// A sentence.
+pub fn check_gateway(gateway: &Gateway) -> Result<(), String> {
+    command::check(&gateway.command, &gateway.user).map_err(|error| error.to_string())
 }
 
 /// The text of a site's own, of a file that only root writes.

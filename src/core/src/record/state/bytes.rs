@@ -45,7 +45,7 @@
 //!   hash                    16 bytes
 //!   sent                    u32   age
 //!   lasts                   u16   seconds
-//!   wrong answers           u8
+//!   wrong answers           u8    and 128 where it was asked for at a familiar place
 //! count of sendings         u8
 //!   flags                   u8    1 by text message, 2 for a familiar place
 //!   sent                    u32   age
@@ -200,6 +200,8 @@ const LEANS_BEHIND: u8 = 8;
 const FLOOR_REPORTED: u8 = 16;
 const AWAITS_RESYNC: u8 = 32;
 const IS_TOKEN: u8 = 64;
+/// Beside the wrong answers of a code that was sent.
+const AT_HOME: u8 = 128;
 
 struct Writer {
     bytes: Vec<u8>,
@@ -250,7 +252,8 @@ impl Writer {
         self.time(challenge.sent);
         let lasts = u16::try_from(challenge.lasts.seconds()).unwrap_or(u16::MAX);
         self.put(lasts.to_le_bytes());
-        self.put([challenge.wrong]);
+        let familiar = if challenge.is_familiar { AT_HOME } else { 0 };
+        self.put([challenge.wrong | familiar]);
     }
 
     fn address(&mut self, address: &Address) {
@@ -397,15 +400,20 @@ impl Reader<'_> {
     }
 
     fn challenge(&mut self) -> Result<Challenge, StateError> {
-        Ok(Challenge {
+        let mut challenge = Challenge {
             contact: self.id()?,
             binding: Binding(u64::from_le_bytes(self.take()?)),
             salt: self.take()?,
             hash: self.take()?,
             sent: self.time()?,
             lasts: Span::from_seconds(u32::from(u16::from_le_bytes(self.take()?))),
-            wrong: self.byte(|wrong| wrong <= Challenge::MOST_WRONG)?,
-        })
+            wrong: 0,
+            is_familiar: false,
+        };
+        let last = self.byte(|last| last & !AT_HOME <= Challenge::MOST_WRONG)?;
+        challenge.wrong = last & !AT_HOME;
+        challenge.is_familiar = last & AT_HOME != 0;
+        Ok(challenge)
     }
 
     fn sending(&mut self) -> Result<Sending, StateError> {
@@ -562,6 +570,7 @@ mod tests {
             sent: at,
             lasts: Span::from_minutes(15),
             wrong: number % 4,
+            is_familiar: number % 3 == 0,
         };
         let sending = |number: u8| Sending {
             channel: Channel::ALL[usize::from(number % 2)],
