@@ -5,12 +5,12 @@ use totp_core::device::{Device, DeviceName};
 use totp_core::doors::Conversation;
 use totp_core::event::Change;
 use totp_core::ssh_key::Fingerprint;
-use totp_host::store::{Proof, Removal};
+use totp_host::store::Removal;
 
 use crate::contact;
 use crate::context::Context;
 use crate::failure::{Failure, no_device};
-use crate::proof;
+use crate::proof::{self, Given};
 use crate::status::describe_device;
 use crate::terminal::Terminal;
 
@@ -72,12 +72,14 @@ pub(crate) fn remove(
             "The other devices of {name} are bound to ssh keys: without {device} they serve ssh logins only."
         ));
     }
-    let answer = match force {
-        true => None,
-        false => Some(proof::any_code(context, &account, &mut terminal)?),
+    let given = match (force, left.is_empty()) {
+        (true, _) => Given::Force,
+        // Whoever takes the last one away disables.
+        (false, true) => proof::to_disable(context, &account, &mut terminal)?,
+        (false, false) => Given::Code(proof::any_code(context, &account, &mut terminal)?),
     };
-    let proof = answer.as_ref().map_or(Proof::Force, Proof::Code);
-    let removal = context.store().remove_device(&account, device, proof)?;
+    let store = context.store();
+    let removal = store.remove_device(&account, device, given.proof())?;
     if removal == Removal::WrongCode {
         return Err(proof::is_wrong(context, &account));
     }

@@ -2,37 +2,21 @@
 
 use serde_json::json;
 use totp_core::event::Change;
-use totp_core::policy::DisableConfirm;
-use totp_host::store::Proof;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::proof;
+use crate::proof::{self, Given};
 use crate::terminal::Terminal;
 
 pub(crate) fn run(context: &Context, user: &str, force: bool) -> Result<(), Failure> {
     let account = context.account(user)?;
     context.records(&account)?;
     let mut terminal = Terminal::new(context.json);
-    let (code, mailed);
-    let proof = match context.config.policy.disable_confirm {
-        _ if force => Proof::Force,
-        DisableConfirm::Code => {
-            code = proof::any_code(context, &account, &mut terminal)?;
-            Proof::Code(&code)
-        }
-        DisableConfirm::Mail => {
-            mailed = proof::mailed_code(context, &account, &mut terminal)?;
-            Proof::Mailed(&mailed)
-        }
-        DisableConfirm::Both => {
-            code = proof::own_code(&account, &mut terminal)?;
-            mailed = proof::mailed_code(context, &account, &mut terminal)?;
-            let (code, mailed) = (&code, &mailed);
-            Proof::Both { code, mailed }
-        }
+    let given = match force {
+        true => Given::Force,
+        false => proof::to_disable(context, &account, &mut terminal)?,
     };
-    if !context.store().disable(&account, proof)? {
+    if !context.store().disable(&account, given.proof())? {
         return Err(proof::is_wrong(context, &account));
     }
     let change = if force {

@@ -6,11 +6,51 @@ use totp_core::contact::Channel;
 use totp_core::doors::{Account, Caller, Conversation, Echo, NoAnswer, Offers, Store, Subject};
 use totp_core::flow::Courier;
 use totp_core::message;
-use totp_host::store::OURS;
+use totp_core::policy::DisableConfirm;
+use totp_host::store::{OURS, Proof};
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
+
+/// What was typed, or that nothing had to be.
+pub(crate) enum Given {
+    /// Root's word.
+    Force,
+    /// A code of any kind.
+    Code(Answer),
+    /// A code that was sent by mail.
+    Mailed(Answer),
+    /// Both.
+    Both { code: Answer, mailed: Answer },
+}
+
+impl Given {
+    pub(crate) fn proof(&self) -> Proof<'_> {
+        match self {
+            Self::Force => Proof::Force,
+            Self::Code(code) => Proof::Code(code),
+            Self::Mailed(mailed) => Proof::Mailed(mailed),
+            Self::Both { code, mailed } => Proof::Both { code, mailed },
+        }
+    }
+}
+
+/// Asks for what the policy wants before somebody is not enrolled any more.
+pub(crate) fn to_disable(
+    context: &Context,
+    account: &Account,
+    terminal: &mut Terminal,
+) -> Result<Given, Failure> {
+    Ok(match context.config.policy.disable_confirm {
+        DisableConfirm::Code => Given::Code(any_code(context, account, terminal)?),
+        DisableConfirm::Mail => Given::Mailed(mailed_code(context, account, terminal)?),
+        DisableConfirm::Both => Given::Both {
+            code: own_code(account, terminal)?,
+            mailed: mailed_code(context, account, terminal)?,
+        },
+    })
+}
 
 /// Asks for a code of any device or contact; the latter's are sent.
 pub(crate) fn any_code(
@@ -22,14 +62,14 @@ pub(crate) fn any_code(
 }
 
 /// Asks for a code of a device, or a backup code.
-pub(crate) fn own_code(account: &Account, terminal: &mut Terminal) -> Result<Answer, Failure> {
+fn own_code(account: &Account, terminal: &mut Terminal) -> Result<Answer, Failure> {
     terminal
         .ask(&message::any_code_prompt(&account.name), Echo::On)
         .map_err(nothing_typed)
 }
 
 /// Sends a code by mail and asks for it.
-pub(crate) fn mailed_code(
+fn mailed_code(
     context: &Context,
     account: &Account,
     terminal: &mut Terminal,

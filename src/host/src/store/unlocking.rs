@@ -21,7 +21,7 @@ impl FileStore<'_> {
             return Ok(false);
         }
         self.change_tally(&account.name, |state| {
-            state.tally.forgive();
+            state.forgive();
             true
         })?;
         Ok(true)
@@ -89,7 +89,7 @@ impl FileStore<'_> {
         }
         for name in names {
             let changed = self.change_tally(&name, |state| {
-                state.tally.forgive();
+                state.forgive();
                 true
             });
             if let Err(error) = changed {

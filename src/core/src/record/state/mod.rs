@@ -212,6 +212,12 @@ impl State {
             .saturating_add(self.challenges.contacts.len())
     }
 
+    /// Forgets all wrong answers, and how many codes were sent in the last hour.
+    pub fn forgive(&mut self) {
+        self.tally.forgive();
+        self.challenges.sendings.clear();
+    }
+
     /// Whether nothing but the time of saving differs.
     #[must_use]
     pub fn remembers_the_same(&self, other: &Self) -> bool {
