@@ -135,10 +135,81 @@ fn a_login_by_backup_code_confirms_and_one_without_code_does_not() {
     wait_for_sshd(&machine);
     let mut ssh = machine.ssh("alice", &CONFIRM);
     ssh.answer(PASSWORD_PROMPT, PASSWORD)
-        .see("no code of alice was accepted since");
+        .see("no code of alice was accepted by sshd since");
     ssh.end();
     machine.run("rm /etc/security/pam_totp.toml");
     ssh_with_code(&machine, code, &CONFIRM).see(CONFIRMED);
+}
+
+#[test]
+fn a_code_that_was_typed_elsewhere_does_not_confirm() {
+    let (machine, mut phone) = machine();
+    let machine = machine.pam("sudo", &Example::named("sudo"));
+    begin(&machine, "sshd --user alice");
+    machine.run(
+        "printf '[[policy.rule]]\\nservice = [\"sshd\"]\\nsecond_factor = \"never\"\\n' \
+         >/etc/security/pam_totp.toml",
+    );
+    wait_for_sshd(&machine);
+    machine
+        .ssh(
+            "alice",
+            &[
+                "-tt",
+                "sudo",
+                "env",
+                "/usr/local/sbin/totpctl",
+                "rollout",
+                "--confirm",
+            ],
+        )
+        .answer(PASSWORD_PROMPT, PASSWORD)
+        .answer("password for alice: ", PASSWORD)
+        .answer(PROMPT, &phone.code())
+        .see("no code of alice was accepted by sshd since this login began");
+    machine.run("totpctl rollout --revert");
+}
+
+#[test]
+fn an_old_connection_does_not_confirm_where_proc_tells_the_uptime_of_a_container() {
+    let (machine, _) = machine();
+    // lxcfs: the uptime is the container's, the starts of processes are the machine's.
+    machine.run("echo 1.00 1.00 >/tmp/uptime; mount --bind /tmp/uptime /proc/uptime");
+    let control = ["-S", "/tmp/control"];
+    let mut old = machine.ssh("alice", &[&control[..], &["-M", "sh"]].concat());
+    old.answer(PASSWORD_PROMPT, PASSWORD);
+    old.enter("echo here; read go").see("here\r\n");
+    begin(&machine, "sshd --user alice");
+    // A new session, and no new login.
+    machine
+        .ssh("alice", &[&control[..], &CONFIRM].concat())
+        .see("no login by sshd since the rollout began");
+    old.enter("");
+    old.enter("exit");
+    old.end();
+    machine.run("totpctl rollout --revert");
+}
+
+#[test]
+fn a_new_login_confirms_where_root_may_not_see_what_others_run() {
+    let (machine, mut phone) = machine();
+    begin(&machine, "sshd --user alice");
+    // root of a container (CAP_SYS_PTRACE).
+    let confirm = "setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace /usr/local/sbin/totpctl rollout --confirm";
+    let machine = machine.file(
+        "/usr/local/sbin/confirm",
+        "755",
+        format!("#!/bin/sh\nexec {confirm}\n"),
+    );
+    machine.run(
+        "sed -i 's,NOPASSWD: /usr/local/sbin/totpctl,&\\, /usr/local/sbin/confirm,' /etc/sudoers",
+    );
+    ssh_with_code(
+        &machine,
+        &phone.code(),
+        &["sudo", "/usr/local/sbin/confirm"],
+    )
+    .assert_ends_well(CONFIRMED);
 }
 
 #[test]
@@ -235,15 +306,95 @@ fn after_a_reboot_the_timer_takes_it_back() {
 }
 
 #[test]
+fn whatever_the_configuration_says_by_then_it_is_taken_back() {
+    let (machine, _) = machine();
+    machine.run(
+        "mkdir -m 700 /srv/totp; mv /var/lib/pam_totp/secrets /var/lib/pam_totp/state /srv/totp; echo          'secret_dir = \"/srv/totp/secrets\"\nstate_dir = \"/srv/totp/state\"' >/etc/security/pam_totp.toml",
+    );
+    let before = files(&machine);
+    begin(&machine, "sshd --user alice");
+    machine.run("pkill --full '[r]ollout --expire --wait'");
+    machine.run("echo '[' >/etc/security/pam_totp.toml; totpctl rollout --revert");
+    assert_eq!(files(&machine), before);
+}
+
+#[test]
+fn a_disk_that_takes_no_changes_keeps_nobody_locked_out() {
+    let (machine, _) = machine();
+    let before = files(&machine);
+    begin(&machine, "sshd --user alice");
+    machine.run(&format!(
+        "cd /var/lib/pam_totp; mount --bind . .; mount -o remount,bind,ro /var/lib/pam_totp
+         ! totpctl rollout --revert 2>/tmp/told
+         grep 'the old files of sshd are back, but .*Read-only' /tmp/told
+         ! grep pam_totp.so /etc/pam.d/sshd; ! test -e {DROP_IN}
+         umount /var/lib/pam_totp; totpctl rollout --revert"
+    ));
+    assert_eq!(files(&machine), before);
+}
+
+#[test]
+fn what_comes_back_is_on_disk_before_the_journal_goes() {
+    let (machine, _) = machine();
+    begin(&machine, "sshd --user alice");
+    let calls = machine.run(
+        "strace -y -o /tmp/calls -e trace=rename,unlink,unlinkat,fsync totpctl rollout --revert >/tmp/told; cat /tmp/calls",
+    );
+    let at = |wanted: &str| {
+        calls
+            .lines()
+            .position(|call| wanted.split('*').all(|part| call.contains(part)))
+            .unwrap_or_else(|| panic!("{wanted}: {calls}"))
+    };
+    let journal = at("unlink*rollout/sshd.json");
+    for (change, made_durable) in [
+        ("rename(*\"/etc/pam.d/sshd\"", "fsync(*</etc/pam.d>"),
+        ("unlink(*10-pam_totp.conf\"", "fsync(*sshd_config.d>"),
+    ] {
+        assert!(
+            at(change) < at(made_durable) && at(made_durable) < journal,
+            "{calls}"
+        );
+    }
+}
+
+#[test]
+fn whoever_has_not_answered_yet_keeps_nobody_waiting() {
+    let (machine, _) = machine();
+    let mut terminal = machine.terminal(&["totpctl", "rollout", "sshd", "--user", "alice"]);
+    terminal.see("Make these changes? (yes) ");
+    let told = machine.run("timeout 20 totpctl rollout --revert --unconfirmed");
+    assert!(told.contains("No rollout waits"), "{told}");
+    // What was shown is not what would be changed.
+    machine.run("echo '# mine' >>/etc/pam.d/sshd");
+    let before = files(&machine);
+    terminal.enter("yes");
+    terminal.see("/etc/pam.d/sshd was edited meanwhile, and nothing was changed");
+    terminal.end();
+    assert_eq!(files(&machine), before);
+}
+
+#[test]
+fn an_sshd_that_could_not_read_its_settings_is_left_alone() {
+    let (machine, _) = machine();
+    begin(&machine, "sshd --user alice");
+    wait_for_sshd(&machine);
+    machine.run("echo Nonsense yes >>/etc/ssh/sshd_config.d/machine.conf");
+    let told = machine.run("totpctl rollout --revert");
+    assert!(told.contains("But sshd does not know of it yet"), "{told}");
+    let mut ssh = machine.ssh("alice", &["id", "-un"]);
+    ssh.answer(PASSWORD_PROMPT, PASSWORD);
+    ssh.assert_ends_well("alice");
+}
+
+#[test]
 fn systemd_runs_the_timer_where_it_runs_the_machine() {
     let (machine, _) = machine();
     let machine = systemd(machine);
     // What systemd and a shell would take for something else.
-    machine.run("mkdir '/etc/a $b 50%'; touch \"/etc/a \\$b 50%/x.toml\"");
+    machine.run("mkdir '/srv/a $b 50%'; cp /usr/local/sbin/totpctl '/srv/a $b 50%'");
     let before = files(&machine);
-    machine.run(
-        "totpctl --config '/etc/a $b 50%/x.toml' rollout sshd --user alice --yes --within 10m",
-    );
+    machine.run("'/srv/a $b 50%/totpctl' rollout sshd --user alice --yes --within 10m");
     let called = machine.run("cat /tmp/systemctl");
     assert!(
         called.starts_with(
@@ -252,12 +403,12 @@ fn systemd_runs_the_timer_where_it_runs_the_machine() {
         "{called}"
     );
     let unit = machine.run("cat /etc/systemd/system/pam-totp-rollout.service");
-    let wanted = r#"ExecStart="/usr/local/sbin/totpctl" "--config" "/etc/a $$b 50%%/x.toml" "rollout" "--expire""#;
+    let wanted = r#"ExecStart="/srv/a $$b 50%%/totpctl" "rollout" "--expire""#;
     assert!(unit.ends_with(&format!("{wanted}\n")), "{unit}");
     // The boot: the watcher is gone, and by then it is late.
     machine.run("pkill --full '[r]ollout --expire --wait'");
     end_time(&machine, "sshd");
-    machine.run("totpctl --config '/etc/a $b 50%/x.toml' rollout --expire");
+    machine.run("totpctl rollout --expire");
     assert_eq!(files(&machine), before);
     let called = machine.run("cat /tmp/systemctl; ls /etc/systemd/system");
     assert!(
@@ -332,6 +483,10 @@ fn a_clock_that_goes_back_does_not_keep_it() {
     machine.run(
         "sed -i 's/\"began\": [0-9]*/\"began\": 9000000000/' /var/lib/pam_totp/rollout/sshd.json",
     );
+    wait_for(&machine, &before);
+    // By less than the whole time: the time since the boot tells.
+    begin(&machine, "sshd --user alice");
+    machine.run("sed -i 's/\"ticks\": [0-9]*/\"ticks\": 0/' /var/lib/pam_totp/rollout/sshd.json");
     wait_for(&machine, &before);
 }
 
@@ -521,6 +676,16 @@ fn after_a_key_the_code_is_asked_for_and_without_the_module_nobody_gets_in() {
     machine
         .ssh("alice", &["id", "-un"])
         .see("Permission denied");
+    // What README says of that.
+    machine.run(
+        "cp -p /etc/pam.d/sshd /tmp/sshd
+         sed -i 's/^#@include/@include/; s/^auth.*pam_deny/#&/' /etc/pam.d/sshd",
+    );
+    machine
+        .ssh("alice", &["id", "-un"])
+        .answer(PASSWORD_PROMPT, PASSWORD)
+        .assert_ends_well("alice");
+    machine.run("cp -p /tmp/sshd /etc/pam.d/sshd");
     // A configuration with a mistake keeps nobody from taking it back.
     machine.run("echo '[' >/etc/security/pam_totp.toml; totpctl rollout --revert");
     let stack = machine.run("cat /etc/pam.d/sshd");
@@ -610,6 +775,30 @@ fn sudo_is_confirmed_by_sudo() {
     let mut phone = machine.enroll("alice");
     begin(&machine, "sudo --user alice");
     confirm_by_sudo(&machine, &phone.code());
+    machine.run("totpctl rollout --revert; echo Defaults use_pty >>/etc/sudoers");
+    begin(&machine, "sudo --user alice");
+    confirm_by_sudo(&machine, &phone.code());
+}
+
+#[test]
+fn su_is_confirmed_by_su_and_not_where_root_ran_it() {
+    let machine = prepared(Machine::new().user("alice", PASSWORD).user("bob", PASSWORD));
+    let mut phone = machine.enroll("alice");
+    let confirm = "sudo /usr/local/sbin/totpctl rollout --confirm; exit";
+    begin(&machine, "su --user alice");
+    let mut shell = machine.terminal(&["su", "alice"]);
+    shell.see("$ ");
+    shell.enter(confirm);
+    shell.see("no code of alice was accepted by su since this login began");
+    shell.end();
+    let mut shell = machine.terminal_as("bob", &["su", "alice"]);
+    shell
+        .answer(PASSWORD_PROMPT, PASSWORD)
+        .answer(PROMPT, &phone.code());
+    shell.see("$ ");
+    shell.enter(confirm);
+    shell.see("su asks for a code from now on");
+    shell.end();
 }
 
 /// Not by the one command that sudo asks nothing for.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use totp_core::address::Address;
@@ -22,8 +22,6 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     /// One JSON document on stdout, people's text on stderr.
     pub(crate) json: bool,
-    /// Where the configuration is, if not at the usual place.
-    pub(crate) config_path: Option<PathBuf>,
     system: Machine<fn(&Event)>,
     /// The mail address that the account of this command had at its beginning.
     owner: RefCell<Option<Recipient>>,
@@ -31,10 +29,7 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(config: Option<&Path>, json: bool) -> Result<Self, Failure> {
-        Ok(Self {
-            config_path: config.map(Path::to_owned),
-            ..Self::of(totp_host::config::load(config)?, json)
-        })
+        Ok(Self::of(totp_host::config::load(config)?, json))
     }
 
     /// With a configuration that was read already.
@@ -42,7 +37,6 @@ impl Context {
         Self {
             config,
             json,
-            config_path: None,
             system: Machine::new(totp_host::log::log),
             owner: RefCell::default(),
         }
@@ -50,13 +44,7 @@ impl Context {
 
     /// The same with the usual settings where the configuration can't be read.
     pub(crate) fn new_or_default(config: Option<&Path>, json: bool) -> Self {
-        Self {
-            config: totp_host::config::load(config).unwrap_or_default(),
-            json,
-            config_path: config.map(Path::to_owned),
-            system: Machine::new(totp_host::log::log),
-            owner: RefCell::default(),
-        }
+        Self::of(totp_host::config::load(config).unwrap_or_default(), json)
     }
 
     pub(crate) fn system(&self) -> &dyn System {

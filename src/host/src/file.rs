@@ -443,7 +443,14 @@ impl std::error::Error for FileError {}
 pub fn hold(path: &Path) -> std::io::Result<impl Drop + use<>> {
     let mut options = std::fs::OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(0o600);
-    let file = options.custom_flags(nix::libc::O_NOFOLLOW).open(path)?;
+    options.custom_flags(nix::libc::O_NOFOLLOW);
+    let file = match options.open(path) {
+        // A disk that takes no changes any more keeps nobody from mending others.
+        Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
+            options.create(false).write(false).read(true).open(path)?
+        }
+        file => file?,
+    };
     let held = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusive);
     held.map_err(|(_, errno)| errno.into())
 }

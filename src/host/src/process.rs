@@ -1,12 +1,14 @@
 //! This process, which belongs to somebody else: su and sudo run with their caller's limits and signals.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::prctl;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::time::{ClockId, clock_gettime};
 
 /// Lets no memory of this process, which may hold secrets, reach a core file.
 pub fn forbid_core_dumps() {
@@ -58,15 +60,21 @@ impl Moment {
     /// Now; `None` without /proc.
     #[must_use]
     pub fn now() -> Option<Self> {
-        let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
-        let (seconds, rest) = uptime.split_once('.')?;
-        let hundredths: u64 = rest.get(..2)?.parse().ok()?;
-        let seconds: u64 = seconds.parse().ok()?;
+        // Not /proc/uptime: in many containers that tells of the container (lxcfs), and processes' starts of the machine.
+        let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?;
+        let hundredths = Duration::from(since_boot).as_millis().checked_div(10)?;
         Some(Self {
             boot: boot()?,
-            ticks: seconds.saturating_mul(100).saturating_add(hundredths),
+            ticks: u64::try_from(hundredths).ok()?,
             audit_session: all().filter_map(audit_session).max().unwrap_or(0),
         })
+    }
+
+    /// How long ago it was; `None` where that was on another boot.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        let now = Self::now().filter(|now| now.boot == self.boot)?;
+        Some(duration(now.ticks.saturating_sub(self.ticks)))
     }
 
     /// Whether the audit system has put this process into a session since then.
@@ -75,6 +83,10 @@ impl Moment {
         let own = audit_session(std::process::id());
         own.is_some_and(|own| own > self.audit_session || boot().as_ref() != Some(&self.boot))
     }
+}
+
+fn duration(ticks: u64) -> Duration {
+    Duration::from_millis(ticks.saturating_mul(10))
 }
 
 /// The session of a process, numbered upwards from the boot on (proc(5), sessionid).
@@ -86,7 +98,7 @@ fn audit_session(process: u32) -> Option<u32> {
 /// What is known of a process.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Process {
-    /// The file name of its program.
+    /// The file name of its program; where that is not for us to see, the name that it goes by.
     pub program: String,
     /// Its real user id.
     pub uid: u32,
@@ -95,21 +107,30 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process of that id, where there is one and its program can be told.
+    /// The process of that id, where there is one.
     #[must_use]
     pub fn of(id: u32) -> Option<Self> {
         let stat = stat(&id.to_string())?;
-        let file = std::fs::read_link(format!("/proc/{id}/exe")).ok()?;
-        let name = file.file_name()?.to_string_lossy();
+        let file = std::fs::read_link(format!("/proc/{id}/exe")).ok();
+        let name = file.and_then(|file| Some(file.file_name()?.to_string_lossy().into_owned()));
+        // root of a container may not trace others (CAP_SYS_PTRACE).
+        let name = name.or_else(|| std::fs::read_to_string(format!("/proc/{id}/comm")).ok())?;
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
         let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
         Some(Self {
             // An upgrade takes the file away from those that run.
-            program: name.trim_end_matches(" (deleted)").to_owned(),
+            program: name.trim_end().trim_end_matches(" (deleted)").to_owned(),
             uid: uid.split_whitespace().next()?.parse().ok()?,
             parent: stat.get(1)?.parse().ok()?,
             started: stat.get(19)?.parse().ok()?,
         })
+    }
+
+    /// How long ago it was started; `None` without /proc.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        let now = Moment::now()?;
+        Some(duration(now.ticks.saturating_sub(self.started)))
     }
 
     /// Whether it was started after that.

@@ -65,6 +65,18 @@ impl Change {
         })
     }
 
+    /// # Errors
+    /// Where it is no more what the change was made for.
+    pub(super) fn refuse_edited(&self) -> Result<(), Failure> {
+        match self.is_old() {
+            true => Ok(()),
+            false => Err(Failure::refused(format_args!(
+                "{} was edited meanwhile, and nothing was changed: run this again, and look at the changes again",
+                self.path.display()
+            ))),
+        }
+    }
+
     /// Puts the new content in place. The old file keeps a second name beside it, so that it comes back on a full disk
     /// too.
     pub(super) fn put_new(&self) -> Result<(), Failure> {
@@ -143,6 +155,8 @@ impl Change {
             }
         };
         let _ = fs::remove_file(self.beside("old"));
+        // Before the journal goes: what a power cut undoes has to be done again.
+        sync(&self.path).map_err(|error| self.failed(error))?;
         Ok(kept)
     }
 
@@ -224,7 +238,12 @@ pub(super) fn replace(
     dress(&file)?;
     file.sync_all()?;
     name.persist(path)?;
-    File::open(folder)?.sync_all()
+    sync(path)
+}
+
+/// Makes it durable which file has that path, if any.
+pub(super) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 /// Removes files that were never put in place.

@@ -4,13 +4,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use totp_core::time::Time;
 use totp_host::process::Moment;
 
-use super::file::{Change, remove_drafts, replace};
-use super::proof::Used;
+use super::file::{Change, remove_drafts, replace, sync};
 use crate::failure::Failure;
 
 /// A rollout that was begun.
@@ -19,8 +19,8 @@ pub(super) struct Journal {
     pub(super) service: String,
     /// Who has to get in.
     pub(super) person: String,
-    /// What of that person's had been used before.
-    pub(super) used: Used,
+    /// How many backup codes of that person's had been used before.
+    pub(super) backup_codes: u32,
     pub(super) began: Time,
     /// When the old files come back.
     pub(super) ends: Time,
@@ -38,6 +38,10 @@ pub(super) enum Stage {
     Confirmed,
 }
 
+/// Where the journals lie: beside the usual place of the records, which survive a reboot. The configuration has no say in
+/// it: whoever takes a rollout back may have to do without.
+pub(super) const FOLDER: &str = "/var/lib/pam_totp/rollout";
+
 /// How the name of a journal ends, behind that of its service.
 const EXTENSION: &str = "json";
 
@@ -52,9 +56,10 @@ pub(super) fn hold(folder: &Path) -> Result<impl Drop + use<>, Failure> {
             folder.display()
         ))
     };
-    match fs::DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
-        _ => {}
+    if !folder.exists() {
+        let mut builder = fs::DirBuilder::new();
+        let made = builder.mode(0o700).recursive(true).create(folder);
+        made.and_then(|()| sync(folder)).map_err(failed)?;
     }
     let found = fs::symlink_metadata(folder).map_err(failed)?;
     if !found.is_dir() || found.uid() != 0 || found.mode() & 0o022 != 0 {
@@ -77,7 +82,11 @@ pub(super) fn all(folder: &Path) -> Result<Vec<Result<Journal, Failure>>, Failur
         ))
     };
     let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
         paths.push(entry.map_err(failed)?.path());
     }
     paths.retain(|path| path.extension().is_some_and(|found| found == EXTENSION));
@@ -146,6 +155,19 @@ impl Journal {
         })
     }
 
+    /// Whether its time is over, by the clock or, where that was set back meanwhile, by the time since the boot.
+    pub(super) fn is_over(&self, now: Time) -> bool {
+        let is_late = match &self.stage {
+            Stage::Applied(moment) => {
+                let span = self.ends.unix().saturating_sub(self.began.unix());
+                let span = Duration::from_secs(u64::try_from(span).unwrap_or(0));
+                moment.age().is_some_and(|age| age >= span)
+            }
+            Stage::Prepared | Stage::Confirmed => false,
+        };
+        is_late || now >= self.ends || now < self.began
+    }
+
     /// Whether whoever was making the changes is gone, and left some of them: they hold the folder until they are done.
     pub(super) fn is_abandoned(&self) -> bool {
         self.stage == Stage::Prepared
@@ -157,9 +179,13 @@ impl Journal {
         self.changes.iter().for_each(Change::tidy);
         let path = path(folder, &self.service);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::unreachable(
-                format_args!("{}: {error}", path.display()),
-            )),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Failure::unreachable(format_args!(
+                    "the old files of {} are back, but {}: {error}: mend that, then run totpctl rollout --revert",
+                    self.service,
+                    path.display()
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -183,10 +209,7 @@ impl Journal {
             "version": 1,
             "service": self.service,
             "person": self.person,
-            "used": {
-                "last": self.used.last.map(Time::unix),
-                "backup_codes": self.used.backup_codes,
-            },
+            "backup_codes": self.backup_codes,
             "began": self.began.unix(),
             "ends": self.ends.unix(),
             "stage": stage,
@@ -232,18 +255,11 @@ fn of_json(json: &Value) -> Option<Journal> {
         "confirmed" => Stage::Confirmed,
         _ => return None,
     };
-    let used = json.get("used")?;
     let changes = json.get("changes")?.as_array()?.iter().map(change);
     Some(Journal {
         service: text(json.get("service")?)?,
         person: text(json.get("person")?)?,
-        used: Used {
-            last: used
-                .get("last")
-                .and_then(Value::as_i64)
-                .map(Time::from_unix),
-            backup_codes: number(used.get("backup_codes")?)?,
-        },
+        backup_codes: number(json.get("backup_codes")?)?,
         began: Time::from_unix(json.get("began")?.as_i64()?),
         ends: Time::from_unix(json.get("ends")?.as_i64()?),
         stage,

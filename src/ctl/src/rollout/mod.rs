@@ -13,7 +13,7 @@ mod proof;
 mod sshd;
 mod watch;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 use similar::TextDiff;
@@ -26,7 +26,7 @@ use totp_host::process::Moment;
 
 use self::file::Change;
 use self::journal::{Journal, Stage};
-use self::proof::{Missing, Used, new_login};
+use self::proof::{Missing, has_code, new_login, used_backup_codes};
 use crate::cli::{Rollout, RolloutStep, Which};
 use crate::context::Context;
 use crate::doctor::{self, people};
@@ -39,27 +39,14 @@ pub(crate) fn run(context: &Context, arguments: &Rollout) -> Result<(), Failure>
             "only root can change the stacks of services: run totpctl as root",
         ));
     }
-    let folder = folder(context)?;
-    if let RolloutStep::Expire { wait: true } = arguments.step() {
-        return watch::wait(context, &folder);
-    }
-    // One at a time: whoever looks at the journal finds it as it is.
-    let _held = journal::hold(&folder)?;
+    let folder = Path::new(journal::FOLDER);
     match arguments.step() {
-        RolloutStep::Begin(service) => begin(context, arguments, &folder, service),
-        RolloutStep::Confirm => confirm(context, &folder),
-        RolloutStep::Revert(which) => revert(context, &folder, &which),
-        RolloutStep::Expire { .. } => watch::expire(context, &folder),
+        RolloutStep::Begin(service) => begin(context, arguments, folder, service),
+        RolloutStep::Confirm => confirm(context, folder),
+        RolloutStep::Revert(which) => revert(context, folder, &which),
+        RolloutStep::Expire { wait: false } => watch::expire(context, folder),
+        RolloutStep::Expire { wait: true } => watch::wait(context, folder),
     }
-}
-
-/// Where the journal lies: beside the records, which survive a reboot.
-fn folder(context: &Context) -> Result<PathBuf, Failure> {
-    let state_dir = &context.config.state_dir;
-    let parent = state_dir.parent().ok_or_else(|| {
-        Failure::refused("state_dir has no folder beside it for what is saved: name another one")
-    })?;
-    Ok(parent.join("rollout"))
 }
 
 fn begin(
@@ -69,17 +56,7 @@ fn begin(
     service: &str,
 ) -> Result<(), Failure> {
     refuse_strange(service, arguments.after_key)?;
-    if let Some(journal) = journal::under_way(folder)? {
-        return Err(Failure::refused(format_args!(
-            "a rollout for {} is under way: end it by totpctl rollout --confirm or --revert",
-            journal.service
-        )));
-    }
-    if Journal::read(folder, service)?.is_some() {
-        return Err(Failure::refused(format_args!(
-            "{service} was rolled out already: totpctl rollout --revert {service} turns it off"
-        )));
-    }
+    refuse_second(folder, service)?;
     let person = person(context, arguments)?;
     refuse_lockout(context, &person, service, arguments.after_key)?;
     if let Some(place) = doctor::place_in(service) {
@@ -87,7 +64,6 @@ fn begin(
             "{service} asks for a code already: pam_totp.so is in its stack ({place})"
         )));
     }
-    let (_, state) = context.records(&person)?;
     let changes = changes(arguments, service)?;
     let mut terminal = Terminal::new(context.json);
     for change in &changes {
@@ -99,18 +75,23 @@ fn begin(
         return Err(Failure::refused("nothing was changed"));
     }
 
+    // Nobody waits for whoever had not answered yet, so this may have another beginning by now.
+    let held = journal::hold(folder)?;
+    refuse_second(folder, service)?;
+    changes.iter().try_for_each(Change::refuse_edited)?;
+    let (_, state) = context.records(&person)?;
     let now = context.system().now();
     let mut journal = Journal {
         service: service.to_owned(),
         person: person.name.clone(),
-        used: Used::of(&state),
+        backup_codes: used_backup_codes(&state),
         began: now,
         ends: now.after(span),
         stage: Stage::Prepared,
         changes,
     };
     journal.save(folder)?;
-    let watched = watch::start(context);
+    let watched = watch::start();
     let applied = watched.and_then(|()| apply(&mut journal, folder));
     if let Err(failure) = applied {
         let undone = undo(folder, &journal);
@@ -119,6 +100,8 @@ fn begin(
         return Err(failure.with(&remarks));
     }
     log(context, "rollout", &journal, &[]);
+    // A terminal that takes no text must not keep the old files from coming back.
+    drop(held);
     let minutes = span.minutes_rounded_up();
     let text = format!(
         "{service} asks for a code now. In a NEW terminal, log in by {service} as {0} with a\n\
@@ -134,6 +117,22 @@ fn begin(
     });
     context.print(&text, &document);
     Ok(())
+}
+
+/// Where another one waits for its confirmation, or this one is done.
+fn refuse_second(folder: &Path, service: &str) -> Result<(), Failure> {
+    if let Some(journal) = journal::under_way(folder)? {
+        return Err(Failure::refused(format_args!(
+            "a rollout for {} is under way: end it by totpctl rollout --confirm or --revert",
+            journal.service
+        )));
+    }
+    match Journal::read(folder, service)? {
+        None => Ok(()),
+        Some(_) => Err(Failure::refused(format_args!(
+            "{service} was rolled out already: totpctl rollout --revert {service} turns it off"
+        ))),
+    }
 }
 
 /// Whether this is a service whose stack can be changed like this.
@@ -320,6 +319,7 @@ fn undo(folder: &Path, journal: &Journal) -> Result<Vec<String>, Failure> {
 }
 
 fn confirm(context: &Context, folder: &Path) -> Result<(), Failure> {
+    let _held = journal::hold(folder)?;
     let under_way = journal::under_way(folder)?;
     let applied = under_way.and_then(|journal| match journal.stage.clone() {
         Stage::Applied(moment) => Some((journal, moment)),
@@ -332,7 +332,7 @@ fn confirm(context: &Context, folder: &Path) -> Result<(), Failure> {
     })?;
     let account = context.account(&journal.person)?;
     let (service, person, ends) = (&journal.service, &journal.person, journal.ends);
-    new_login(service, &account, &applied).map_err(|missing| {
+    let age = new_login(service, &account, &applied).map_err(|missing| {
         let what = match missing {
             Missing::Login => format!("this is no login by {service} since the rollout began"),
             Missing::Person => format!("this login by {service} is not {person}'s"),
@@ -343,9 +343,10 @@ fn confirm(context: &Context, folder: &Path) -> Result<(), Failure> {
         ))
     })?;
     let (_, state) = context.records(&account)?;
-    if !Used::of(&state).is_more_than(journal.used) {
+    let since = context.system().now().before(age);
+    if !has_code(&state, service, since, journal.backup_codes) {
         return Err(Failure::refused(format_args!(
-            "no code of {person} was accepted since the rollout began: log in by {service} as {person} in a new terminal \
+            "no code of {person} was accepted by {service} since this login began: log in by {service} as {person} in a new terminal \
              with a code, and run this there. Where none is asked for, the place is trusted (totpctl trust clear {person}) \
              or something leads around the module (totpctl doctor). The old files come back at {ends}"
         )));
@@ -363,6 +364,7 @@ fn confirm(context: &Context, folder: &Path) -> Result<(), Failure> {
 }
 
 fn revert(context: &Context, folder: &Path, which: &Which<'_>) -> Result<(), Failure> {
+    let _held = journal::hold(folder)?;
     let Some(journal) = chosen(folder, which)? else {
         watch::stop();
         context.print(

@@ -36,7 +36,6 @@ pub(super) fn is_drop_in(path: &Path) -> bool {
 /// # Errors
 /// What it says.
 pub(super) fn check(drop_in: &str) -> Result<(), Failure> {
-    command::run(PROGRAM, &["-t"])?;
     let settings = command::run(PROGRAM, &["-T"])?;
     let settings = settings.to_ascii_lowercase();
     for line in drop_in.lines().filter(|line| !line.starts_with('#')) {
@@ -59,6 +58,7 @@ pub(super) fn reload() -> Result<(), Failure> {
     // Where a socket starts it for each login there is nothing to tell, and systemctl reload would fail.
     for unit in ["ssh.service", "sshd.service"] {
         if command::is_systemd() && command::systemctl(&["is-active", "--quiet", unit]).is_ok() {
+            refuse_mistakes()?;
             return command::systemctl(&["reload", unit]);
         }
     }
@@ -67,7 +67,15 @@ pub(super) fn reload() -> Result<(), Failure> {
     // The file may have outlived it, and the number belong to another.
     let runs = |id: &u32| Process::of(*id).is_some_and(|process| process.program == "sshd");
     match id.filter(runs) {
-        Some(id) => command::run("/usr/bin/kill", &["-HUP", &id.to_string()]).map(|_| ()),
+        Some(id) => {
+            refuse_mistakes()?;
+            command::run("/usr/bin/kill", &["-HUP", &id.to_string()]).map(|_| ())
+        }
         None => Ok(()),
     }
+}
+
+/// An sshd that is told to read settings with a mistake ends, and nobody gets in by it.
+fn refuse_mistakes() -> Result<(), Failure> {
+    command::run(PROGRAM, &["-t"]).map(|_| ())
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use totp_host::process::is_running;
 
 use super::command::{is_systemd, systemctl};
-use super::file::{remove_drafts, replace};
+use super::file::{remove_drafts, replace, sync};
 use super::{journal, log, undo};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -28,14 +28,10 @@ const CRONS: [&str; 2] = ["cron", "crond"];
 ///
 /// # Errors
 /// Where one of them can't be: without them nothing may be changed.
-pub(super) fn start(context: &Context) -> Result<(), Failure> {
+pub(super) fn start() -> Result<(), Failure> {
     let program = std::env::current_exe();
     let program = program.map_err(|error| failed(&error))?;
-    let mut words = vec![text(&program)?];
-    if let Some(config) = &context.config_path {
-        words.extend(["--config".to_owned(), text(config)?]);
-    }
-    words.extend(["rollout", "--expire"].map(str::to_owned));
+    let words = [&text(&program)?, "rollout", "--expire"].map(str::to_owned);
     install_timer(&words)?;
     start_watcher(&words).map_err(|error| failed(&error))
 }
@@ -109,6 +105,11 @@ fn install_timer(words: &[String]) -> Result<(), Failure> {
         )?;
         systemctl(&["daemon-reload"])?;
         systemctl(&["enable", "--now", TIMER])?;
+        // systemd does not: a power cut would leave a timer that nothing starts.
+        let wanted = Path::new(UNITS).join("timers.target.wants").join(TIMER);
+        if wanted.exists() {
+            sync(&wanted).map_err(|error| failed(&error))?;
+        }
         return systemctl(&["is-active", "--quiet", TIMER]);
     }
     let cron = Path::new(CRON);
@@ -151,28 +152,36 @@ pub(super) fn stop() {
 /// Waits until a rollout is over its time, or there is none any more, and takes it back then.
 pub(super) fn wait(context: &Context, folder: &Path) -> Result<(), Failure> {
     const PAUSE: Duration = Duration::from_secs(1);
+    // Each try has sshd read its settings anew.
+    const AFTER_FAILURE: Duration = Duration::from_secs(15);
     let mut out = io::stdout();
     let told = out
         .write_all(WATCHING.as_bytes())
         .and_then(|()| out.flush());
     told.map_err(Failure::unreachable)?;
     loop {
-        {
-            let _held = journal::hold(folder)?;
-            if journal::under_way(folder)?.is_none() {
-                return Ok(());
-            }
-            // What can't be put back now may be in a moment.
-            if take_back(context, folder).is_ok_and(|taken_back| taken_back) {
-                return Ok(());
-            }
+        match is_done(context, folder) {
+            Ok(true) => return Ok(()),
+            Ok(false) => thread::sleep(PAUSE),
+            // What can't be read or put back now may be in a moment.
+            Err(_) => thread::sleep(AFTER_FAILURE),
         }
-        thread::sleep(PAUSE);
     }
+}
+
+/// Whether nothing is left to wait for.
+fn is_done(context: &Context, folder: &Path) -> Result<bool, Failure> {
+    // The package was purged.
+    if !folder.exists() {
+        return Ok(true);
+    }
+    let _held = journal::hold(folder)?;
+    Ok(journal::under_way(folder)?.is_none() || take_back(context, folder)?)
 }
 
 /// Takes a rollout back that is over its time.
 pub(super) fn expire(context: &Context, folder: &Path) -> Result<(), Failure> {
+    let _held = journal::hold(folder)?;
     if journal::under_way(folder)?.is_none() {
         remove_drafts(folder);
         stop();
@@ -189,9 +198,7 @@ pub(super) fn expire(context: &Context, folder: &Path) -> Result<(), Failure> {
 fn take_back(context: &Context, folder: &Path) -> Result<bool, Failure> {
     let now = context.system().now();
     let journal = journal::under_way(folder)?;
-    // By a clock that may have been set meanwhile; or nobody makes it any more.
-    let over = journal
-        .filter(|journal| now >= journal.ends || now < journal.began || journal.is_abandoned());
+    let over = journal.filter(|journal| journal.is_over(now) || journal.is_abandoned());
     let Some(journal) = over else {
         return Ok(false);
     };
