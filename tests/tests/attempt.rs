@@ -262,5 +262,5 @@ const PASSWORD: &str = "correct horse";
 
 /// Notes what libpam was told, wherever on a pseudo-terminal, and whose process it is.
 const WITNESS: &str = "#!/bin/sh\n\
-    echo $PAM_TYPE service=$PAM_SERVICE user=$PAM_USER rhost=$PAM_RHOST tty=${PAM_TTY%[0-9]*} \
+    echo $PAM_TYPE service=$PAM_SERVICE user=$PAM_USER rhost=$PAM_RHOST tty=${PAM_TTY%%[0-9]*} \
     ruser=$PAM_RUSER real=$(id -ru) >>/srv/seen\n";
