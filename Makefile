@@ -6,6 +6,7 @@
 # make fuzz      every parser and judge, an hour each; FUZZ_SECONDS=, FUZZ_TARGETS=; needs nightly and cargo-fuzz
 # make mutants   whatever decides, changed in every small way, against the tests; hours; needs cargo-mutants
 # make miri      the core and the slot files under Miri; needs nightly with miri
+# make boot      the packages on a Debian that boots, under emulation; some minutes, 100 MB to download, amd64 alone
 # make           builds the module, totpctl and its completions
 # make deb       the Debian packages, in target/debian
 # make vendor    the sources of all libraries into vendor/; what is built after that needs no network
@@ -127,6 +128,12 @@ miri:
 	$(CARGO) +nightly miri test --package totp-core --lib $(CARGOFLAGS)
 	$(CARGO) +nightly miri test --package totp-host --lib $(CARGOFLAGS) -- slot::
 
+# What is Debian's stays in target/boot.
+boot: deb
+	tests/set-up.sh boot
+	@$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bin boot
+	$(BUILD)/boot
+
 # After `make` with the same SYSCONFDIR and STATEDIR.
 install:
 	for folder in $(PAMDIR) $(SBINDIR) $(DOCDIR)/examples $(MANDIR)/man5 $(MANDIR)/man8 $(BASHDIR) $(FISHDIR) $(ZSHDIR) \
@@ -177,4 +184,4 @@ reproducible: deb
 clean:
 	$(CARGO) clean
 
-.PHONY: all libraries build completions demo test unit stress model timing fuzz mutants miri install uninstall deb vendor reproducible clean
+.PHONY: all libraries build completions demo test unit stress model timing fuzz mutants miri boot install uninstall deb vendor reproducible clean

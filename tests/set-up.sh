@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is missing to build, to run the demo or to run the tests, on Debian and its relatives.
-# Usage: set-up.sh build|demo|test|deb
+# Usage: set-up.sh build|demo|test|boot|deb
 set -eu
 
 packages="gcc libc6-dev libpam0g-dev make"
@@ -9,13 +9,14 @@ case $1 in
 build) ;;
 deb) packages="$packages $packaging" ;;
 demo) packages="$packages oathtool" ;;
+boot) packages="$packages oathtool qemu-system-x86 mmdebstrap e2fsprogs" ;;
 test)
     packages="$packages oathtool openssh-server openssh-client sudo login passwd util-linux iproute2"
     packages="$packages binutils procps strace zbar-tools man-db mandoc msmtp python3-aiosmtpd attr curl vsftpd $packaging"
     packages="$packages libpam-google-authenticator libpam-oath pskctool"
     ;;
 *)
-    echo "usage: set-up.sh build|demo|test|deb" >&2
+    echo "usage: set-up.sh build|demo|test|boot|deb" >&2
     exit 2
     ;;
 esac

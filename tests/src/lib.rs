@@ -3,6 +3,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod boot;
 pub mod case;
 pub mod cgroup;
 #[allow(unsafe_code)]

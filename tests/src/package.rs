@@ -14,19 +14,23 @@ pub const NAMES: [&str; 2] = ["totpctl", "libpam-totp"];
 /// A version that no release has reached.
 pub const NEXT: &str = "99.0";
 
-/// The file of a package. They are built where they are missing or older than their sources.
-pub fn file(name: &str) -> PathBuf {
+/// Where they are. They are built where they are missing or older than their sources.
+pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
+    FOLDER.get_or_init(|| {
         let mut make = Command::new("make");
         make.args(["--silent", "deb"])
             .current_dir(product::workspace());
         run(make.env_remove("MAKEFLAGS"));
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
         product::workspace().join(target).join("debian")
-    });
+    })
+}
+
+/// The file of a package.
+pub fn file(name: &str) -> PathBuf {
     let wanted = format!("{name}_");
-    let files = fs::read_dir(folder).expect("make deb leaves a folder");
+    let files = fs::read_dir(folder()).expect("make deb leaves a folder");
     let mut files = files
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| {

@@ -11,13 +11,16 @@ pub const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Returns once `condition` holds.
 #[track_caller]
-pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
+    wait_long_for(Duration::from_secs(20), what, condition);
+}
+
+/// The same for what may take as long as `limit`.
+#[track_caller]
+pub fn wait_long_for(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
     while !condition() {
-        assert!(
-            began.elapsed() < Duration::from_secs(20),
-            "waited for {what}"
-        );
+        assert!(began.elapsed() < limit, "waited for {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

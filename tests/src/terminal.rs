@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitStatus;
@@ -23,12 +24,18 @@ pub struct Terminal {
 impl Terminal {
     /// Runs `command` on a terminal of its own. What is typed in answer to a prompt must not occur in `log`.
     pub fn open(command: Command, log: Arc<Log>) -> Self {
+        Self::open_patiently(command, log, DEADLINE)
+    }
+
+    /// The same, where everything may take as long as `deadline`.
+    pub fn open_patiently(command: Command, log: Arc<Log>, deadline: Duration) -> Self {
         let mut telling_its_pid = Command::new("/bin/sh");
         telling_its_pid
             .args(["-c", "echo $$; exec \"$@\"", "sh"])
             .arg(command.get_program())
             .args(command.get_args());
-        let mut session = spawn_command(telling_its_pid, Some(DEADLINE_MS)).expect("a terminal");
+        let deadline_ms = u64::try_from(deadline.as_millis()).expect("some minutes");
+        let mut session = spawn_command(telling_its_pid, Some(deadline_ms)).expect("a terminal");
         let pid = session.read_line().expect("the program's id");
         let process = Pid::from_raw(pid.parse().expect("a number"));
         let seen = String::new();
@@ -106,6 +113,12 @@ impl Terminal {
         Ending { status, said }
     }
 
+    /// Kills the program and waits for its end.
+    pub fn kill(self) {
+        kill(self.process, Signal::SIGKILL).expect("it lives");
+        self.session.process().wait().expect("it ends");
+    }
+
     /// Everything shown up to the last wait.
     pub fn seen(&self) -> &str {
         &self.seen
@@ -148,4 +161,4 @@ pub struct Ending {
 }
 
 /// Longer than every delay that pam_unix, login and sshd add to a refusal, taken together.
-const DEADLINE_MS: u64 = 30_000;
+const DEADLINE: Duration = Duration::from_secs(30);
