@@ -58,8 +58,9 @@ impl Terminal {
 
 impl Conversation for Terminal {
     fn ask(&mut self, prompt: &str, echo: Echo) -> Result<Answer, NoAnswer> {
-        self.print(prompt).map_err(|_| NoAnswer)?;
+        // Before anybody knows that it is their turn: what is typed by then is dropped.
         let hidden = (echo == Echo::Off).then(NoEcho::new);
+        self.print(prompt).map_err(|_| NoAnswer)?;
         let line = standard_input().and_then(|mut input| read_line(&mut input));
         let line = line.map_err(|_| NoAnswer)?;
         drop(hidden);
