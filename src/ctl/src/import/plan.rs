@@ -177,7 +177,7 @@ fn newcomer(
                     secret: token.secret.clone(),
                     enrolled: now,
                     ssh_key: None,
-                    window: narrower(context, token),
+                    window: token.window,
                 },
                 used: token.used,
                 drift: token.drift,
@@ -200,13 +200,6 @@ fn newcomer(
         import,
         origins,
     })
-}
-
-/// The window of a token whose old one was narrower than ours. That of a counter is always ours.
-fn narrower(context: &Context, token: &Token) -> Option<Window> {
-    let own = Window::new(token.window?.into())?;
-    let usual = context.config.verify.window;
-    (own.get() < usual.get() && token.otp.period().is_some()).then_some(own)
 }
 
 /// A name out of what the file calls a token.

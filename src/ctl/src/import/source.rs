@@ -38,6 +38,7 @@ pub(super) fn read(
         moment: Moment {
             now,
             utc_offsets: utc_offsets(now),
+            window: context.config.verify.window,
         },
     };
     if arguments.all_homes {
