@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use end_to_end::clock;
+use end_to_end::gateway::Gateway;
 use end_to_end::libpam::{Code, Login};
 use end_to_end::machine::output;
 use end_to_end::phone::{Hash, Phone};
@@ -326,6 +327,40 @@ fn homes_are_read_without_following_or_waiting() {
     machine
         .log()
         .wait_for(&["imported", "user=alice", "google"]);
+}
+
+/// What is written last is found wanting before anything is written.
+#[test]
+fn whoever_has_a_code_sent_is_enrolled_and_its_name_is_taken() {
+    let gateway = Gateway::new();
+    let command = gateway.program().display().to_string();
+    let scratch = Scratch::new(&format!("[delivery.text]\ncommand = [{command:?}]\n"));
+    let enroll = ["enroll", ACCOUNT, "--text", "+41791234567", "--no-confirm"];
+    scratch.document(&enroll);
+    let contact = &scratch.status(ACCOUNT)["users"][0]["contacts"][0];
+    let name = contact["name"].as_str().unwrap();
+    let key = Phone::SECRET;
+    let uri = format!("otpauth://totp/{name}:x?secret={key}\n");
+    let oath = "HOTP/T30 bin - 3132333435363738393031323334353637383931\n";
+    let people = format!("{oath}HOTP {ACCOUNT} - 3132333435363738393031323334353637383930\n");
+    let (uris, people) = (
+        write(&scratch, "uris", uri),
+        write(&scratch, "users", people),
+    );
+
+    for more in [&["--dry-run"][..], &[]] {
+        let words = ["import", "--format", "oath", people.to_str().unwrap()];
+        let refused = scratch.totpctl(&[&words, more].concat(), "");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains("enrolled already: --add"), "{said}");
+    }
+    let bin = scratch.totpctl(&["status", "bin"], "");
+    assert!(String::from_utf8_lossy(&bin.stdout).contains("not enrolled"));
+
+    let said = import(&scratch, "otpauth", &uris, &["--user", ACCOUNT, "--add"]);
+    let device = &said["users"][0]["devices"][0]["name"];
+    assert_eq!(device, &format!("{name}-2"), "{said}");
 }
 
 /// The lines that MIGRATING.md gives for the time of moving.
