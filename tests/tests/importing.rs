@@ -300,7 +300,12 @@ fn homes_are_read_without_following_or_waiting() {
     machine.run(hostile);
     let import = "totpctl import --format google --all-homes";
     let refused = output(
-        machine.command(&["sh", "-c", &format!("timeout 20 {import} /home")]),
+        // Fewer may be open than there are homes.
+        machine.command(&[
+            "sh",
+            "-c",
+            &format!("ulimit -n 9; timeout 20 {import} /home"),
+        ]),
         b"",
     );
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -320,10 +325,18 @@ fn homes_are_read_without_following_or_waiting() {
     );
     assert!(machine.run("totpctl status").contains("Nobody is enrolled"));
 
-    let said = machine.run(&format!("{import} /home/alice /home/grace"));
+    // Of somebody who has gone, and twice of one who has not.
+    machine.run("install -D -o 54321 /dev/null /home/gone/.google_authenticator");
+    let homes = "/home/alice /home/grace /home/gone /home/alice/";
+    let said = machine.run(&format!("{import} {homes}"));
     assert!(said.starts_with("alice:"), "{said}");
+    let left =
+        "/home/gone/.google_authenticator: the file: not carried over: its folder is not the home";
+    assert!(said.contains(left), "{said}");
     let status: Value = serde_json::from_str(&machine.run("totpctl status alice --json")).unwrap();
-    assert_eq!(status["users"][0]["devices"][0]["name"], "phone");
+    let devices = &status["users"][0]["devices"];
+    assert_eq!(devices[0]["name"], "phone");
+    assert_eq!(devices.as_array().unwrap().len(), 1);
     machine
         .log()
         .wait_for(&["imported", "user=alice", "google"]);
@@ -357,6 +370,12 @@ fn whoever_has_a_code_sent_is_enrolled_and_its_name_is_taken() {
     }
     let bin = scratch.totpctl(&["status", "bin"], "");
     assert!(String::from_utf8_lossy(&bin.stdout).contains("not enrolled"));
+
+    let file = scratch.path("keys");
+    let export = ["export", ACCOUNT, "--format", "otpauth", "--output"];
+    let export = [&export[..], &[file.to_str().unwrap()]].concat();
+    let refused = scratch.totpctl(&export, "");
+    assert!(refused.status.code() == Some(1) && !file.exists());
 
     let said = import(&scratch, "otpauth", &uris, &["--user", ACCOUNT, "--add"]);
     let device = &said["users"][0]["devices"][0]["name"];

@@ -117,6 +117,8 @@ pub enum Remark {
         /// So many.
         codes: u16,
     },
+    /// A file of a home's name, in no account's home.
+    NoHome,
     /// The last code is not what the counter makes.
     OtherLastCode,
     /// A PIN, or the rule that there is one.
@@ -171,6 +173,7 @@ impl Remark {
             | Self::Expiry(_)
             | Self::Grace
             | Self::LookAhead { .. }
+            | Self::NoHome
             | Self::Pin
             | Self::Resync
             | Self::Signature
@@ -199,6 +202,7 @@ impl fmt::Display for Remark {
                     Reach::LOOK_AHEAD
                 )
             }
+            Self::NoHome => f.write_str("its folder is not the home of the account that owns it"),
             Self::OtherLastCode => {
                 f.write_str("the last code is not that of the counter: the count behind it is next")
             }
