@@ -382,6 +382,50 @@ fn whoever_has_a_code_sent_is_enrolled_and_its_name_is_taken() {
     assert_eq!(device, &format!("{name}-2"), "{said}");
 }
 
+#[test]
+fn an_import_that_a_full_disk_ends_half_way_is_taken_back() {
+    let machine = end_to_end::machine::Machine::new();
+    let names: Vec<String> = (0..40).map(|number| format!("user{number:02}")).collect();
+    machine.run(&format!(
+        "for user in {}; do useradd --no-create-home $user; done",
+        names.join(" ")
+    ));
+    let people = names.iter().enumerate();
+    let file: String = people
+        .map(|(number, name)| format!("HOTP {name} - {:040x}\n", number + 1))
+        .collect();
+    machine.run("mkdir -p /var/lib/pam_totp/secrets && chmod -R 700 /var/lib/pam_totp");
+    // The decoys have their place; of the people but some.
+    machine.feed(
+        "totpctl import --format oath -",
+        "HOTP bin - 3132333435363738393031323334353637383930\n",
+    );
+    machine.run(
+        "cp -a /var/lib/pam_totp/secrets /root/kept
+        mount -t tmpfs -o mode=700,size=80k,nr_inodes=24 small /var/lib/pam_totp/secrets
+        cp -a /root/kept/. /var/lib/pam_totp/secrets",
+    );
+    let refused = output(
+        machine.command(&["totpctl", "import", "--format", "oath", "-"]),
+        file.as_bytes(),
+    );
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(said.ends_with("; nothing was imported\n"), "{said}");
+    machine.log().wait_for(&["imported", "user=user00"]);
+    machine.log().wait_for(&["removed-by-force", "user=user00"]);
+    let status = machine.run("totpctl status");
+    assert!(
+        status.contains("bin") && !status.contains("user"),
+        "{status}"
+    );
+    machine.run("umount /var/lib/pam_totp/secrets");
+    machine.run("cp -a /root/kept/. /var/lib/pam_totp/secrets");
+    let said = machine.feed("totpctl import --format oath -", &file);
+    assert!(said.contains("40 accounts imported"), "{said}");
+}
+
 /// The lines that MIGRATING.md gives for the time of moving.
 fn side_by_side(scratch: &Scratch, old: &str) -> String {
     let page = fs::read_to_string(end_to_end::product::workspace().join("MIGRATING.md")).unwrap();

@@ -233,6 +233,29 @@ fn what_cannot_all_be_taken_is_not_taken_at_all() {
 }
 
 #[test]
+fn what_is_taken_back_leaves_what_was_there_before() {
+    let case = Case::new();
+    let take_back = |import: &Import| case.store().take_back(&case.account, import);
+    let first = only(vec![phone("phone")]);
+    case.import(&first).unwrap();
+    let second = Import {
+        backup_codes: Some(scratch_codes(1)),
+        joins: true,
+        ..only(vec![token("token", 0), phone("tablet")])
+    };
+    case.import(&second).unwrap();
+    take_back(&second).unwrap();
+    assert_eq!(case.devices(), (vec!["phone".to_owned()], 1));
+    assert!(!case.takes("00000000") && !case.takes(&shown(&second.devices[0], Step(0))));
+    assert!(case.takes(&case.code_of(&first.devices[0], 0)));
+
+    for _ in 0..2 {
+        take_back(&first).unwrap();
+        assert_eq!(case.devices(), (vec![], 0));
+    }
+}
+
+#[test]
 fn a_device_that_is_there_under_another_name_brings_no_used_code_back() {
     let case = Case::new();
     let first = only(vec![token("token", 0)]);

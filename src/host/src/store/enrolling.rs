@@ -10,8 +10,10 @@ use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, Invite, State};
 use totp_core::throttle::Source;
 
+use super::devices::leave;
 use super::{
-    FileStore, StateFile, enrollment, invites, open_state, removed, state_name, write_enrollment,
+    FileStore, StateFile, enrollment, invites, open_state, remove_records, removed, state_name,
+    write_enrollment,
 };
 use crate::decoy;
 use crate::error::StoreError;
@@ -143,6 +145,26 @@ impl FileStore<'_> {
                 _ => Ok(()),
             }
         })
+    }
+
+    /// Takes away again what [`FileStore::import`] has given; what is not there any more is none of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing has changed then.
+    pub fn take_back(&self, account: &Account, import: &Import) -> Result<(), StoreError> {
+        let locked = match self.lock_enrolled(account) {
+            Err(StoreError::Ended) => return Ok(()),
+            locked => locked?,
+        };
+        let mut left = locked.enrolled.clone();
+        let is_of_it = |id| import.devices.iter().any(|added| added.device.id == id);
+        left.devices.retain(|device| !is_of_it(device.id));
+        let of_it = import.backup_codes.as_ref().map(|set| set.id);
+        left.backup_codes = left.backup_codes.filter(|set| of_it != Some(set.id));
+        match left.is_empty() {
+            true => remove_records(&locked.secrets, &self.states()?, account),
+            false => leave(account, &locked, &left),
+        }
     }
 
     /// Gives an account that is not enrolled its first device.
