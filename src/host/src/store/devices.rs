@@ -159,7 +159,7 @@ impl FileStore<'_> {
         for (old, new) in pairs.filter(|(old, new)| old.id != new.id) {
             // What the state does not know is refused, and stays so.
             if let Some(known) = state.device(old.id).map(|known| state_of(known, new.id)) {
-                state.devices.push(known);
+                state.admit(enrolled, new, known);
             }
         }
         state.share_floors(&Enrollment {

@@ -237,8 +237,9 @@ impl FileStore<'_> {
         let enrollment = addition.joined(&enrolled)?;
         let (record, mut state) = file.read()?;
         state.forget_others(&enrolled);
-        let known = addition.devices.iter().map(NewDevice::known);
-        state.devices.extend(known);
+        for new in addition.devices {
+            state.admit(&enrolled, &new.device, new.known());
+        }
         let contact = addition.contact.map(|contact| contact.id);
         state.challenges.contacts.extend(contact);
         if let Some(BackupSet { id, .. }) = addition.backup_codes {
