@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use end_to_end::clock;
+use end_to_end::gateway::Gateway;
 use end_to_end::libpam::{Code, Login};
 use end_to_end::machine::output;
 use end_to_end::phone::{Hash, Phone};
@@ -206,17 +207,16 @@ fn every_algorithm_length_and_period_makes_the_codes_of_oathtool() {
         }
         let uris: String = phones.iter().map(|phone| phone.uri() + "\n").collect();
         let path = write(&scratch, "uris", uris);
+        let before = clock::system();
         import(&scratch, "otpauth", &path, &["--user", ACCOUNT]);
         for phone in phones {
-            let now = clock::system();
-            assert!(
-                !gets_in(&scratch, &phone.code_at(now - phone.period)),
-                "{phone:?}"
-            );
-            assert!(
-                gets_in(&scratch, &phone.code_at(now + phone.period)),
-                "{phone:?}"
-            );
+            for step in [-1, 0, 1] {
+                let code = phone.code_at(before + step * phone.period);
+                assert!(!gets_in(&scratch, &code), "{phone:?}, {step}");
+            }
+            clock::set(clock::system() + 2 * phone.period);
+            assert!(gets_in(&scratch, &phone.code_at(clock::now())), "{phone:?}");
+            clock::unset();
         }
     }
 }
@@ -267,7 +267,9 @@ fn pskctool_reads_what_is_exported_and_it_comes_back_as_it_was() {
         used["users"][0]["devices"][0]["name"]
     );
     assert!(!gets_in(&other, &phone.code_at(clock::system())));
-    assert!(gets_in(&other, &phone.code_at(clock::system() + 30)));
+    clock::set(clock::system() + 60);
+    assert!(gets_in(&other, &phone.code_at(clock::now())));
+    clock::unset();
     let uris = fs::read_to_string(scratch.path("otpauth")).unwrap();
     assert!(uris.contains("algorithm=SHA256&digits=8") && uris.contains(Phone::SECRET));
 }
@@ -298,7 +300,12 @@ fn homes_are_read_without_following_or_waiting() {
     machine.run(hostile);
     let import = "totpctl import --format google --all-homes";
     let refused = output(
-        machine.command(&["sh", "-c", &format!("timeout 20 {import} /home")]),
+        // Fewer may be open than there are homes.
+        machine.command(&[
+            "sh",
+            "-c",
+            &format!("ulimit -n 9; timeout 20 {import} /home"),
+        ]),
         b"",
     );
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -318,13 +325,105 @@ fn homes_are_read_without_following_or_waiting() {
     );
     assert!(machine.run("totpctl status").contains("Nobody is enrolled"));
 
-    let said = machine.run(&format!("{import} /home/alice /home/grace"));
+    // Of somebody who has gone, and twice of one who has not.
+    machine.run("install -D -o 54321 /dev/null /home/gone/.google_authenticator");
+    let homes = "/home/alice /home/grace /home/gone /home/alice/";
+    let said = machine.run(&format!("{import} {homes}"));
     assert!(said.starts_with("alice:"), "{said}");
+    let left =
+        "/home/gone/.google_authenticator: the file: not carried over: its folder is not the home";
+    assert!(said.contains(left), "{said}");
     let status: Value = serde_json::from_str(&machine.run("totpctl status alice --json")).unwrap();
-    assert_eq!(status["users"][0]["devices"][0]["name"], "phone");
+    let devices = &status["users"][0]["devices"];
+    assert_eq!(devices[0]["name"], "phone");
+    assert_eq!(devices.as_array().unwrap().len(), 1);
     machine
         .log()
         .wait_for(&["imported", "user=alice", "google"]);
+}
+
+/// What is written last is found wanting before anything is written.
+#[test]
+fn whoever_has_a_code_sent_is_enrolled_and_its_name_is_taken() {
+    let gateway = Gateway::new();
+    let command = gateway.program().display().to_string();
+    let scratch = Scratch::new(&format!("[delivery.text]\ncommand = [{command:?}]\n"));
+    let enroll = ["enroll", ACCOUNT, "--text", "+41791234567", "--no-confirm"];
+    scratch.document(&enroll);
+    let contact = &scratch.status(ACCOUNT)["users"][0]["contacts"][0];
+    let name = contact["name"].as_str().unwrap();
+    let key = Phone::SECRET;
+    let uri = format!("otpauth://totp/{name}:x?secret={key}\n");
+    let oath = "HOTP/T30 bin - 3132333435363738393031323334353637383931\n";
+    let people = format!("{oath}HOTP {ACCOUNT} - 3132333435363738393031323334353637383930\n");
+    let (uris, people) = (
+        write(&scratch, "uris", uri),
+        write(&scratch, "users", people),
+    );
+
+    for more in [&["--dry-run"][..], &[]] {
+        let words = ["import", "--format", "oath", people.to_str().unwrap()];
+        let refused = scratch.totpctl(&[&words, more].concat(), "");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains("enrolled already: --add"), "{said}");
+    }
+    let bin = scratch.totpctl(&["status", "bin"], "");
+    assert!(String::from_utf8_lossy(&bin.stdout).contains("not enrolled"));
+
+    let file = scratch.path("keys");
+    let export = ["export", ACCOUNT, "--format", "otpauth", "--output"];
+    let export = [&export[..], &[file.to_str().unwrap()]].concat();
+    let refused = scratch.totpctl(&export, "");
+    assert!(refused.status.code() == Some(1) && !file.exists());
+
+    let said = import(&scratch, "otpauth", &uris, &["--user", ACCOUNT, "--add"]);
+    let device = &said["users"][0]["devices"][0]["name"];
+    assert_eq!(device, &format!("{name}-2"), "{said}");
+}
+
+#[test]
+fn an_import_that_a_full_disk_ends_half_way_is_taken_back() {
+    let machine = end_to_end::machine::Machine::new();
+    let names: Vec<String> = (0..40).map(|number| format!("user{number:02}")).collect();
+    machine.run(&format!(
+        "for user in {}; do useradd --no-create-home $user; done",
+        names.join(" ")
+    ));
+    let people = names.iter().enumerate();
+    let file: String = people
+        .map(|(number, name)| format!("HOTP {name} - {:040x}\n", number + 1))
+        .collect();
+    machine.run("mkdir -p /var/lib/pam_totp/secrets && chmod -R 700 /var/lib/pam_totp");
+    // The decoys have their place; of the people but some.
+    machine.feed(
+        "totpctl import --format oath -",
+        "HOTP bin - 3132333435363738393031323334353637383930\n",
+    );
+    machine.run(
+        "cp -a /var/lib/pam_totp/secrets /root/kept
+        mount -t tmpfs -o mode=700,size=80k,nr_inodes=24 small /var/lib/pam_totp/secrets
+        cp -a /root/kept/. /var/lib/pam_totp/secrets",
+    );
+    let refused = output(
+        machine.command(&["totpctl", "import", "--format", "oath", "-"]),
+        file.as_bytes(),
+    );
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(said.ends_with("; nothing was imported\n"), "{said}");
+    machine.log().wait_for(&["imported", "user=user00"]);
+    machine.log().wait_for(&["removed-by-force", "user=user00"]);
+    let status = machine.run("totpctl status");
+    assert!(
+        status.contains("bin") && !status.contains("user"),
+        "{status}"
+    );
+    machine.run("umount /var/lib/pam_totp/secrets");
+    machine.run("cp -a /root/kept/. /var/lib/pam_totp/secrets");
+    let said = machine.feed("totpctl import --format oath -", &file);
+    assert!(said.contains("40 accounts imported"), "{said}");
 }
 
 /// The lines that MIGRATING.md gives for the time of moving.

@@ -19,6 +19,11 @@ use crate::terminal::Terminal;
 pub(crate) fn run(context: &Context, arguments: &Export) -> Result<(), Failure> {
     let account = context.account(&arguments.user)?;
     let (enrollment, state) = context.records(&account)?;
+    if enrollment.devices.is_empty() {
+        let user = &account.name;
+        let what = "has no device, and codes that are sent have no key";
+        return Err(Failure::refused(format_args!("{user} {what}")));
+    }
     if arguments.output.is_none() && !Terminal::new(context.json).is_watched() {
         return Err(Failure::usage(
             "the keys go to a terminal, or into a file that is root's alone: name one by --output",

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::fs;
+
 use totp_core::address::Address;
 use totp_core::answer::Answer;
 use totp_core::backup_code::{BackupSet, ScratchCode};
@@ -230,6 +232,51 @@ fn what_cannot_all_be_taken_is_not_taken_at_all() {
     }
     assert!(case.takes("00000000"), "the codes of before are good");
     assert!(case.takes(&case.code_of(&first.devices[0], 0)));
+}
+
+#[test]
+fn an_old_count_is_not_believed_of_a_token_that_waits_for_two_codes() {
+    let case = Case::new();
+    let first = only(vec![token("token", 0)]);
+    case.import(&first).unwrap();
+    assert!(case.takes(&shown(&first.devices[0], Step(7))));
+    fs::remove_file(case.config.state_dir.join("alice")).unwrap();
+    case.store().repair(&case.account, false).unwrap();
+
+    let mut again = token("again", 3);
+    again.device.secret = first.devices[0].device.secret.clone();
+    let again = Import {
+        joins: true,
+        ..only(vec![again])
+    };
+    case.import(&again).unwrap();
+    let code = |count| shown(&first.devices[0], Step(count));
+    assert!(!case.takes(&code(5)), "it was skipped before");
+    assert!(!case.takes(&code(8)) && case.takes(&code(9)));
+    assert!(case.takes(&code(10)), "one is enough");
+}
+
+#[test]
+fn what_is_taken_back_leaves_what_was_there_before() {
+    let case = Case::new();
+    let take_back = |import: &Import| case.store().take_back(&case.account, import);
+    let first = only(vec![phone("phone")]);
+    case.import(&first).unwrap();
+    let second = Import {
+        backup_codes: Some(scratch_codes(1)),
+        joins: true,
+        ..only(vec![token("token", 0), phone("tablet")])
+    };
+    case.import(&second).unwrap();
+    take_back(&second).unwrap();
+    assert_eq!(case.devices(), (vec!["phone".to_owned()], 1));
+    assert!(!case.takes("00000000") && !case.takes(&shown(&second.devices[0], Step(0))));
+    assert!(case.takes(&case.code_of(&first.devices[0], 0)));
+
+    for _ in 0..2 {
+        take_back(&first).unwrap();
+        assert_eq!(case.devices(), (vec![], 0));
+    }
 }
 
 #[test]

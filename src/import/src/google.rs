@@ -5,16 +5,17 @@
 //! not to.
 
 use totp_core::backup_code::ScratchCode;
+use totp_core::config::Window;
 use totp_core::otp::{Code, MovingFactor, Otp, Period, Step};
+use totp_core::reach::Reach;
 use totp_core::secret::{Secret, SecretError};
-use totp_core::time::Time;
 use zeroize::Zeroizing;
 
 use crate::report::{Fault, Findings, Place, Remark};
-use crate::{Person, Token};
+use crate::{Moment, Person, Token};
 
 /// The one person of a file.
-pub(crate) fn read(text: &str, now: Time, findings: &mut Findings) -> Vec<Person> {
+pub(crate) fn read(text: &str, moment: &Moment, findings: &mut Findings) -> Vec<Person> {
     let mut lines = (1..).zip(text.split('\n'));
     let first = lines.next().map_or("", |(_, line)| line);
     let at = Place::Line(1);
@@ -49,7 +50,7 @@ pub(crate) fn read(text: &str, now: Time, findings: &mut Findings) -> Vec<Person
             ..Otp::default()
         };
         let next = Step(options.counter.unwrap_or(0));
-        options.past_of(Token::fresh(at, secret, otp, next), now, findings)
+        options.past_of(Token::fresh(at, secret, otp, next), moment, findings)
     });
     vec![Person {
         user: None,
@@ -100,8 +101,8 @@ struct Options {
     counter: Option<u64>,
     period: Option<Period>,
     skew: Option<i16>,
-    /// How many codes were tried.
-    window: Option<u16>,
+    /// How many codes were tried, and where that stands.
+    window: Option<(Place, u16)>,
     /// The highest step of the list; the list may be empty.
     used: Option<Option<u64>>,
     seen: Vec<&'static str>,
@@ -184,7 +185,7 @@ impl Options {
             "WINDOW_SIZE" => {
                 let window = value.parse().ok().filter(|size| (1..=100).contains(size));
                 let window = window.ok_or(form("a whole number from 1 to 100"));
-                self.window = Some(findings.take(at, window)?);
+                self.window = Some((at.clone(), findings.take(at, window)?));
             }
             _ => findings.note(at, Remark::Grace),
         }
@@ -208,24 +209,33 @@ impl Options {
     }
 
     /// A token with what the options say of it.
-    fn past_of(&self, token: Token, now: Time, findings: &mut Findings) -> Token {
-        let beyond = self.window.map(|tried| tried.saturating_sub(1));
+    fn past_of(&self, token: Token, moment: &Moment, findings: &mut Findings) -> Token {
+        let (at, tried) = self.window.clone().unwrap_or((Place::File, USUAL_WINDOW));
         let MovingFactor::Time(period) = token.otp.factor else {
-            let window = beyond;
-            return Token { window, ..token };
+            if tried != Reach::LOOK_AHEAD {
+                findings.note(&at, Remark::LookAhead { codes: tried });
+            }
+            return token;
         };
+        let sides = tried.saturating_sub(1) / 2;
+        let here = u16::from(moment.window.get());
+        if sides > here {
+            findings.note(&at, Remark::Window { steps: sides, here });
+        }
+        let narrower = Window::new(sides.into()).filter(|_| sides < here);
         let drift = self.skew.unwrap_or(0);
-        let shown = period.step_at(now).moved(drift.into());
+        let ahead = i32::from(tried / 2).saturating_add(drift.into());
+        let shown = period.step_at(moment.now).moved(ahead);
         Token {
             used: self.used_steps(shown, findings),
             drift,
-            window: beyond.map(|both_sides| both_sides / 2),
+            window: narrower,
             ..token
         }
     }
 
-    /// Where the other program did not note each code, all that the phone can have `shown` until now count as used. It
-    /// did not for codes that set the clock.
+    /// Where the other program did not note each code, all that it can have accepted until now, the last of them
+    /// `shown`, count as used. It did not for codes that set the clock.
     fn used_steps(&self, shown: Step, findings: &mut Findings) -> Option<Step> {
         let listed = self.used.flatten().map(Step);
         let remark = match (self.used, self.skew) {
@@ -234,7 +244,9 @@ impl Options {
             (None, _) => Remark::Reuse,
         };
         findings.note(&Place::File, remark);
-        let ahead = self.window.unwrap_or(3) / 2;
-        listed.max(Some(shown.moved(ahead.into())))
+        listed.max(Some(shown))
     }
 }
+
+/// How many codes are tried where no option says it.
+const USUAL_WINDOW: u16 = 3;

@@ -17,6 +17,7 @@ mod when;
 use std::fmt;
 
 use totp_core::backup_code::ScratchCode;
+use totp_core::config::Window;
 use totp_core::otp::{Otp, Step};
 use totp_core::secret::Secret;
 use totp_core::time::Time;
@@ -57,6 +58,8 @@ pub struct Moment {
     pub now: Time,
     /// Seconds by which local time is ahead of UTC here, in winter and in summer: pam_oath writes local time.
     pub utc_offsets: Vec<i32>,
+    /// Steps that are accepted here on each side of a device's time.
+    pub window: Window,
 }
 
 /// What a file is encrypted with.
@@ -100,8 +103,8 @@ pub struct Token {
     pub used: Option<Step>,
     /// How many steps its clock is ahead.
     pub drift: i16,
-    /// How many steps or counts beyond the expected one were accepted, where the file says so.
-    pub window: Option<u16>,
+    /// Steps that were accepted on each side of its time, where they are fewer than here.
+    pub window: Option<Window>,
 }
 
 impl Token {
@@ -118,12 +121,14 @@ impl Token {
         }
     }
 
-    /// The same with all codes used up that it can have shown until `now`, if they follow the time.
-    fn used_until(self, now: Time) -> Self {
+    /// The same with all codes used up that it can have shown by now, if they follow the time: a clock that is ahead by
+    /// no more than is accepted here has shown those that come.
+    fn used_until_now(self, moment: &Moment) -> Self {
+        let ahead = i32::from(self.drift).saturating_add(i32::from(moment.window.get()));
         let shown = self
             .otp
             .period()
-            .map(|period| period.step_at(now).moved(self.drift.into()));
+            .map(|period| period.step_at(moment.now).moved(ahead));
         Self {
             used: self.used.max(shown),
             ..self
@@ -144,10 +149,10 @@ pub fn read(
     let mut findings = Findings::default();
     let people = match text_of(format, bytes) {
         Ok(text) => match format {
-            Format::Google => google::read(text, moment.now, &mut findings),
+            Format::Google => google::read(text, moment, &mut findings),
             Format::Oath => oath::read(text, moment, &mut findings),
-            Format::Otpauth => otpauth::read(text, moment.now, &mut findings),
-            Format::Pskc => pskc::read(text, key, moment.now, &mut findings),
+            Format::Otpauth => otpauth::read(text, moment, &mut findings),
+            Format::Pskc => pskc::read(text, key, moment, &mut findings),
         },
         Err(problem) => {
             findings.problem(problem.at, problem.fault);

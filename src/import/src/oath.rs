@@ -58,7 +58,8 @@ fn read_token<'t>(
     let bytes = from_hex(secret).ok_or(form("secret", "hexadecimal digits, two a byte"));
     let secret = findings.take(at, bytes).map(Secret::from_bytes);
     let secret = secret.and_then(|secret| findings.secret(at, secret));
-    let used = read_use(fields).map_err(|(name, expected)| form(name, expected));
+    let is_of_time = otp.is_none_or(|otp| otp.period().is_some());
+    let used = read_use(is_of_time, fields).map_err(|(name, expected)| form(name, expected));
     let used = findings.take(at, used);
     if pin.is_some_and(|pin| pin != "-" && pin != "+") {
         findings.note(at, Remark::Pin);
@@ -111,12 +112,14 @@ struct Use {
 
 /// The last three fields of a line; those that follow are mod_authn_otp's. The name and form of one that can't be used.
 fn read_use<'t>(
+    is_of_time: bool,
     mut fields: impl Iterator<Item = &'t str>,
 ) -> Result<Use, (&'static str, &'static str)> {
     let given = |field: Option<&'t str>| field.filter(|field| *field != "-");
     let counter = given(fields.next()).map(|counter| {
         // Of the time it is an offset, in steps, and may be negative.
-        let magnitude = counter.strip_prefix('-').unwrap_or(counter);
+        let offset = counter.strip_prefix('-').filter(|_| is_of_time);
+        let magnitude = offset.unwrap_or(counter);
         let number = magnitude.parse().ok();
         number.ok_or(("moving factor", "a whole number"))
     });
@@ -162,7 +165,8 @@ impl Use {
     }
 
     /// The step of the last code: the last that fits it near the time of it. Where none does, all that any token can
-    /// have shown until now count as used.
+    /// have shown until now count as used. The other program takes a code of before the last one, too: none is good that
+    /// a token in step had shown by then.
     fn last_step(
         &self,
         at: &Place,
@@ -181,8 +185,10 @@ impl Use {
             offsets.map(|offset| period.step_at(utc(*local, *offset)))
         });
         let near = |reach| {
-            let mut windows = times.clone().map(|step: Step| step.around(reach));
-            windows.find_map(|steps| otp.matching_step(secret, code, &steps))
+            times.clone().find_map(|shown: Step| {
+                let step = otp.matching_step(secret, code, &shown.around(reach))?;
+                Some(step.max(shown))
+            })
         };
         let step = REACHES.into_iter().find_map(near);
         step.filter(|step| *step <= latest).or_else(|| {

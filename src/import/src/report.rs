@@ -3,6 +3,7 @@
 use std::fmt;
 
 use totp_core::key_uri::KeyUriError;
+use totp_core::reach::Reach;
 use totp_core::secret::{Secret, SecretError};
 use totp_core::time::Time;
 
@@ -111,6 +112,13 @@ pub enum Remark {
     DeadScratchCode,
     /// Logins without a code for some time after one.
     Grace,
+    /// Not as many codes of an event token were tried as here.
+    LookAhead {
+        /// So many.
+        codes: u16,
+    },
+    /// A file of a home's name, in no account's home.
+    NoHome,
     /// The last code is not what the counter makes.
     OtherLastCode,
     /// A PIN, or the rule that there is one.
@@ -134,6 +142,13 @@ pub enum Remark {
     UnknownLine,
     /// Nothing says which codes were used.
     UsedUntilNow,
+    /// More steps were accepted on each side of the time than here.
+    Window {
+        /// So many.
+        steps: u16,
+        /// So many are here.
+        here: u16,
+    },
     /// The key ends some day.
     Expiry(Time),
     /// The key is good for so many logins.
@@ -152,10 +167,13 @@ impl Remark {
             | Self::RateLimit
             | Self::Reuse
             | Self::ShortSecret { .. }
-            | Self::UsedUntilNow => Fate::Changed,
+            | Self::UsedUntilNow
+            | Self::Window { .. } => Fate::Changed,
             Self::DeadScratchCode
             | Self::Expiry(_)
             | Self::Grace
+            | Self::LookAhead { .. }
+            | Self::NoHome
             | Self::Pin
             | Self::Resync
             | Self::Signature
@@ -177,6 +195,14 @@ impl fmt::Display for Remark {
             }
             Self::Expiry(time) => write!(f, "the key expires {time}: end it by hand"),
             Self::Grace => f.write_str("logins without a code after one from the same address"),
+            Self::LookAhead { codes } => {
+                write!(
+                    f,
+                    "a look-ahead of {codes} codes: it is {}",
+                    Reach::LOOK_AHEAD
+                )
+            }
+            Self::NoHome => f.write_str("its folder is not the home of the account that owns it"),
             Self::OtherLastCode => {
                 f.write_str("the last code is not that of the counter: the count behind it is next")
             }
@@ -196,6 +222,10 @@ impl fmt::Display for Remark {
             Self::UsedUntilNow => {
                 f.write_str("which codes were used is not known: those until now count as used")
             }
+            Self::Window { steps, here } => write!(
+                f,
+                "a window of {steps} steps on each side: it is {here}, as pam_totp.conf has it"
+            ),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is made of the files in tests/import, a folder for each format.
 //!
 //! A case begins with sentences (`#`). `now` is the time of the import and `zone` how many hours local time is ahead of UTC, in
-//! winter and in summer; `key` (hexadecimal) or `phrase` opens what is encrypted. Then come what is read (`>`), noted (`~`)
+//! winter and in summer; `window` is that of the configuration; `key` (hexadecimal) or `phrase` opens what is encrypted. Then come what is read (`>`), noted (`~`)
 //! and refused (`!`), and below a line of dashes the file itself, in which `\r` and `\xFF` stand for bytes. `UPDATE_CASES=1
 //! cargo test` writes what is made of it into the case, for a look at the difference.
 
@@ -16,6 +16,7 @@ use std::fmt::{self, Write as _};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use totp_core::config::Window;
 use totp_core::otp::MovingFactor;
 use totp_core::time::{Span, Time};
 use totp_import::{Format, Import, Key, Moment, Person, Problem, Token, read};
@@ -98,7 +99,7 @@ impl Case {
             match line.split_once(' ').ok_or(line)? {
                 ("#", rest) => case.about.push(rest.to_owned()),
                 (">" | "~" | "!", _) => case.outcome.push(line.to_owned()),
-                (name @ ("now" | "zone" | "key" | "phrase"), value) => {
+                (name @ ("now" | "zone" | "window" | "key" | "phrase"), value) => {
                     case.settings.push((name.to_owned(), value.to_owned()));
                 }
                 _ => return Err(line.to_owned()),
@@ -136,12 +137,14 @@ impl Case {
         let mut part = || parts.next().unwrap().parse::<u32>().unwrap();
         let seconds = part() * 3600 + part() * 60 + part();
         let zone = self.setting("zone").unwrap_or("0");
+        let window = self.setting("window").unwrap_or("1");
         let hours = zone.split_whitespace().map(|hours| hours.parse::<i32>());
         let moment = Moment {
             now: Time::of_date(date)
                 .unwrap()
                 .after(Span::from_seconds(seconds)),
             utc_offsets: hours.map(|hours| hours.unwrap() * 3600).collect(),
+            window: Window::new(window.parse().unwrap()).unwrap(),
         };
         let key = match (self.setting("key"), self.setting("phrase")) {
             (Some(hex), _) => {

@@ -34,15 +34,48 @@ pub(crate) fn run(context: &Context, arguments: &Import) -> Result<(), Failure> 
     if newcomers.is_empty() {
         return Err(Failure::refused("nothing to import: no file has a token"));
     }
-    let mut done = Vec::new();
     if !arguments.dry_run {
-        for newcomer in &newcomers {
-            take_in(context, newcomer, arguments).map_err(|failure| cut_short(failure, &done))?;
-            done.push(newcomer.account.name.as_str());
-        }
+        take_all_in(context, &newcomers, arguments)?;
     }
     report(context, arguments, &newcomers, &sources);
     Ok(())
+}
+
+/// All or nobody: the disk may be full, or an account have changed meanwhile.
+fn take_all_in(
+    context: &Context,
+    newcomers: &[Newcomer],
+    arguments: &Import,
+) -> Result<(), Failure> {
+    for (index, newcomer) in newcomers.iter().enumerate() {
+        if let Err(failure) = take_in(context, newcomer, arguments) {
+            let done = newcomers.iter().take(index);
+            let kept: Vec<_> = done.filter_map(|one| take_back(context, one)).collect();
+            return Err(match kept.is_empty() {
+                true => failure.after("nothing was imported"),
+                false => failure.after(format_args!(
+                    "the import of {} could not be taken back",
+                    kept.join(", ")
+                )),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The account's name, where it keeps what it got.
+fn take_back<'n>(context: &Context, newcomer: &'n Newcomer) -> Option<&'n str> {
+    let Newcomer {
+        account, import, ..
+    } = newcomer;
+    if context.store().take_back(account, import).is_err() {
+        return Some(&account.name);
+    }
+    for added in &import.devices {
+        let (name, why) = (&added.device.name, "the import of others failed");
+        context.changed_because(Change::RemovedByForce, account, Some(name), why);
+    }
+    None
 }
 
 fn take_in(context: &Context, newcomer: &Newcomer, arguments: &Import) -> Result<(), Failure> {
@@ -61,14 +94,6 @@ fn take_in(context: &Context, newcomer: &Newcomer, arguments: &Import) -> Result
         );
     }
     Ok(())
-}
-
-/// The disk may be full, or the account have changed meanwhile.
-fn cut_short(failure: Failure, done: &[&str]) -> Failure {
-    match done {
-        [] => failure,
-        done => failure.after(format_args!("{} were imported before", done.join(", "))),
-    }
 }
 
 fn refused(context: &Context, obstacles: &[Obstacle]) -> Failure {

@@ -126,12 +126,12 @@ fn check(
                 codes.saturating_add(scratch_codes.len()),
             )
         });
-    let has = enrolled.map_or(0, |enrollment| enrollment.devices.len());
-    if has > 0 && !arguments.add {
+    if enrolled.is_some_and(|enrollment| !enrollment.is_empty()) && !arguments.add {
         return Err(format!(
             "{name} is enrolled already: --add gives the account these devices too"
         ));
     }
+    let has = enrolled.map_or(0, |enrollment| enrollment.devices.len());
     if devices.saturating_add(has) > Enrollment::MAX_DEVICES {
         let max = Enrollment::MAX_DEVICES;
         return Err(format!("{name} would have more than {max} devices"));
@@ -161,7 +161,7 @@ fn newcomer(
     let now = context.system().now();
     let mut taken: Vec<DeviceName> = enrolled
         .iter()
-        .flat_map(|enrollment| enrollment.devices.iter().map(|device| device.name.clone()))
+        .flat_map(|enrollment| enrollment.names().cloned())
         .collect();
     let (mut devices, mut origins) = (Vec::new(), Vec::new());
     for Part { source, person } in parts {
@@ -177,7 +177,7 @@ fn newcomer(
                     secret: token.secret.clone(),
                     enrolled: now,
                     ssh_key: None,
-                    window: narrower(context, token),
+                    window: token.window,
                 },
                 used: token.used,
                 drift: token.drift,
@@ -200,13 +200,6 @@ fn newcomer(
         import,
         origins,
     })
-}
-
-/// The window of a token whose old one was narrower than ours. That of a counter is always ours.
-fn narrower(context: &Context, token: &Token) -> Option<Window> {
-    let own = Window::new(token.window?.into())?;
-    let usual = context.config.verify.window;
-    (own.get() < usual.get() && token.otp.period().is_some()).then_some(own)
 }
 
 /// A name out of what the file calls a token.

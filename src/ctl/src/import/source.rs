@@ -1,5 +1,6 @@
 //! What is to be imported, read: files, standard input, homes.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use totp_core::doors::{Account, Conversation, Echo};
 use totp_host::clock::utc_offsets;
 use totp_host::file::Others;
 use totp_host::home::{self, Home};
-use totp_import::{Fault, Format, Import, Key, Lock, Moment, Note, Person, Problem};
+use totp_import::{Fault, Format, Import, Key, Lock, Moment, Note, Person, Place, Problem, Remark};
 use zeroize::Zeroizing;
 
 use super::Obstacle;
@@ -38,6 +39,7 @@ pub(super) fn read(
         moment: Moment {
             now,
             utc_offsets: utc_offsets(now),
+            window: context.config.verify.window,
         },
     };
     if arguments.all_homes {
@@ -115,26 +117,49 @@ impl Reader {
         })
     }
 
+    /// Each path is a home or a folder of homes.
     fn homes(
         &self,
         paths: &[PathBuf],
         obstacles: &mut Vec<Obstacle>,
     ) -> Result<Vec<Source>, Failure> {
         let mut sources = Vec::new();
-        for home in find_homes(paths)? {
-            let path = home.path_of(NAME).display().to_string();
-            match home.read(NAME, self.format.max_bytes()) {
-                Ok(None) => {}
-                Ok(Some(bytes)) => {
-                    sources.extend(self.source(path, Some(home.account), &bytes, obstacles)?);
+        let mut seen = BTreeSet::new();
+        for path in paths {
+            if seen.insert(path.clone()) && !self.home(path, &mut sources, obstacles)? {
+                for below in entries(path)? {
+                    if seen.insert(below.clone()) {
+                        self.home(&below, &mut sources, obstacles)?;
+                    }
                 }
-                Err(error) => obstacles.push(Obstacle {
-                    at: home.account.name,
-                    what: error.to_string(),
-                }),
             }
         }
         Ok(sources)
+    }
+
+    /// Whether it is a home. It is closed again at once: there are more than a process may hold open.
+    fn home(
+        &self,
+        path: &Path,
+        sources: &mut Vec<Source>,
+        obstacles: &mut Vec<Obstacle>,
+    ) -> Result<bool, Failure> {
+        let Some(home) = Home::at(path).map_err(Failure::unreachable)? else {
+            sources.extend(stray_in(path));
+            return Ok(false);
+        };
+        match home.read(NAME, self.format.max_bytes()) {
+            Ok(None) => {}
+            Ok(Some(bytes)) => {
+                let name = home.path_of(NAME).display().to_string();
+                sources.extend(self.source(name, Some(home.account), &bytes, obstacles)?);
+            }
+            Err(error) => obstacles.push(Obstacle {
+                at: home.account.name,
+                what: error.to_string(),
+            }),
+        }
+        Ok(true)
     }
 }
 
@@ -157,24 +182,32 @@ fn of_owner(mut import: Import, owner: Option<&Account>) -> Import {
 /// What google-authenticator calls its file.
 const NAME: &str = ".google_authenticator";
 
-/// Each path is a home or a folder of homes.
-fn find_homes(paths: &[PathBuf]) -> Result<Vec<Home>, Failure> {
-    let mut homes = Vec::new();
-    for path in paths {
-        if let Some(home) = Home::at(path).map_err(Failure::unreachable)? {
-            homes.push(home);
-            continue;
-        }
-        let failed = |error| Failure::unreachable(format_args!("{}: {error}", path.display()));
-        let entries = std::fs::read_dir(path).map_err(failed)?;
-        let entries = entries.map(|entry| entry.map(|entry| entry.path()));
-        let mut below = entries.collect::<io::Result<Vec<_>>>().map_err(failed)?;
-        below.sort();
-        for path in below {
-            homes.extend(Home::at(&path).map_err(Failure::unreachable)?);
-        }
-    }
-    Ok(homes)
+/// A file like those of homes in a folder that is none: it is not read, but told.
+fn stray_in(folder: &Path) -> Option<Source> {
+    let status = folder.symlink_metadata().ok()?;
+    let file = folder.join(NAME);
+    let is_there = status.is_dir() && file.symlink_metadata().is_ok();
+    is_there.then(|| Source {
+        name: file.display().to_string(),
+        owner: None,
+        import: Import {
+            people: Vec::new(),
+            notes: vec![Note {
+                at: Place::File,
+                remark: Remark::NoHome,
+            }],
+        },
+    })
+}
+
+/// What is in a folder, in the order of the names.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |error| Failure::unreachable(format_args!("{}: {error}", folder.display()));
+    let entries = std::fs::read_dir(folder).map_err(failed)?;
+    let entries = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut entries = entries.collect::<io::Result<Vec<_>>>().map_err(failed)?;
+    entries.sort();
+    Ok(entries)
 }
 
 /// What opens a container, as the command line has it.

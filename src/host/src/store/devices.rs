@@ -160,7 +160,7 @@ impl FileStore<'_> {
         for (old, new) in pairs.filter(|(old, new)| old.id != new.id) {
             // What the state does not know is refused, and stays so.
             if let Some(known) = state.device(old.id).map(|known| state_of(known, new.id)) {
-                state.devices.push(known);
+                state.admit(enrolled, new, known);
             }
         }
         state.share_floors(&Enrollment {
@@ -210,13 +210,7 @@ impl FileStore<'_> {
             remove_records(&locked.secrets, &self.states()?, account)?;
             return Ok(Removal::RemovedLast);
         }
-        // What it used stays used for those of the same secret.
-        let (record, mut state) = locked.file.read()?;
-        state.share_floors(&locked.enrolled);
-        state.trusts.clear();
-        locked.file.save(&record, &state)?;
-        write_enrollment(&locked.secrets, account, &left)?;
-        forget(&locked.file, &left);
+        leave(account, &locked, &left)?;
         Ok(Removal::Removed)
     }
 
@@ -275,6 +269,27 @@ impl FileStore<'_> {
             }
         }
     }
+}
+
+/// Leaves an account less than it has.
+pub(super) fn leave(
+    account: &Account,
+    locked: &LockedRecords,
+    left: &Enrollment,
+) -> Result<(), StoreError> {
+    let LockedRecords {
+        secrets,
+        file,
+        enrolled,
+    } = locked;
+    // What the others used stays used for those of the same secret.
+    let (record, mut state) = file.read()?;
+    state.share_floors(enrolled);
+    state.trusts.clear();
+    file.save(&record, &state)?;
+    write_enrollment(secrets, account, left)?;
+    forget(file, left);
+    Ok(())
 }
 
 /// Removes from the state what dead devices and sets left. Where that fails the next change does it: the ids are such

@@ -10,8 +10,10 @@ use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, Invite, State};
 use totp_core::throttle::Source;
 
+use super::devices::leave;
 use super::{
-    FileStore, StateFile, enrollment, invites, open_state, removed, state_name, write_enrollment,
+    FileStore, StateFile, enrollment, invites, open_state, remove_records, removed, state_name,
+    write_enrollment,
 };
 use crate::decoy;
 use crate::error::StoreError;
@@ -145,6 +147,26 @@ impl FileStore<'_> {
         })
     }
 
+    /// Takes away again what [`FileStore::import`] has given; what is not there any more is none of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing has changed then.
+    pub fn take_back(&self, account: &Account, import: &Import) -> Result<(), StoreError> {
+        let locked = match self.lock_enrolled(account) {
+            Err(StoreError::Ended) => return Ok(()),
+            locked => locked?,
+        };
+        let mut left = locked.enrolled.clone();
+        let is_of_it = |id| import.devices.iter().any(|added| added.device.id == id);
+        left.devices.retain(|device| !is_of_it(device.id));
+        let of_it = import.backup_codes.as_ref().map(|set| set.id);
+        left.backup_codes = left.backup_codes.filter(|set| of_it != Some(set.id));
+        match left.is_empty() {
+            true => remove_records(&locked.secrets, &self.states()?, account),
+            false => leave(account, &locked, &left),
+        }
+    }
+
     /// Gives an account that is not enrolled its first device.
     pub(super) fn add_first(
         &self,
@@ -215,8 +237,9 @@ impl FileStore<'_> {
         let enrollment = addition.joined(&enrolled)?;
         let (record, mut state) = file.read()?;
         state.forget_others(&enrolled);
-        let known = addition.devices.iter().map(NewDevice::known);
-        state.devices.extend(known);
+        for new in addition.devices {
+            state.admit(&enrolled, &new.device, new.known());
+        }
         let contact = addition.contact.map(|contact| contact.id);
         state.challenges.contacts.extend(contact);
         if let Some(BackupSet { id, .. }) = addition.backup_codes {

@@ -9,11 +9,10 @@ use base64ct::{Base64Unpadded, Encoding};
 use totp_core::key_uri::percent_decode;
 use totp_core::otp::{Algorithm, Digits, MovingFactor, Otp, Period, Step};
 use totp_core::secret::Secret;
-use totp_core::time::Time;
 use zeroize::Zeroizing;
 
-use crate::Token;
 use crate::report::{Fault, Findings, Place};
+use crate::{Moment, Token};
 
 const FORM: Fault = Fault::Form {
     name: "data",
@@ -35,7 +34,7 @@ pub(super) fn data(line: &str) -> Option<&str> {
 pub(super) fn read(
     line: usize,
     data: &str,
-    now: Time,
+    moment: &Moment,
     parts: &mut Parts,
     findings: &mut Findings,
 ) -> Vec<Token> {
@@ -51,7 +50,7 @@ pub(super) fn read(
             Some((1, Value::Bytes(message))) => {
                 entry = entry.saturating_add(1);
                 let at = Place::Entry { line, entry };
-                tokens.extend(read_token(at, message, now, findings));
+                tokens.extend(read_token(at, message, moment, findings));
             }
             Some((3, Value::Number(size))) => part.size = size,
             Some((4, Value::Number(index))) => part.index = index,
@@ -77,7 +76,12 @@ fn decode(data: &str) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// One entry of the export: secret, name, issuer, algorithm, digits, type, counter.
-fn read_token(at: Place, message: &[u8], now: Time, findings: &mut Findings) -> Option<Token> {
+fn read_token(
+    at: Place,
+    message: &[u8],
+    moment: &Moment,
+    findings: &mut Findings,
+) -> Option<Token> {
     let mut secret = None;
     let mut label = None;
     let (mut algorithm, mut digits, mut kind, mut counter) = (0, 0, 0, 0);
@@ -125,7 +129,7 @@ fn read_token(at: Place, message: &[u8], now: Time, findings: &mut Findings) -> 
     };
     let token = Token::fresh(at, secret?, otp, Step(counter));
     let label = label.map(str::to_owned);
-    Some(Token { label, ..token }.used_until(now))
+    Some(Token { label, ..token }.used_until_now(moment))
 }
 
 /// Which of several QR codes one is.

@@ -3,10 +3,9 @@
 mod migration;
 
 use totp_core::key_uri::{self, KeyUri, KeyUriError};
-use totp_core::time::Time;
 
 use crate::report::{Fault, Findings, Place, Remark};
-use crate::{Person, Token};
+use crate::{Moment, Person, Token};
 use migration::Parts;
 
 const NO_URI: Fault = Fault::Form {
@@ -15,7 +14,7 @@ const NO_URI: Fault = Fault::Form {
 };
 
 /// One person, whose name the file doesn't say: a label is no account.
-pub(crate) fn read(text: &str, now: Time, findings: &mut Findings) -> Vec<Person> {
+pub(crate) fn read(text: &str, moment: &Moment, findings: &mut Findings) -> Vec<Person> {
     let mut person = Person::default();
     let mut parts = Parts::default();
     for (number, line) in (1..).zip(text.lines()) {
@@ -25,7 +24,7 @@ pub(crate) fn read(text: &str, now: Time, findings: &mut Findings) -> Vec<Person
         }
         if line.is_empty() || line.starts_with('#') {
         } else if let Some(data) = migration::data(line) {
-            let tokens = migration::read(number, data, now, &mut parts, findings);
+            let tokens = migration::read(number, data, moment, &mut parts, findings);
             person.tokens.extend(tokens);
         } else {
             let at = Place::Line(number);
@@ -35,7 +34,7 @@ pub(crate) fn read(text: &str, now: Time, findings: &mut Findings) -> Vec<Person
             });
             if let Some(uri) = findings.take(&at, uri) {
                 findings.weigh(&at, &uri.secret);
-                person.tokens.push(token(at, line, uri, now));
+                person.tokens.push(token(at, line, uri, moment));
             }
         }
     }
@@ -50,8 +49,8 @@ pub(crate) fn read(text: &str, now: Time, findings: &mut Findings) -> Vec<Person
     vec![person]
 }
 
-fn token(at: Place, line: &str, uri: KeyUri, now: Time) -> Token {
+fn token(at: Place, line: &str, uri: KeyUri, moment: &Moment) -> Token {
     let label = key_uri::label_of(line);
     let token = Token::fresh(at, uri.secret, uri.otp, uri.counter);
-    Token { label, ..token }.used_until(now)
+    Token { label, ..token }.used_until_now(moment)
 }

@@ -9,12 +9,11 @@ mod xml;
 
 use totp_core::otp::{Algorithm, Digits, MovingFactor, Otp, Period, Step};
 use totp_core::secret::Secret;
-use totp_core::time::Time;
 use zeroize::Zeroizing;
 
 use crate::people::People;
 use crate::report::{Fault, Findings, Place, Remark};
-use crate::{Key, Person, Token};
+use crate::{Key, Moment, Person, Token};
 use vault::Vault;
 pub use write::{Exported, write};
 use xml::Element;
@@ -23,7 +22,7 @@ use xml::Element;
 pub(crate) fn read(
     text: &str,
     key: Option<&Key>,
-    now: Time,
+    moment: &Moment,
     findings: &mut Findings,
 ) -> Vec<Person> {
     let root = match Element::parse(text) {
@@ -49,7 +48,7 @@ pub(crate) fn read(
         if findings.are_full() {
             break;
         }
-        read_package(package, &vault, now, findings, &mut people);
+        read_package(package, &vault, moment, findings, &mut people);
     }
     people.into_list()
 }
@@ -57,7 +56,7 @@ pub(crate) fn read(
 fn read_package(
     package: &Element,
     vault: &Vault,
-    now: Time,
+    moment: &Moment,
     findings: &mut Findings,
     people: &mut People,
 ) {
@@ -72,7 +71,7 @@ fn read_package(
             key,
             at,
             vault,
-            now,
+            moment,
         }
         .read(findings);
         if let Some(token) = token {
@@ -97,7 +96,7 @@ struct KeyElement<'d> {
     key: &'d Element,
     at: Place,
     vault: &'d Vault,
-    now: Time,
+    moment: &'d Moment,
 }
 
 impl KeyElement<'_> {
@@ -116,7 +115,7 @@ impl KeyElement<'_> {
         };
         let factor = findings.take(at, factor.ok_or(Fault::Algorithm("hotp or totp")));
         if let Some(policy) = self.key.child("Policy") {
-            policy::check(policy, at, self.now, findings);
+            policy::check(policy, at, self.moment.now, findings);
         }
         let digits = self.digits(findings);
         let suite = findings.take(at, self.suite());
@@ -151,7 +150,7 @@ impl KeyElement<'_> {
                 let otp = otp(MovingFactor::Time(period?))?;
                 findings.note(&at, Remark::UsedUntilNow);
                 let token = Token::fresh(at, secret?, otp, Step(shown).moved(1));
-                Some(Token { drift, ..token }.used_until(self.now))
+                Some(Token { drift, ..token }.used_until_now(self.moment))
             }
         }
     }

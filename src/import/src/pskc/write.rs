@@ -103,6 +103,7 @@ mod tests {
     use super::*;
     use crate::{Format, Moment, read};
     use proptest::prelude::*;
+    use totp_core::config::Window;
     use totp_core::otp::{Algorithm, Digits, Period};
     use totp_core::time::Time;
 
@@ -127,7 +128,8 @@ mod tests {
             let next = Step(next);
             let written = Exported { id: "00ff".to_owned(), name: &name, secret: &secret, otp, next, drift };
             let text = write(&user, &[written]);
-            let moment = Moment { now: Time::from_unix(0), utc_offsets: Vec::new() };
+            let (now, window) = (Time::from_unix(0), Window::default());
+            let moment = Moment { now, utc_offsets: Vec::new(), window };
             let import = read(Format::Pskc, text.as_bytes(), None, &moment).ok().unwrap();
             let person = &import.people[0];
             let token = &person.tokens[0];

@@ -148,6 +148,19 @@ impl State {
         self.devices.iter().find(|device| device.id == id)
     }
 
+    /// Remembers a device that joins those of an enrollment. Where the counter of one that makes the same codes is not
+    /// known, another word for it is not believed: that may be an old one.
+    pub fn admit(&mut self, enrolled: &Enrollment, device: &Device, known: DeviceState) {
+        let twins = enrolled.devices.iter();
+        let twins = twins.filter(|one| one.makes_codes_of(device));
+        let mut twins = twins.filter_map(|twin| self.device(twin.id));
+        let awaits_resync = known.awaits_resync || twins.any(|twin| twin.awaits_resync);
+        self.devices.push(DeviceState {
+            awaits_resync,
+            ..known
+        });
+    }
+
     /// Forgets devices, sets and contacts that an enrollment does not have.
     pub fn forget_others(&mut self, enrolled: &Enrollment) {
         let sets = [&enrolled.backup_codes, &enrolled.backup_key];
