@@ -5,15 +5,18 @@
 
 pub mod case;
 pub mod cgroup;
+pub mod changes;
 #[allow(unsafe_code)]
 pub mod clock;
 pub mod crowd;
+pub mod disturbed;
 pub mod dump;
 pub mod enrolled;
 pub mod example;
 pub mod gateway;
 pub mod held;
 pub mod hostile;
+pub mod kept;
 #[allow(unsafe_code)]
 pub mod libpam;
 pub mod log;
@@ -36,4 +39,5 @@ pub mod terminal;
 pub mod thief;
 pub mod token;
 pub mod tree;
+pub mod trial;
 pub mod witness;
