@@ -149,7 +149,7 @@ impl Job {
     }
 
     /// How it ends under strace with `options`, what it prints, and the trace.
-    fn traced(&self, options: &[&str]) -> (ExitStatus, String, String) {
+    pub(crate) fn traced(&self, options: &[&str]) -> (ExitStatus, String, String) {
         let trace = NamedTempFile::new().expect("a temporary file");
         let mut strace = Command::new("strace")
             .args(["-qq", "-o"])

@@ -9,6 +9,11 @@ pub mod changes;
 #[allow(unsafe_code)]
 pub mod clock;
 pub mod crowd;
+// The same chance as in the models of the core.
+#[allow(dead_code)]
+#[path = "../../src/core/tests/model/dice.rs"]
+mod dice;
+pub mod disk;
 pub mod disturbed;
 pub mod dump;
 pub mod enrolled;
@@ -31,6 +36,7 @@ pub mod phone;
 pub mod picture;
 pub mod post;
 pub mod product;
+pub mod recorded;
 pub mod said;
 pub mod screen;
 pub mod secret;
