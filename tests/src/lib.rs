@@ -6,15 +6,23 @@
 pub mod boot;
 pub mod case;
 pub mod cgroup;
+pub mod changes;
 #[allow(unsafe_code)]
 pub mod clock;
 pub mod crowd;
+// The same chance as in the models of the core.
+#[allow(dead_code)]
+#[path = "../../src/core/tests/model/dice.rs"]
+mod dice;
+pub mod disk;
+pub mod disturbed;
 pub mod dump;
 pub mod enrolled;
 pub mod example;
 pub mod gateway;
 pub mod held;
 pub mod hostile;
+pub mod kept;
 #[allow(unsafe_code)]
 pub mod libpam;
 pub mod log;
@@ -29,6 +37,7 @@ pub mod phone;
 pub mod picture;
 pub mod post;
 pub mod product;
+pub mod recorded;
 pub mod said;
 pub mod screen;
 pub mod secret;
@@ -37,4 +46,5 @@ pub mod terminal;
 pub mod thief;
 pub mod token;
 pub mod tree;
+pub mod trial;
 pub mod witness;

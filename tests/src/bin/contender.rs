@@ -3,6 +3,9 @@
 //! `contender CONFDIR once USER ADDRESS TIME ANSWER` logs in, the clock set to TIME, prints nothing and
 //! exits with the PAM code; `bare` instead of `once` closes its standard files first.
 //!
+//! `contender CONFDIR aloud USER ADDRESS TIME ANSWER...` gives one answer after the other, then empty ones,
+//! prints what it is told at once, each line with one system call, and at the end `= ` and the PAM code.
+//!
 //! `contender CONFDIR many USER ADDRESS TIME COUNT ANSWER` logs in so many times, the clock set to TIME.
 //!
 //! `contender CONFDIR GATE USER` reads lines `PLACE ADDRESS TIME ANSWER`, and for each writes `ready`, waits
@@ -78,6 +81,23 @@ fn main() {
             .run(|| ());
             process::exit(code.0);
         }
+        [confdir, "aloud", user, address, time, ref answers @ ..] => {
+            clock::set(time.parse().expect("seconds"));
+            let mut answers = answers.iter();
+            let person = |message: &Message| {
+                print_at_once(&message.text);
+                if !message.style.is_prompt() {
+                    return Reply::Null;
+                }
+                answers.next().copied().unwrap_or_default().into()
+            };
+            let mut login = Login::start(confdir.as_ref(), "scratch", user.as_bytes(), person)
+                .expect("libpam reads the service");
+            login.set(Item::Rhost, address);
+            let code = login.authenticate(0);
+            print_at_once(&format!("= {}", code.0));
+            process::exit(code.0);
+        }
         [confdir, "many", user, address, time, count, answer] => {
             clock::set(time.parse().expect("seconds"));
             for _ in 0..count.parse().expect("a number") {
@@ -99,6 +119,11 @@ fn main() {
         }
         _ => panic!("see the head of this file"),
     }
+}
+
+/// Where that fails, nobody has heard it.
+fn print_at_once(text: &str) {
+    let _ = nix::unistd::write(io::stdout(), format!("{text}\n").as_bytes());
 }
 
 fn contend(confdir: &str, gate: &Path, user: &str, line: &str) {

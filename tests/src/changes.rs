@@ -1,0 +1,399 @@
+//! Changes of somebody's records that are disturbed: the old is left or the new, and nobody is locked out.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::clock::{self, EPOCH};
+use crate::disturbed::{Call, Ended, Job, Plan};
+use crate::gateway::Gateway;
+use crate::kept::Kept;
+use crate::libpam::Code;
+use crate::phone::Phone;
+use crate::product::{ACCOUNT, HOME, NO_LIMITS, Scratch, answering};
+use crate::ssh_key::SshKey;
+use crate::token::Token;
+
+const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
+/// What a rotation puts in the place of the phone's.
+const NEW: &str = "NZSXO43FMNZGK5DONZSXO43FMNZGK5DO";
+const ENROLL: &[&str] = &[
+    "enroll",
+    ACCOUNT,
+    "--device",
+    "tablet",
+    "--secret-file",
+    "-",
+    "--no-confirm",
+];
+
+/// Somebody with a phone, and perhaps a tablet, whose records a command changes.
+struct Case {
+    scratch: Scratch,
+    phone: Phone,
+    tablet: Phone,
+}
+
+impl Case {
+    fn new(has_tablet: bool) -> Self {
+        let case = Self {
+            scratch: Scratch::new(&format!("{NO_LIMITS}[policy]\nunenrolled = \"skip\"\n")),
+            phone: Phone::new(Phone::SECRET),
+            tablet: Phone::new(OTHER),
+        };
+        case.scratch.enroll(ACCOUNT, &case.phone);
+        if has_tablet {
+            case.scratch.enroll_device(ACCOUNT, "tablet", &case.tablet);
+        }
+        case
+    }
+
+    /// Whether a fresh code gets in. `moment` is one that no code of this case was used at before.
+    fn lets_in(&self, device: &Phone, moment: i64) -> bool {
+        self.lets_in_beside(device, moment, "")
+    }
+
+    /// The same where sshd has been shown a key.
+    fn lets_in_beside(&self, device: &Phone, moment: i64, proof: &str) -> bool {
+        self.takes(&device.code_at(EPOCH + 120 * moment), moment, proof)
+    }
+
+    fn takes(&self, answer: &str, moment: i64, proof: &str) -> bool {
+        clock::set(EPOCH + 120 * moment);
+        let mut login = self.scratch.start(ACCOUNT, answering(answer));
+        login.put_env("SSH_AUTH_INFO_0", proof);
+        let code = login.authenticate(0);
+        clock::unset();
+        code == Code::SUCCESS
+    }
+
+    fn status(&self) -> serde_json::Value {
+        self.scratch.status(ACCOUNT)["users"][0].clone()
+    }
+
+    fn has_text(&self) -> bool {
+        let status = self.status();
+        let mut devices = status["devices"].as_array().expect("a list").iter();
+        devices.any(|device| device["type"] == "text")
+    }
+
+    fn is_enrolled(&self) -> bool {
+        self.status()["enrolled"] == true
+    }
+
+    fn run(&self, words: &[&str]) -> Option<i32> {
+        self.feed(words, &format!("{OTHER}\n"))
+    }
+
+    fn feed(&self, words: &[&str], input: &str) -> Option<i32> {
+        self.scratch.totpctl(words, input).status.code()
+    }
+
+    fn totpctl(&self, words: &[&str], input: &str) -> Job {
+        Job::new(self.scratch.command(words), input)
+    }
+
+    /// A login at the moment 0.
+    fn login(&self, contender: &Path, answer: &str) -> Job {
+        let mut command = Command::new(contender);
+        command.arg(self.scratch.path("pam.d")).args([
+            "once",
+            ACCOUNT,
+            HOME,
+            &EPOCH.to_string(),
+            answer,
+        ]);
+        Job::new(command, "")
+    }
+
+    /// Disturbs each call of a job from the first that has to do with records on, and has `check` look at what is left
+    /// and bring it to an end.
+    fn disturb(&self, plan: Plan, job: impl Fn() -> Job, check: impl Fn(&Ended)) {
+        let kept = Kept::of(["secrets", "state", "run"].map(|name| self.scratch.path(name)));
+        let job = || {
+            kept.restore();
+            job()
+        };
+        plan.disturb(job, of_records, check);
+    }
+
+    /// The same of a command that takes the tablet's secret, or no input.
+    fn disturb_totpctl(&self, plan: Plan, words: &[&str], check: impl Fn(&Ended)) {
+        self.disturb(plan, || self.totpctl(words, &format!("{OTHER}\n")), check);
+    }
+}
+
+fn of_records(calls: Vec<Call>) -> Vec<Call> {
+    let is_of_records = |call: &Call| call.arguments.contains("/secrets\"");
+    let mut calls: Vec<_> = calls
+        .into_iter()
+        .skip_while(|call| !is_of_records(call))
+        .collect();
+    // No signal comes in time for the last one.
+    calls.retain(|call| call.name != "exit_group");
+    calls
+}
+
+/// A telephone that codes are sent to, added and removed.
+pub fn a_telephone(plan: Plan) {
+    let add = ["enroll", ACCOUNT, "--text", "+41791234567", "--no-confirm"];
+    let remove = ["device", "remove", ACCOUNT, "text", "--force"];
+    for (words, is_addition) in [(add, true), (remove, false)] {
+        let (gateway, case) = (Gateway::new(), Case::new(false));
+        case.scratch
+            .configure(&format!("{NO_LIMITS}{}", gateway.settings()));
+        if !is_addition {
+            assert_eq!(case.run(&add), Some(0));
+        }
+        case.disturb_totpctl(plan, &words, |at| {
+            assert!(case.lets_in(&case.phone, 0), "{at}");
+            let is_there = case.has_text();
+            assert!(
+                is_there == is_addition || !at.status.success(),
+                "{at}: it said so"
+            );
+            let again = case.run(&words);
+            let is_refused = is_there == is_addition;
+            assert_eq!(again, Some(if is_refused { 1 } else { 0 }), "{at}");
+            assert_eq!(case.has_text(), is_addition, "{at}");
+            assert!(case.lets_in(&case.phone, 1), "{at}");
+        });
+    }
+}
+
+/// A second device.
+pub fn an_enrollment(plan: Plan) {
+    let case = Case::new(false);
+    case.disturb_totpctl(plan, ENROLL, |at| {
+        assert!(case.lets_in(&case.phone, 0), "{at}");
+        let is_there = case.lets_in(&case.tablet, 1);
+        assert!(is_there || !at.status.success(), "{at}: it said so");
+        let again = case.run(ENROLL);
+        assert_eq!(again, Some(if is_there { 1 } else { 0 }), "{at}");
+        assert!(
+            case.lets_in(&case.phone, 2) && case.lets_in(&case.tablet, 3),
+            "{at}"
+        );
+    });
+}
+
+/// Of one of two devices.
+pub fn a_removal(plan: Plan) {
+    let remove = ["device", "remove", ACCOUNT, "tablet", "--force"];
+    let case = Case::new(true);
+    case.disturb_totpctl(plan, &remove, |at| {
+        assert!(case.lets_in(&case.phone, 0), "{at}");
+        let is_there = case.lets_in(&case.tablet, 1);
+        assert!(!is_there || !at.status.success(), "{at}: it said so");
+        let again = case.run(&remove);
+        assert_eq!(again, Some(if is_there { 0 } else { 1 }), "{at}");
+        assert!(
+            case.lets_in(&case.phone, 2) && !case.lets_in(&case.tablet, 3),
+            "{at}"
+        );
+    });
+}
+
+/// The first ones.
+pub fn backup_codes(plan: Plan) {
+    regenerate_backup_codes(plan, &Case::new(false), None);
+}
+
+/// In the place of older ones.
+pub fn new_backup_codes(plan: Plan) {
+    let case = Case::new(false);
+    let old = case.scratch.new_backup_codes(ACCOUNT).remove(0);
+    regenerate_backup_codes(plan, &case, Some(&old));
+}
+
+fn regenerate_backup_codes(plan: Plan, case: &Case, old: Option<&str>) {
+    let words = ["backup-codes", ACCOUNT, "--regenerate"];
+    case.disturb_totpctl(plan, &words, |at| {
+        let count = case.status()["backup_codes"].clone();
+        let is_whole = count == 10 || old.is_none() && count.is_null();
+        assert!(is_whole, "{at}: the old or the new, not {count}");
+        assert!(count == 10 || !at.status.success(), "{at}: it said so");
+        assert!(case.lets_in(&case.phone, 0), "{at}");
+        let codes = case.scratch.new_backup_codes(ACCOUNT);
+        assert!(case.takes(&codes[0], 1, ""), "{at}");
+        assert!(old.is_none_or(|old| !case.takes(old, 1, "")), "{at}");
+        assert_eq!(case.status()["backup_codes"], 9, "{at}");
+    });
+}
+
+/// By whoever has no code.
+pub fn disabling(plan: Plan) {
+    end_an_enrollment(plan, &["disable", ACCOUNT, "--force"]);
+}
+
+/// Of everything.
+pub fn resetting(plan: Plan) {
+    end_an_enrollment(plan, &["reset", ACCOUNT, "--force"]);
+}
+
+fn end_an_enrollment(plan: Plan, words: &[&str]) {
+    let case = Case::new(true);
+    case.disturb_totpctl(plan, words, |at| {
+        let is_enrolled = case.is_enrolled();
+        assert!(!is_enrolled || !at.status.success(), "{at}: it said so");
+        assert_eq!(case.lets_in(&case.phone, 0), is_enrolled, "{at}");
+        case.run(words);
+        assert!(
+            !case.is_enrolled() && !case.lets_in(&case.tablet, 1),
+            "{at}"
+        );
+        assert_eq!(case.run(ENROLL), Some(0), "{at}");
+        assert!(case.lets_in(&case.tablet, 2), "{at}");
+    });
+}
+
+/// Of a state that needs none.
+pub fn a_repair(plan: Plan) {
+    keep_all_devices(plan, &["repair", ACCOUNT]);
+}
+
+/// Of somebody whom nothing keeps out.
+pub fn an_unlock(plan: Plan) {
+    keep_all_devices(plan, &["unlock", ACCOUNT]);
+}
+
+fn keep_all_devices(plan: Plan, words: &[&str]) {
+    let case = Case::new(true);
+    case.disturb_totpctl(plan, words, |at| {
+        assert!(
+            case.lets_in(&case.phone, 0) && case.lets_in(&case.tablet, 1),
+            "{at}"
+        );
+        assert_eq!(case.run(words), Some(0), "{at}");
+        assert!(case.lets_in(&case.phone, 2), "{at}");
+    });
+}
+
+/// Of the phone.
+pub fn a_rotation(plan: Plan) {
+    const ROTATE: [&str; 4] = ["rotate", ACCOUNT, "--secret-file", "-"];
+    let new = Phone::new(NEW);
+    // The code of now, whatever that is when it is judged.
+    let input = || {
+        let codes = new.codes(clock::system(), 1).join("\n");
+        format!("{NEW}\n{codes}\n")
+    };
+    let case = Case::new(true);
+    let job = || case.totpctl(&ROTATE, &input());
+    case.disturb(plan, job, |at| {
+        let (has_old, has_new) = (case.lets_in(&case.phone, 0), case.lets_in(&new, 1));
+        assert!(has_old != has_new, "{at}: old {has_old}, new {has_new}");
+        assert!(has_new || !at.status.success(), "{at}: it said so");
+        assert!(case.lets_in(&case.tablet, 2), "{at}");
+        let again = case.feed(&ROTATE, &input());
+        assert_eq!(again, Some(if has_new { 1 } else { 0 }), "{at}");
+        assert!(
+            !case.lets_in(&case.phone, 3) && case.lets_in(&new, 4) && case.lets_in(&case.tablet, 5),
+            "{at}"
+        );
+    });
+}
+
+/// Of the phone.
+pub fn a_bond_to_an_ssh_key(plan: Plan) {
+    let case = Case::new(true);
+    let key = SshKey::new(&case.scratch.path("key"));
+    let bind = [
+        "device",
+        "bind",
+        ACCOUNT,
+        "phone",
+        "--ssh-key",
+        &key.fingerprint,
+    ];
+    case.disturb_totpctl(plan, &bind, |at| {
+        let is_bound = case.status()["devices"][0]["ssh_key"] == *key.fingerprint;
+        assert!(is_bound || !at.status.success(), "{at}: it said so");
+        assert_eq!(case.lets_in(&case.phone, 0), !is_bound, "{at}");
+        assert!(case.lets_in_beside(&case.phone, 1, &key.proof), "{at}");
+        assert!(case.lets_in(&case.tablet, 2), "{at}");
+        assert_eq!(case.run(&bind), Some(0), "{at}");
+        assert!(
+            !case.lets_in(&case.phone, 3) && case.lets_in_beside(&case.phone, 4, &key.proof),
+            "{at}"
+        );
+    });
+}
+
+/// Of the phone.
+pub fn another_name(plan: Plan) {
+    let rename = ["device", "rename", ACCOUNT, "phone", "pixel"];
+    let case = Case::new(true);
+    case.disturb_totpctl(plan, &rename, |at| {
+        let name = case.status()["devices"][0]["name"].clone();
+        assert!(name == "phone" || name == "pixel", "{at}: {name}");
+        assert!(name == "pixel" || !at.status.success(), "{at}: it said so");
+        assert!(
+            case.lets_in(&case.phone, 0) && case.lets_in(&case.tablet, 1),
+            "{at}"
+        );
+        let again = case.run(&rename);
+        assert_eq!(again, Some(if name == "pixel" { 1 } else { 0 }), "{at}");
+        assert!(case.lets_in(&case.phone, 2), "{at}");
+    });
+}
+
+/// In the place of an older one.
+pub fn a_new_backup_key(plan: Plan) {
+    let words = ["backup-key", ACCOUNT, "--regenerate"];
+    let case = Case::new(false);
+    let old = case.scratch.new_backup_key(ACCOUNT);
+    case.disturb_totpctl(plan, &words, |at| {
+        assert_eq!(
+            case.status()["backup_key"],
+            true,
+            "{at}: the old or the new"
+        );
+        assert!(case.lets_in(&case.phone, 0), "{at}");
+        let newest = case.scratch.new_backup_key(ACCOUNT);
+        assert!(!case.takes(&old, 1, "") && case.is_enrolled(), "{at}");
+        assert!(case.takes(&newest, 1, "") && !case.is_enrolled(), "{at}");
+    });
+}
+
+/// Which ends the enrollment. `contender` is the program of that name.
+pub fn a_login_by_the_backup_key(plan: Plan, contender: &Path) {
+    let case = Case::new(true);
+    let key = case.scratch.new_backup_key(ACCOUNT);
+    case.disturb(
+        plan,
+        || case.login(contender, &key),
+        |at| {
+            let is_enrolled = case.is_enrolled();
+            assert!(!is_enrolled || !at.status.success(), "{at}: it said so");
+            assert_eq!(case.lets_in(&case.phone, 0), is_enrolled, "{at}");
+            assert_eq!(case.lets_in(&case.tablet, 1), is_enrolled, "{at}");
+            assert_eq!(case.takes(&key, 2, ""), is_enrolled, "{at}");
+            assert!(!case.is_enrolled(), "{at}");
+            assert_eq!(case.run(ENROLL), Some(0), "{at}");
+            assert!(
+                !case.takes(&key, 3, "") && !case.lets_in(&case.phone, 4),
+                "{at}"
+            );
+            assert!(case.lets_in(&case.tablet, 5), "{at}");
+        },
+    );
+}
+
+/// Three codes ahead: none of those up to it is good any more. `contender` is the program of that name.
+pub fn a_login_by_an_event_token(plan: Plan, contender: &Path) {
+    let token = Token::new(NEW);
+    let case = Case::new(false);
+    case.scratch.enroll_uri(ACCOUNT, "token", &token.uri(0));
+    let job = || case.login(contender, &token.code(3));
+    case.disturb(plan, job, |at| {
+        // Used by the login that was disturbed, or good once more: nobody has heard of it.
+        let again = case.takes(&token.code(3), 1, "");
+        assert!(!again || !at.status.success(), "{at}: accepted twice");
+        assert_eq!(case.status()["devices"][1]["next_counter"], 4, "{at}");
+        for used in 0..=3 {
+            assert!(!case.takes(&token.code(used), 2, ""), "{at}: {used}");
+        }
+        assert!(case.takes(&token.code(4), 3, ""), "{at}");
+        assert!(case.lets_in(&case.phone, 4), "{at}");
+    });
+}

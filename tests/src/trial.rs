@@ -1,0 +1,246 @@
+//! A login that is disturbed, and what must be true after it whatever was done to it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::clock::{self, EPOCH};
+use crate::disturbed::{Call, Ended, Job, Plan};
+use crate::gateway::Gateway;
+use crate::kept::Kept;
+use crate::libpam::{Code, Item, Message, Reply};
+use crate::patience::PATIENCE;
+use crate::phone::Phone;
+use crate::product::{ACCOUNT, HOME, Outcome, Scratch, attempts_left};
+use crate::token::Token;
+
+/// What is typed, and from where.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    /// A backup code.
+    BackupCode,
+    /// A code of an event token, three codes ahead.
+    EventToken,
+    /// A code of the phone.
+    RightCode,
+    /// The same from an address that no code was accepted from.
+    RightCodeElsewhere,
+    /// The same after another code was asked for by text message.
+    RightCodeAfterALetter,
+    /// A code that was sent by a login before.
+    SentCode,
+    /// No code at all.
+    WrongCode,
+    /// The same from an address that no code was accepted from, as the first login after a boot.
+    WrongCodeElsewhere,
+}
+
+/// All ways to be tried.
+pub const WAYS: [Way; 8] = [
+    Way::BackupCode,
+    Way::EventToken,
+    Way::RightCode,
+    Way::RightCodeElsewhere,
+    Way::RightCodeAfterALetter,
+    Way::SentCode,
+    Way::WrongCode,
+    Way::WrongCodeElsewhere,
+];
+
+/// Another person, whom nothing of this concerns.
+const NEIGHBOUR: &str = "bin";
+const ELSEWHERE: &str = "198.51.100.9";
+/// A token's secret.
+const SEED: &str = "NZSXO43FMNZGK5DONZSXO43FMNZGK5DO";
+/// With three wrong answers from one address it is closed; no other limit is met by what is tried here.
+const SETTINGS: &str = "[limits]\ndaily = 0\n";
+
+/// Somebody who has logged in from [`HOME`] before, about to type something.
+struct Trial {
+    way: Way,
+    scratch: Scratch,
+    phone: Phone,
+    answers: Vec<String>,
+    kept: Kept,
+}
+
+/// Disturbs each system call between the first prompt of such a login and its end. `contender` is the program of that
+/// name.
+pub fn disturb_login(plan: Plan, way: Way, contender: &Path) {
+    let trial = Trial::new(way);
+    let job = || {
+        trial.kept.restore();
+        trial.login(contender)
+    };
+    plan.disturb(job, after_the_prompt, |ended| trial.check(ended));
+}
+
+/// The calls from when somebody has read the prompt to when the verdict can be read. Of telling somebody only the last
+/// is left: nobody has heard what can't be told.
+fn after_the_prompt(calls: Vec<Call>) -> Vec<Call> {
+    let tells = |call: &Call| call.name == "write" && call.arguments.starts_with("1, ");
+    let mut calls: Vec<_> = calls
+        .into_iter()
+        .skip_while(|call| !tells(call))
+        .skip(1)
+        .collect();
+    let last = calls.iter().rposition(tells).expect("the verdict");
+    calls.truncate(last + 1);
+    calls
+}
+
+impl Trial {
+    fn new(way: Way) -> Self {
+        let gateway = Gateway::new();
+        let program = match way {
+            Way::SentCode => gateway.program(),
+            _ => PathBuf::from("/bin/true"),
+        };
+        let scratch = Scratch::new(&format!(
+            "{SETTINGS}[delivery.text]\ncommand = [{program:?}, \"{{address}}\"]\n"
+        ));
+        let (phone, token) = (Phone::new(Phone::SECRET), Token::new(SEED));
+        scratch.enroll(ACCOUNT, &phone);
+        scratch.enroll(NEIGHBOUR, &phone);
+        clock::set(EPOCH - 7200);
+        let before = phone.code_at(EPOCH - 7200);
+        assert_eq!(scratch.login(ACCOUNT, before.as_str()).code, Code::SUCCESS);
+        // The folder of a boot is made by whoever is first to be counted there.
+        scratch.login_from(ELSEWHERE, "nosuchone", "000000");
+        clock::set(EPOCH);
+        let right = phone.code_at(EPOCH);
+        let answers = match way {
+            Way::BackupCode => vec![scratch.new_backup_codes(ACCOUNT).remove(0)],
+            Way::EventToken => {
+                scratch.enroll_uri(ACCOUNT, "token", &token.uri(0));
+                vec![token.code(3)]
+            }
+            Way::RightCode | Way::RightCodeElsewhere => vec![right],
+            Way::RightCodeAfterALetter => {
+                enroll_telephone(&scratch);
+                vec!["t".to_owned(), right]
+            }
+            Way::SentCode => {
+                enroll_telephone(&scratch);
+                let mut letter = ["t"].into_iter();
+                answer_each(&scratch, ACCOUNT, HOME, || {
+                    letter.next().unwrap_or_default()
+                });
+                vec![gateway.code()]
+            }
+            Way::WrongCode => vec![phone.wrong_code_at(EPOCH)],
+            Way::WrongCodeElsewhere => {
+                std::fs::remove_dir_all(scratch.path("run")).expect("a folder");
+                vec![phone.wrong_code_at(EPOCH)]
+            }
+        };
+        clock::unset();
+        Self {
+            way,
+            kept: Kept::of(["secrets", "state", "run"].map(|name| scratch.path(name))),
+            scratch,
+            phone,
+            answers,
+        }
+    }
+
+    fn login(&self, contender: &Path) -> Job {
+        let mut command = Command::new(contender);
+        command
+            .arg(self.scratch.path("pam.d"))
+            .args(["aloud", ACCOUNT, self.address(), &EPOCH.to_string()])
+            .args(&self.answers);
+        Job::new(command, "")
+    }
+
+    fn address(&self) -> &'static str {
+        match self.way {
+            Way::RightCodeElsewhere | Way::WrongCodeElsewhere => ELSEWHERE,
+            _ => HOME,
+        }
+    }
+
+    /// What was heard is true, and nobody is kept out.
+    fn check(&self, how: &Ended) {
+        let out = &how.out;
+        let began = Instant::now();
+        let is_told = |text: &str| out.lines().any(|line| line == text);
+        let is_accepted = is_told(&format!("= {}", Code::SUCCESS.0));
+        let is_told_wrong = is_told(&attempts_left(2));
+        match self.way {
+            Way::WrongCode | Way::WrongCodeElsewhere => {
+                assert!(!is_accepted, "{how}: a wrong code\n{out}");
+                let counted = self.wrong_answers();
+                assert!(
+                    counted == 1 || counted == 0 && !is_told_wrong,
+                    "{how}: {counted} counted\n{out}"
+                );
+            }
+            _ => {
+                assert!(!is_told_wrong, "{how}: a right code\n{out}");
+                let answer = self.answers.last().expect("an answer");
+                let again = [(); 2].map(|()| self.takes(answer, self.address(), 0));
+                let times =
+                    usize::from(is_accepted) + again.into_iter().filter(|took| *took).count();
+                assert!(times <= 1, "{how}: accepted {times} times\n{out}");
+            }
+        }
+        let next = self.phone.code_at(EPOCH + 120);
+        assert!(
+            self.takes(&next, HOME, 120),
+            "{how}: the next code is refused\n{out}"
+        );
+        let neighbour = answer_each(&self.scratch, NEIGHBOUR, HOME, || &next);
+        assert_eq!(
+            neighbour.code,
+            Code::SUCCESS,
+            "{how}: another person is refused"
+        );
+        clock::unset();
+        assert!(began.elapsed() < PATIENCE, "{how}: somebody was waited for");
+    }
+
+    fn takes(&self, answer: &str, address: &str, seconds: i64) -> bool {
+        clock::set(EPOCH + seconds);
+        answer_each(&self.scratch, ACCOUNT, address, || answer).code == Code::SUCCESS
+    }
+
+    /// How many were counted by now, as one more is told.
+    fn wrong_answers(&self) -> usize {
+        clock::set(EPOCH);
+        let wrong = self.answers.last().expect("an answer");
+        let outcome = answer_each(&self.scratch, ACCOUNT, self.address(), || wrong);
+        let told = outcome.told();
+        let is_told = |left: &usize| told.contains(&attempts_left(*left).as_str());
+        let left = (0..3).find(is_told).unwrap_or_else(|| panic!("{told:?}"));
+        2 - left
+    }
+}
+
+fn answer_each<'a>(
+    scratch: &Scratch,
+    user: &str,
+    address: &str,
+    mut answer: impl FnMut() -> &'a str,
+) -> Outcome {
+    let mut login = scratch.start(user, |message: &Message| match message.style.is_prompt() {
+        true => answer().into(),
+        false => Reply::Null,
+    });
+    login.set(Item::Rhost, address);
+    let code = login.authenticate(0);
+    let heard = login.heard();
+    Outcome { code, heard }
+}
+
+fn enroll_telephone(scratch: &Scratch) {
+    let words = [
+        "enroll",
+        ACCOUNT,
+        "--text",
+        "+41 79 123 45 67",
+        "--no-confirm",
+    ];
+    let output = scratch.totpctl(&words, "");
+    assert!(output.status.success(), "{output:?}");
+}

@@ -1,0 +1,122 @@
+//! Commands and logins in which a system call fails: the old is left or the new, what was heard is true, and nobody is
+//! locked out. The calls take the errors in turn; `make stress` has each call fail with each of them.
+
+use std::path::Path;
+
+use end_to_end::changes;
+use end_to_end::disturbed::Plan;
+use end_to_end::trial::{Way, disturb_login};
+
+fn contender() -> &'static Path {
+    env!("CARGO_BIN_EXE_contender").as_ref()
+}
+
+#[test]
+fn an_enrollment() {
+    changes::an_enrollment(Plan::Faults);
+}
+
+#[test]
+fn a_removal() {
+    changes::a_removal(Plan::Faults);
+}
+
+#[test]
+fn backup_codes() {
+    changes::backup_codes(Plan::Faults);
+}
+
+#[test]
+fn new_backup_codes() {
+    changes::new_backup_codes(Plan::Faults);
+}
+
+#[test]
+fn disabling() {
+    changes::disabling(Plan::Faults);
+}
+
+#[test]
+fn resetting() {
+    changes::resetting(Plan::Faults);
+}
+
+#[test]
+fn a_repair() {
+    changes::a_repair(Plan::Faults);
+}
+
+#[test]
+fn an_unlock() {
+    changes::an_unlock(Plan::Faults);
+}
+
+#[test]
+fn a_rotation() {
+    changes::a_rotation(Plan::Faults);
+}
+
+#[test]
+fn a_bond_to_an_ssh_key() {
+    changes::a_bond_to_an_ssh_key(Plan::Faults);
+}
+
+#[test]
+fn another_name() {
+    changes::another_name(Plan::Faults);
+}
+
+#[test]
+fn a_new_backup_key() {
+    changes::a_new_backup_key(Plan::Faults);
+}
+
+#[test]
+fn a_login_by_the_backup_key() {
+    changes::a_login_by_the_backup_key(Plan::Faults, contender());
+}
+
+#[test]
+fn a_login_by_an_event_token() {
+    changes::a_login_by_an_event_token(Plan::Faults, contender());
+}
+
+#[test]
+fn a_login_by_a_backup_code() {
+    disturb_login(Plan::Faults, Way::BackupCode, contender());
+}
+
+#[test]
+fn a_login_by_a_code_that_was_sent() {
+    disturb_login(Plan::Faults, Way::SentCode, contender());
+}
+
+#[test]
+fn a_login_by_a_phone() {
+    disturb_login(Plan::Faults, Way::RightCode, contender());
+}
+
+#[test]
+fn a_login_by_a_phone_from_elsewhere() {
+    disturb_login(Plan::Faults, Way::RightCodeElsewhere, contender());
+}
+
+#[test]
+fn a_login_by_a_token() {
+    disturb_login(Plan::Faults, Way::EventToken, contender());
+}
+
+#[test]
+fn a_login_that_asks_for_a_code() {
+    disturb_login(Plan::Faults, Way::RightCodeAfterALetter, contender());
+}
+
+#[test]
+fn a_wrong_answer() {
+    disturb_login(Plan::Faults, Way::WrongCode, contender());
+}
+
+#[test]
+fn a_wrong_answer_from_elsewhere() {
+    disturb_login(Plan::Faults, Way::WrongCodeElsewhere, contender());
+}

@@ -1,0 +1,260 @@
+//! Power that is cut at any moment of logins and of changes, with any part of what was not synced lost or torn: what
+//! somebody has heard stays true, and nobody is kept out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use end_to_end::clock::{self, EPOCH};
+use end_to_end::disk::{Change, Disk};
+use end_to_end::disturbed::Job;
+use end_to_end::kept;
+use end_to_end::libpam::Code;
+use end_to_end::phone::Phone;
+use end_to_end::product::{ACCOUNT, HOME, Scratch};
+use end_to_end::recorded;
+use end_to_end::token::Token;
+
+/// How often the power is cut.
+const CUTS: usize = 200;
+const TABLET: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
+const NEW: &str = "NZSXO43FMNZGK5DONZSXO43FMNZGK5DO";
+const SEED: &str = "KRUGS4ZANFZSA5DIMUQHG2LYORUGKZLO";
+/// Nothing is refused; wrong answers are counted until one is accepted.
+const SETTINGS: &str = "[limits]\ndeny = 0\naddress_deny = 0\ndaily = 0\nuser_limit = 100_000\nfamiliar_for = \"0s\"\n";
+
+/// Something that is done, and what is true when it is over.
+struct Step {
+    job: Job,
+    /// The PAM code or the exit status.
+    status: i32,
+    /// A code that is used up, and when it was typed.
+    spent: Option<(String, i64)>,
+    /// Wrong answers since one was accepted.
+    wrong: u64,
+    /// Those whose codes get in.
+    phones: Vec<Phone>,
+}
+
+/// What was done so far, as far as somebody has heard of it, and what goes on.
+struct Story {
+    scratch: Scratch,
+    token: Token,
+    steps: Vec<Step>,
+}
+
+/// A moment: a step, and how much of what it changes is done. Where that is all, somebody has heard so.
+type Moment = (usize, usize);
+
+#[test]
+fn whatever_is_not_synced_may_be_lost() {
+    let story = Story::new();
+    let folders = ["secrets", "state"].map(|name| story.scratch.path(name));
+    let before = Disk::new(folders.iter().flat_map(|folder| files(folder)));
+    let changes: Vec<Vec<Change>> = story
+        .steps
+        .iter()
+        .map(|step| step.record(&folders))
+        .collect();
+    let moments: Vec<Moment> = changes
+        .iter()
+        .enumerate()
+        .flat_map(|(step, changes)| (0..=changes.len()).map(move |done| (step, done)))
+        .collect();
+    assert!(
+        moments.len() < CUTS,
+        "each moment is tried: {}",
+        moments.len()
+    );
+    for cut in 0..CUTS {
+        let (step, done) = moments[cut % moments.len()];
+        let mut disk = before.clone();
+        let earlier = changes[..step].iter().flatten();
+        for change in earlier.chain(&changes[step][..done]) {
+            disk.apply(change);
+        }
+        for folder in &folders {
+            fs::remove_dir_all(folder).expect("our own folder");
+            kept::make_folder(folder, 0o700);
+        }
+        for (path, bytes) in disk.after_power_cut(cut as u64) {
+            kept::write(&path, 0o600, &bytes);
+        }
+        let heard = step + usize::from(done == changes[step].len());
+        story.check(
+            heard,
+            &format!("cut {cut}, step {step}, {done} of {:?}", changes[step]),
+        );
+    }
+}
+
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .map(|path| {
+            let bytes = fs::read(&path).expect("a file");
+            (path, bytes)
+        })
+        .collect()
+}
+
+impl Step {
+    fn record(&self, folders: &[PathBuf]) -> Vec<Change> {
+        let (status, changes) = recorded::run(&self.job, folders);
+        assert_eq!(status.code(), Some(self.status));
+        assert!(!changes.is_empty());
+        changes
+    }
+}
+
+impl Story {
+    fn new() -> Self {
+        let scratch = Scratch::new(SETTINGS);
+        let (phone, token) = (Phone::new(Phone::SECRET), Token::new(SEED));
+        scratch.enroll(ACCOUNT, &phone);
+        scratch.enroll_uri(ACCOUNT, "token", &token.uri(0));
+        let backup_codes = scratch.new_backup_codes(ACCOUNT);
+        let (tablet, rotated) = (Phone::new(TABLET), Phone::new(NEW));
+
+        let mut story = Self {
+            scratch,
+            token,
+            steps: Vec::new(),
+        };
+        let now = EPOCH;
+        let wrong = phone.wrong_code_at(now);
+        story.login(&phone.code_at(now), now, [&phone]);
+        story.wrong(&wrong, now);
+        story.wrong(&wrong, now);
+        story.login(&backup_codes[0], now, [&phone]);
+        story.login(&story.token.code(2), now, [&phone]);
+        story.wrong(&wrong, now);
+        let enroll = [
+            "enroll",
+            ACCOUNT,
+            "--device",
+            "tablet",
+            "--secret-file",
+            "-",
+            "--no-confirm",
+        ];
+        story.command(&enroll, &format!("{TABLET}\n"), [&phone, &tablet]);
+        story.login(&tablet.code_at(now), now, [&phone, &tablet]);
+        story.login(&phone.code_at(now + 30), now + 30, [&phone, &tablet]);
+        story.command(
+            &["backup-codes", ACCOUNT, "--regenerate"],
+            "",
+            [&phone, &tablet],
+        );
+        // The code of now, whatever that is when it is judged.
+        let codes = rotated.codes(clock::system(), 1).join("\n");
+        let rotate = ["rotate", ACCOUNT, "--device", "phone", "--secret-file", "-"];
+        story.command(&rotate, &format!("{NEW}\n{codes}\n"), [&rotated, &tablet]);
+        story.login(&rotated.code_at(now), now, [&rotated, &tablet]);
+        story.wrong(&wrong, now);
+        let remove = ["device", "remove", ACCOUNT, "tablet", "--force"];
+        story.command(&remove, "", [&rotated]);
+        story.login(&rotated.code_at(now + 30), now + 30, [&rotated]);
+        story
+    }
+
+    fn login<'a>(&mut self, code: &str, time: i64, phones: impl IntoIterator<Item = &'a Phone>) {
+        let job = self.job(code, time);
+        self.steps.push(Step {
+            job,
+            status: Code::SUCCESS.0,
+            spent: Some((code.to_owned(), time)),
+            wrong: 0,
+            phones: phones.into_iter().cloned().collect(),
+        });
+    }
+
+    fn wrong(&mut self, code: &str, time: i64) {
+        let job = self.job(code, time);
+        let before = self.steps.last().expect("a login");
+        self.steps.push(Step {
+            job,
+            status: Code::AUTH_ERR.0,
+            spent: None,
+            wrong: before.wrong + 1,
+            phones: before.phones.clone(),
+        });
+    }
+
+    fn command<'a>(
+        &mut self,
+        words: &[&str],
+        input: &str,
+        phones: impl IntoIterator<Item = &'a Phone>,
+    ) {
+        let job = Job::new(self.scratch.command(words), input);
+        let wrong = self.steps.last().expect("a login").wrong;
+        self.steps.push(Step {
+            job,
+            status: 0,
+            spent: None,
+            wrong,
+            phones: phones.into_iter().cloned().collect(),
+        });
+    }
+
+    fn job(&self, code: &str, time: i64) -> Job {
+        let mut login = Command::new(env!("CARGO_BIN_EXE_contender"));
+        login.arg(self.scratch.path("pam.d"));
+        login.args(["once", ACCOUNT, HOME, &time.to_string(), code]);
+        Job::new(login, "")
+    }
+
+    /// What was heard of the first steps is true, and of the next one all or nothing.
+    fn check(&self, heard: usize, at: &str) {
+        let (over, rest) = self.steps.split_at(heard);
+        let (last, next) = (over.last(), rest.first());
+        // Somebody who is let in has the earlier ones forgotten.
+        let least = match next {
+            Some(Step { spent: Some(_), .. }) => 0,
+            _ => last.map_or(0, |step| step.wrong),
+        };
+        let status = self.scratch.status(ACCOUNT);
+        let counted = &status["users"][0]["unfamiliar"]["total"];
+        assert!(
+            counted.as_u64() >= Some(least),
+            "{at}: {counted} of {least} wrong answers"
+        );
+
+        for (code, time) in over.iter().filter_map(|step| step.spent.as_ref()) {
+            assert!(!self.takes(code, *time), "{at}: {code} is accepted again");
+        }
+        let later = EPOCH + 1200;
+        let known = self.steps.iter().flat_map(|step| &step.phones);
+        let mut takes = Vec::new();
+        for phone in known {
+            if !takes.iter().any(|(secret, _)| *secret == phone.secret) {
+                let is_taken = self.takes(&phone.code_at(later), later);
+                takes.push((phone.secret.clone(), is_taken));
+            }
+        }
+        let get_in_as_after = |step: Option<&Step>| {
+            let phones = step.map_or(&self.steps[0].phones, |step| &step.phones);
+            let has = |secret: &String| phones.iter().any(|phone| phone.secret == *secret);
+            takes
+                .iter()
+                .all(|(secret, is_taken)| has(secret) == *is_taken)
+        };
+        assert!(
+            get_in_as_after(last) || next.is_some() && get_in_as_after(next),
+            "{at}: {takes:?}"
+        );
+        assert!(
+            self.takes(&self.token.code(3), later),
+            "{at}: the token's next code"
+        );
+    }
+
+    fn takes(&self, code: &str, time: i64) -> bool {
+        clock::set(time);
+        let outcome = self.scratch.login(ACCOUNT, code);
+        clock::unset();
+        outcome.code == Code::SUCCESS
+    }
+}
