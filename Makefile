@@ -1,6 +1,7 @@
 # make demo      builds, enrolls you in a scratch folder and logs in once
 # make test      all tests; the end-to-end ones need root
 # make stress    the long versions of some, with figures; half an hour and more
+# make bench     what a login costs, beside pam_permit and the modules of Debian; as root, some minutes
 # make           builds the module, totpctl and its completions
 # make deb       the Debian packages, in target/debian
 # make vendor    the sources of all libraries into vendor/; what is built after that needs no network
@@ -97,6 +98,13 @@ stress:
 	@$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bins
 	$(BUILD)/stress $(PART)
 
+# BENCH_ROUNDS=1000, or fewer.
+bench:
+	tests/set-up.sh bench
+	$(MAKE) --no-print-directory all
+	@$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bin bench
+	@$(BUILD)/bench
+
 # After `make` with the same SYSCONFDIR and STATEDIR.
 install:
 	for folder in $(PAMDIR) $(SBINDIR) $(DOCDIR)/examples $(MANDIR)/man5 $(MANDIR)/man8 $(BASHDIR) $(FISHDIR) $(ZSHDIR) \
@@ -147,4 +155,4 @@ reproducible: deb
 clean:
 	$(CARGO) clean
 
-.PHONY: all libraries build completions demo test unit stress install uninstall deb vendor reproducible clean
+.PHONY: all libraries build completions demo test unit stress bench install uninstall deb vendor reproducible clean

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what is missing to build, to run the demo or to run the tests, on Debian and its relatives.
-# Usage: set-up.sh build|demo|test|deb
+# Installs what is missing to build, to run the demo, the tests or the bench, on Debian and its relatives.
+# Usage: set-up.sh build|demo|test|bench|deb
 set -eu
 
 packages="gcc libc6-dev libpam0g-dev make"
@@ -13,8 +13,12 @@ test)
     packages="$packages oathtool openssh-server openssh-client sudo login passwd util-linux iproute2"
     packages="$packages binutils procps strace zbar-tools man-db mandoc msmtp python3-aiosmtpd attr $packaging"
     ;;
+bench)
+    packages="$packages oathtool openssh-server openssh-client passwd util-linux iproute2 binutils strace e2fsprogs"
+    packages="$packages libpam-google-authenticator libpam-oath"
+    ;;
 *)
-    echo "usage: set-up.sh build|demo|test|deb" >&2
+    echo "usage: set-up.sh build|demo|test|bench|deb" >&2
     exit 2
     ;;
 esac
