@@ -7,6 +7,7 @@
 # make mutants   whatever decides, changed in every small way, against the tests; hours; needs cargo-mutants
 # make miri      the core and the slot files under Miri; needs nightly with miri
 # make boot      the packages on a Debian that boots, under emulation; some minutes, 100 MB to download, amd64 alone
+# make bench     what a login costs, beside pam_permit and the modules of Debian; as root, some minutes
 # make           builds the module, totpctl and its completions
 # make deb       the Debian packages, in target/debian
 # make vendor    the sources of all libraries into vendor/; what is built after that needs no network
@@ -134,6 +135,13 @@ boot: deb
 	@$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bin boot
 	$(BUILD)/boot
 
+# BENCH_ROUNDS=1000, or fewer.
+bench:
+	tests/set-up.sh bench
+	$(MAKE) --no-print-directory all
+	@$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bin bench
+	@$(BUILD)/bench
+
 # After `make` with the same SYSCONFDIR and STATEDIR.
 install:
 	for folder in $(PAMDIR) $(SBINDIR) $(DOCDIR)/examples $(MANDIR)/man5 $(MANDIR)/man8 $(BASHDIR) $(FISHDIR) $(ZSHDIR) \
@@ -184,4 +192,4 @@ reproducible: deb
 clean:
 	$(CARGO) clean
 
-.PHONY: all libraries build completions demo test unit stress model timing fuzz mutants miri boot install uninstall deb vendor reproducible clean
+.PHONY: all libraries build completions demo test unit stress model timing fuzz mutants miri boot bench install uninstall deb vendor reproducible clean

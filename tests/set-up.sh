@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what is missing to build, to run the demo or to run the tests, on Debian and its relatives.
-# Usage: set-up.sh build|demo|test|boot|deb
+# Installs what is missing to build, to run the demo, the tests or the bench, on Debian and its relatives.
+# Usage: set-up.sh build|demo|test|boot|bench|deb
 set -eu
 
 packages="gcc libc6-dev libpam0g-dev make"
@@ -15,8 +15,12 @@ test)
     packages="$packages binutils procps strace zbar-tools man-db mandoc msmtp python3-aiosmtpd attr curl vsftpd $packaging"
     packages="$packages libpam-google-authenticator libpam-oath pskctool"
     ;;
+bench)
+    packages="$packages oathtool openssh-server openssh-client passwd util-linux iproute2 binutils strace e2fsprogs"
+    packages="$packages libpam-google-authenticator libpam-oath"
+    ;;
 *)
-    echo "usage: set-up.sh build|demo|test|boot|deb" >&2
+    echo "usage: set-up.sh build|demo|test|boot|bench|deb" >&2
     exit 2
     ;;
 esac

@@ -1,7 +1,7 @@
 //! A wall clock that a test sets for its own thread.
 //!
-//! The programs of this package export `clock_gettime`, so the dynamic linker binds the calls of every
-//! library loaded later, a PAM module included, to this one. A thread that has set nothing, and every
+//! The programs of this package export `clock_gettime` and `time`, so the dynamic linker binds the calls of
+//! every library loaded later, a PAM module included, to these. A thread that has set nothing, and every
 //! clock but `CLOCK_REALTIME`, gets the kernel's answer.
 
 use std::cell::Cell;
@@ -56,4 +56,14 @@ extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int {
         // pointer itself and answers EFAULT.
         _ => unsafe { libc::syscall(SYS_clock_gettime, clock, time) as c_int },
     }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn time(seconds: *mut time_t) -> time_t {
+    let now = now() as time_t;
+    if !seconds.is_null() {
+        // SAFETY: time(2) demands that `seconds` be NULL or point to a writable time_t.
+        unsafe { seconds.write(now) };
+    }
+    now
 }

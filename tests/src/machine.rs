@@ -156,12 +156,17 @@ impl Machine {
 
     /// `ssh user@127.0.0.1 words` on a terminal.
     pub fn ssh(&self, user: &str, words: &[&str]) -> Terminal {
+        Terminal::open(self.ssh_command(user, words), Arc::clone(&self.log))
+    }
+
+    /// The same, yet to be given a terminal.
+    pub fn ssh_command(&self, user: &str, words: &[&str]) -> Command {
         let ssh = format!(
-            "ssh -F none -i {CLIENT_KEY} -oIdentitiesOnly=yes -oNumberOfPasswordPrompts=9 \
+            "setsid --ctty ssh -F none -i {CLIENT_KEY} -oIdentitiesOnly=yes -oNumberOfPasswordPrompts=9 \
              -oGlobalKnownHostsFile={KNOWN_HOSTS} -oUserKnownHostsFile=none {user}@127.0.0.1"
         );
         let ssh: Vec<&str> = ssh.split(' ').collect();
-        self.terminal(&[&ssh, words].concat())
+        self.command(&[&ssh, words].concat())
     }
 
     /// A command of root that leads the session of a terminal, as what getty starts does.

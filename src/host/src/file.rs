@@ -92,6 +92,27 @@ impl Status {
             identity: (found.stx_dev_major, found.stx_dev_minor, found.stx_ino),
         })
     }
+
+    /// Whether it is a file to be believed.
+    pub(crate) fn check(&self, others: Others, may_own: &dyn Fn(u32) -> bool) -> Result<(), Fault> {
+        if self.mode & libc::S_IFMT != libc::S_IFREG {
+            return Err(Fault::NotRegular);
+        }
+        if !may_own(self.uid) {
+            return Err(Fault::Owner { uid: self.uid });
+        }
+        if self.links != 1 {
+            return Err(Fault::Links { links: self.links });
+        }
+        if self.mode & others.forbidden() != 0 {
+            let wanted = 0o666 & !others.forbidden();
+            return Err(Fault::Mode {
+                mode: self.mode,
+                wanted,
+            });
+        }
+        Ok(())
+    }
 }
 
 impl Deref for CheckedFile {
@@ -199,24 +220,7 @@ fn open_once(
         doing: "look at",
         errno,
     })?;
-    if status.mode & libc::S_IFMT != libc::S_IFREG {
-        return Err(Fault::NotRegular);
-    }
-    if !may_own(status.uid) {
-        return Err(Fault::Owner { uid: status.uid });
-    }
-    if status.links != 1 {
-        return Err(Fault::Links {
-            links: status.links,
-        });
-    }
-    if status.mode & others.forbidden() != 0 {
-        let wanted = 0o666 & !others.forbidden();
-        return Err(Fault::Mode {
-            mode: status.mode,
-            wanted,
-        });
-    }
+    status.check(others, may_own)?;
     Ok(CheckedFile {
         file,
         length: status.length,
@@ -263,7 +267,7 @@ pub(crate) fn check_owner(owner: u32) -> Result<(), Fault> {
     }
 }
 
-fn is_trusted(owner: u32) -> bool {
+pub(crate) fn is_trusted(owner: u32) -> bool {
     owner == 0 || owner == Uid::effective().as_raw()
 }
 

@@ -15,7 +15,7 @@ use crate::password::{self, Password};
 /// that we do has [`Room`].
 pub(crate) struct Conversation<'a> {
     pamh: &'a PamHandle,
-    room: Option<Room>,
+    room: Room,
     /// PAM_SILENT: the application wants no messages.
     silent: bool,
 }
@@ -24,16 +24,16 @@ impl<'a> Conversation<'a> {
     pub(crate) fn new(pamh: &'a PamHandle, silent: bool) -> Self {
         Self {
             pamh,
-            room: Some(Room::make()),
+            room: Room::make(),
             silent,
         }
     }
 
     fn send(&mut self, style: c_int, text: &str) -> Option<Answer> {
-        self.room = None;
         // One byte more shows that it is too long.
-        let reply = ffi::converse(self.pamh, style, text, Answer::MAX_BYTES.saturating_add(1));
-        self.room = Some(Room::make());
+        let most = Answer::MAX_BYTES.saturating_add(1);
+        let pamh = self.pamh;
+        let reply = self.room.lend(|| ffi::converse(pamh, style, text, most));
         reply.map(Answer::new)
     }
 
