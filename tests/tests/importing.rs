@@ -347,10 +347,11 @@ fn homes_are_read_without_following_or_waiting() {
 fn whoever_has_a_code_sent_is_enrolled_and_its_name_is_taken() {
     let gateway = Gateway::new();
     let command = gateway.program().display().to_string();
-    let scratch = Scratch::new(&format!("[delivery.text]\ncommand = [{command:?}]\n"));
+    let settings = format!("[delivery.text]\ncommand = [{command:?}, \"{{address}}\"]\n");
+    let scratch = Scratch::new(&settings);
     let enroll = ["enroll", ACCOUNT, "--text", "+41791234567", "--no-confirm"];
     scratch.document(&enroll);
-    let contact = &scratch.status(ACCOUNT)["users"][0]["contacts"][0];
+    let contact = &scratch.status(ACCOUNT)["users"][0]["devices"][0];
     let name = contact["name"].as_str().unwrap();
     let key = Phone::SECRET;
     let uri = format!("otpauth://totp/{name}:x?secret={key}\n");

@@ -165,8 +165,7 @@ impl Use {
     }
 
     /// The step of the last code: the last that fits it near the time of it. Where none does, all that any token can
-    /// have shown until now count as used. The other program takes a code of before the last one, too: none is good that
-    /// a token in step had shown by then.
+    /// have shown until now count as used.
     fn last_step(
         &self,
         at: &Place,
@@ -185,10 +184,8 @@ impl Use {
             offsets.map(|offset| period.step_at(utc(*local, *offset)))
         });
         let near = |reach| {
-            times.clone().find_map(|shown: Step| {
-                let step = otp.matching_step(secret, code, &shown.around(reach))?;
-                Some(step.max(shown))
-            })
+            let mut windows = times.clone().map(|step: Step| step.around(reach));
+            windows.find_map(|steps| otp.matching_step(secret, code, &steps))
         };
         let step = REACHES.into_iter().find_map(near);
         step.filter(|step| *step <= latest).or_else(|| {
