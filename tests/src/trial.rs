@@ -1,5 +1,6 @@
 //! A login that is disturbed, and what must be true after it whatever was done to it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -9,6 +10,7 @@ use crate::disturbed::{Call, Ended, Job, Plan};
 use crate::gateway::Gateway;
 use crate::kept::Kept;
 use crate::libpam::{Code, Item, Message, Reply};
+use crate::mounts::Image;
 use crate::patience::PATIENCE;
 use crate::phone::Phone;
 use crate::product::{ACCOUNT, HOME, Outcome, Scratch, attempts_left};
@@ -61,18 +63,36 @@ struct Trial {
     scratch: Scratch,
     phone: Phone,
     answers: Vec<String>,
-    kept: Kept,
 }
 
 /// Disturbs each system call between the first prompt of such a login and its end. `contender` is the program of that
 /// name.
 pub fn disturb_login(plan: Plan, way: Way, contender: &Path) {
-    let trial = Trial::new(way);
+    let trial = Trial::new(way, Scratch::new);
+    let kept = Kept::of(["secrets", "state", "run"].map(|name| trial.scratch.path(name)));
     let job = || {
-        trial.kept.restore();
+        kept.restore();
         trial.login(contender)
     };
     plan.disturb(job, after_the_prompt, |ended| trial.check(ended));
+}
+
+/// Cuts the power before each of these calls, where the records lie on a disk of their own. To be done within
+/// [`mounts::privately`](crate::mounts::privately).
+pub fn cut_power_in_login(way: Way, contender: &Path) {
+    let Some(image) = Image::new() else { return };
+    let trial = Trial::new(way, |settings| Scratch::on(image.path(), settings));
+    image.keep();
+    let job = || {
+        image.restore();
+        trial.login(contender)
+    };
+    Plan::Kills.disturb(job, after_the_prompt, |ended| {
+        image.cut_power();
+        // It lies in memory.
+        let _ = fs::remove_dir_all(trial.scratch.path("run"));
+        trial.check(ended);
+    });
 }
 
 /// The calls from when somebody has read the prompt to when the verdict can be read. Of telling somebody only the last
@@ -90,13 +110,13 @@ fn after_the_prompt(calls: Vec<Call>) -> Vec<Call> {
 }
 
 impl Trial {
-    fn new(way: Way) -> Self {
+    fn new(way: Way, scratch: impl FnOnce(&str) -> Scratch) -> Self {
         let gateway = Gateway::new();
         let program = match way {
             Way::SentCode => gateway.program(),
             _ => PathBuf::from("/bin/true"),
         };
-        let scratch = Scratch::new(&format!(
+        let scratch = scratch(&format!(
             "{SETTINGS}[delivery.text]\ncommand = [{program:?}, \"{{address}}\"]\n"
         ));
         let (phone, token) = (Phone::new(Phone::SECRET), Token::new(SEED));
@@ -130,14 +150,13 @@ impl Trial {
             }
             Way::WrongCode => vec![phone.wrong_code_at(EPOCH)],
             Way::WrongCodeElsewhere => {
-                std::fs::remove_dir_all(scratch.path("run")).expect("a folder");
+                fs::remove_dir_all(scratch.path("run")).expect("a folder");
                 vec![phone.wrong_code_at(EPOCH)]
             }
         };
         clock::unset();
         Self {
             way,
-            kept: Kept::of(["secrets", "state", "run"].map(|name| scratch.path(name))),
             scratch,
             phone,
             answers,
