@@ -11,7 +11,7 @@ deb) packages="$packages $packaging" ;;
 demo) packages="$packages oathtool" ;;
 test)
     packages="$packages oathtool openssh-server openssh-client sudo login passwd util-linux iproute2"
-    packages="$packages binutils procps strace zbar-tools man-db mandoc msmtp python3-aiosmtpd attr $packaging"
+    packages="$packages binutils procps strace e2fsprogs mount zbar-tools man-db mandoc msmtp python3-aiosmtpd attr $packaging"
     packages="$packages libpam-google-authenticator libpam-oath pskctool"
     ;;
 *)
