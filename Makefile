@@ -96,7 +96,7 @@ test:
 unit:
 	$(CARGO) test --workspace --exclude end-to-end $(CARGOFLAGS) $(VENDORED) -- --skip command::tests
 
-# One part by PART=race|guesses|strangers|addresses; smaller by STRESS_ROUNDS, STRESS_GUESSES, STRESS_SAMPLES and
+# One part by PART=race|guesses|strangers|addresses|faults; smaller by STRESS_ROUNDS, STRESS_GUESSES, STRESS_SAMPLES and
 # STRESS_ADDRESSES.
 stress:
 	tests/set-up.sh test

@@ -12,7 +12,7 @@ demo) packages="$packages oathtool" ;;
 boot) packages="$packages oathtool qemu-system-x86 mmdebstrap e2fsprogs" ;;
 test)
     packages="$packages oathtool openssh-server openssh-client sudo login passwd util-linux iproute2"
-    packages="$packages binutils procps strace zbar-tools man-db mandoc msmtp python3-aiosmtpd attr curl vsftpd $packaging"
+    packages="$packages binutils procps strace e2fsprogs mount zbar-tools man-db mandoc msmtp python3-aiosmtpd attr curl vsftpd $packaging"
     packages="$packages libpam-google-authenticator libpam-oath pskctool"
     ;;
 bench)

@@ -26,6 +26,27 @@ const ENROLL: &[&str] = &[
     "--no-confirm",
 ];
 
+/// Disturbs each system call of a change; the path is that of the program `contender`.
+pub type Change = fn(Plan, &Path);
+
+/// All changes.
+pub const ALL: [Change; 14] = [
+    a_bond_to_an_ssh_key,
+    a_login_by_an_event_token,
+    a_login_by_the_backup_key,
+    a_new_backup_key,
+    a_removal,
+    a_repair,
+    a_rotation,
+    an_enrollment,
+    an_unlock,
+    another_name,
+    backup_codes,
+    disabling,
+    new_backup_codes,
+    resetting,
+];
+
 /// Somebody with a phone, and perhaps a tablet, whose records a command changes.
 struct Case {
     scratch: Scratch,
@@ -161,7 +182,7 @@ pub fn a_telephone(plan: Plan) {
 }
 
 /// A second device.
-pub fn an_enrollment(plan: Plan) {
+pub fn an_enrollment(plan: Plan, _: &Path) {
     let case = Case::new(false);
     case.disturb_totpctl(plan, ENROLL, |at| {
         assert!(case.lets_in(&case.phone, 0), "{at}");
@@ -177,7 +198,7 @@ pub fn an_enrollment(plan: Plan) {
 }
 
 /// Of one of two devices.
-pub fn a_removal(plan: Plan) {
+pub fn a_removal(plan: Plan, _: &Path) {
     let remove = ["device", "remove", ACCOUNT, "tablet", "--force"];
     let case = Case::new(true);
     case.disturb_totpctl(plan, &remove, |at| {
@@ -194,12 +215,12 @@ pub fn a_removal(plan: Plan) {
 }
 
 /// The first ones.
-pub fn backup_codes(plan: Plan) {
+pub fn backup_codes(plan: Plan, _: &Path) {
     regenerate_backup_codes(plan, &Case::new(false), None);
 }
 
 /// In the place of older ones.
-pub fn new_backup_codes(plan: Plan) {
+pub fn new_backup_codes(plan: Plan, _: &Path) {
     let case = Case::new(false);
     let old = case.scratch.new_backup_codes(ACCOUNT).remove(0);
     regenerate_backup_codes(plan, &case, Some(&old));
@@ -221,12 +242,12 @@ fn regenerate_backup_codes(plan: Plan, case: &Case, old: Option<&str>) {
 }
 
 /// By whoever has no code.
-pub fn disabling(plan: Plan) {
+pub fn disabling(plan: Plan, _: &Path) {
     end_an_enrollment(plan, &["disable", ACCOUNT, "--force"]);
 }
 
 /// Of everything.
-pub fn resetting(plan: Plan) {
+pub fn resetting(plan: Plan, _: &Path) {
     end_an_enrollment(plan, &["reset", ACCOUNT, "--force"]);
 }
 
@@ -247,12 +268,12 @@ fn end_an_enrollment(plan: Plan, words: &[&str]) {
 }
 
 /// Of a state that needs none.
-pub fn a_repair(plan: Plan) {
+pub fn a_repair(plan: Plan, _: &Path) {
     keep_all_devices(plan, &["repair", ACCOUNT]);
 }
 
 /// Of somebody whom nothing keeps out.
-pub fn an_unlock(plan: Plan) {
+pub fn an_unlock(plan: Plan, _: &Path) {
     keep_all_devices(plan, &["unlock", ACCOUNT]);
 }
 
@@ -269,7 +290,7 @@ fn keep_all_devices(plan: Plan, words: &[&str]) {
 }
 
 /// Of the phone.
-pub fn a_rotation(plan: Plan) {
+pub fn a_rotation(plan: Plan, _: &Path) {
     const ROTATE: [&str; 4] = ["rotate", ACCOUNT, "--secret-file", "-"];
     let new = Phone::new(NEW);
     // The code of now, whatever that is when it is judged.
@@ -294,7 +315,7 @@ pub fn a_rotation(plan: Plan) {
 }
 
 /// Of the phone.
-pub fn a_bond_to_an_ssh_key(plan: Plan) {
+pub fn a_bond_to_an_ssh_key(plan: Plan, _: &Path) {
     let case = Case::new(true);
     let key = SshKey::new(&case.scratch.path("key"));
     let bind = [
@@ -320,7 +341,7 @@ pub fn a_bond_to_an_ssh_key(plan: Plan) {
 }
 
 /// Of the phone.
-pub fn another_name(plan: Plan) {
+pub fn another_name(plan: Plan, _: &Path) {
     let rename = ["device", "rename", ACCOUNT, "phone", "pixel"];
     let case = Case::new(true);
     case.disturb_totpctl(plan, &rename, |at| {
@@ -338,7 +359,7 @@ pub fn another_name(plan: Plan) {
 }
 
 /// In the place of an older one.
-pub fn a_new_backup_key(plan: Plan) {
+pub fn a_new_backup_key(plan: Plan, _: &Path) {
     let words = ["backup-key", ACCOUNT, "--regenerate"];
     let case = Case::new(false);
     let old = case.scratch.new_backup_key(ACCOUNT);
@@ -355,7 +376,7 @@ pub fn a_new_backup_key(plan: Plan) {
     });
 }
 
-/// Which ends the enrollment. `contender` is the program of that name.
+/// Which ends the enrollment.
 pub fn a_login_by_the_backup_key(plan: Plan, contender: &Path) {
     let case = Case::new(true);
     let key = case.scratch.new_backup_key(ACCOUNT);
@@ -379,7 +400,7 @@ pub fn a_login_by_the_backup_key(plan: Plan, contender: &Path) {
     );
 }
 
-/// Three codes ahead: none of those up to it is good any more. `contender` is the program of that name.
+/// Three codes ahead: none of those up to it is good any more.
 pub fn a_login_by_an_event_token(plan: Plan, contender: &Path) {
     let token = Token::new(NEW);
     let case = Case::new(false);

@@ -68,6 +68,11 @@ impl Plan {
                 check(&ended);
             }
         }
+        println!(
+            "{plan:?}: {hits} of {runs} runs hit: {:?}",
+            job().command,
+            plan = self
+        );
         // Where a call was interrupted the numbers of those behind it differ.
         assert!(hits * 10 > runs * 9, "{hits} of {runs}");
     }

@@ -1,6 +1,8 @@
 //! File systems that only one test sees.
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -92,4 +94,97 @@ impl Drop for Disk {
         // Without it the folder below can't be removed.
         let _ = umount2(self.path(), MntFlags::MNT_DETACH);
     }
+}
+
+/// A file system of its own that can lose its power: ext4 in a file, by a loop device.
+pub struct Image {
+    /// The files, which lie on another file system.
+    folder: TempDir,
+    mounted: TempDir,
+}
+
+impl Image {
+    /// An empty one, to be made within [`privately`]; `None`, and a line that says so, where there are no loop devices.
+    pub fn new() -> Option<Self> {
+        // What the device is told to sync need not wait for a disk of this machine's.
+        let folder = tempfile::tempdir_in("/dev/shm").expect("a temporary folder");
+        let mounted = tempfile::tempdir().expect("a temporary folder");
+        let image = Self { folder, mounted };
+        let file = File::create(image.file("now")).expect("a new file");
+        file.set_len(8 << 20).expect("a sparse file");
+        // Nothing is left to be written later by the kernel on its own.
+        let eager = "lazy_itable_init=0,lazy_journal_init=0";
+        run(Command::new("mkfs.ext4")
+            .args(["-q", "-E", eager])
+            .arg(image.file("now")));
+        match image.mount("now").status() {
+            Ok(status) if status.success() => Some(image),
+            _ => {
+                println!("not run: no file system can be mounted by a loop device here");
+                None
+            }
+        }
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.mounted.path()
+    }
+
+    /// Keeps what is there now, for [`Image::restore`].
+    pub fn keep(&self) {
+        self.unmount();
+        self.copy("now", "kept");
+        run(&mut self.mount("now"));
+    }
+
+    /// Puts what was kept in the place of what is there.
+    pub fn restore(&self) {
+        self.unmount();
+        self.copy("kept", "now");
+        run(&mut self.mount("now"));
+    }
+
+    /// Loses what has not reached the device, and goes on with what has. Nobody may be writing.
+    pub fn cut_power(&self) {
+        self.copy("now", "cut");
+        self.unmount();
+        self.copy("cut", "now");
+        run(&mut self.mount("now"));
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        run(Command::new("cp")
+            .arg("--sparse=always")
+            .args([self.file(from), self.file(to)]));
+    }
+
+    fn mount(&self, name: &str) -> Command {
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-o", "loop"])
+            .arg(self.file(name))
+            .arg(self.path());
+        mount
+    }
+
+    fn unmount(&self) {
+        umount2(self.path(), MntFlags::empty()).expect("nobody is in it");
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = umount2(self.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+#[track_caller]
+fn run(command: &mut Command) {
+    let status = command.status().expect("it starts");
+    assert!(status.success(), "{command:?}: {status}");
 }

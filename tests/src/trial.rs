@@ -1,5 +1,7 @@
 //! A login that is disturbed, and what must be true after it whatever was done to it.
 
+use std::cell::Cell;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -9,6 +11,7 @@ use crate::disturbed::{Call, Ended, Job, Plan};
 use crate::gateway::Gateway;
 use crate::kept::Kept;
 use crate::libpam::{Code, Item, Message, Reply};
+use crate::mounts::Image;
 use crate::patience::PATIENCE;
 use crate::phone::Phone;
 use crate::product::{ACCOUNT, HOME, Outcome, Scratch, attempts_left};
@@ -61,42 +64,58 @@ struct Trial {
     scratch: Scratch,
     phone: Phone,
     answers: Vec<String>,
-    kept: Kept,
+    /// How many logins were disturbed when somebody had heard their verdict.
+    heard: Cell<usize>,
 }
 
 /// Disturbs each system call between the first prompt of such a login and its end. `contender` is the program of that
 /// name.
 pub fn disturb_login(plan: Plan, way: Way, contender: &Path) {
-    let trial = Trial::new(way);
+    let trial = Trial::new(way, Scratch::new);
+    let kept = Kept::of(["secrets", "state", "run"].map(|name| trial.scratch.path(name)));
     let job = || {
-        trial.kept.restore();
+        kept.restore();
         trial.login(contender)
     };
     plan.disturb(job, after_the_prompt, |ended| trial.check(ended));
+    trial.assert_heard();
 }
 
-/// The calls from when somebody has read the prompt to when the verdict can be read. Of telling somebody only the last
-/// is left: nobody has heard what can't be told.
+/// Cuts the power before each of these calls, where the records lie on a disk of their own. To be done within
+/// [`mounts::privately`](crate::mounts::privately).
+pub fn cut_power_in_login(way: Way, contender: &Path) {
+    let Some(image) = Image::new() else { return };
+    let trial = Trial::new(way, |settings| Scratch::on(image.path(), settings));
+    image.keep();
+    let job = || {
+        image.restore();
+        trial.login(contender)
+    };
+    Plan::Kills.disturb(job, after_the_prompt, |ended| {
+        image.cut_power();
+        // It lies in memory.
+        let _ = fs::remove_dir_all(trial.scratch.path("run"));
+        trial.check(ended);
+    });
+    trial.assert_heard();
+}
+
+/// The calls from when somebody has read the prompt to the end, with some behind the verdict.
 fn after_the_prompt(calls: Vec<Call>) -> Vec<Call> {
     let tells = |call: &Call| call.name == "write" && call.arguments.starts_with("1, ");
-    let mut calls: Vec<_> = calls
-        .into_iter()
-        .skip_while(|call| !tells(call))
-        .skip(1)
-        .collect();
-    let last = calls.iter().rposition(tells).expect("the verdict");
-    calls.truncate(last + 1);
-    calls
+    let calls = calls.into_iter().skip_while(|call| !tells(call)).skip(1);
+    // No signal comes in time for the last one.
+    calls.filter(|call| call.name != "exit_group").collect()
 }
 
 impl Trial {
-    fn new(way: Way) -> Self {
+    fn new(way: Way, scratch: impl FnOnce(&str) -> Scratch) -> Self {
         let gateway = Gateway::new();
         let program = match way {
             Way::SentCode => gateway.program(),
             _ => PathBuf::from("/bin/true"),
         };
-        let scratch = Scratch::new(&format!(
+        let scratch = scratch(&format!(
             "{SETTINGS}[delivery.text]\ncommand = [{program:?}, \"{{address}}\"]\n"
         ));
         let (phone, token) = (Phone::new(Phone::SECRET), Token::new(SEED));
@@ -130,17 +149,17 @@ impl Trial {
             }
             Way::WrongCode => vec![phone.wrong_code_at(EPOCH)],
             Way::WrongCodeElsewhere => {
-                std::fs::remove_dir_all(scratch.path("run")).expect("a folder");
+                fs::remove_dir_all(scratch.path("run")).expect("a folder");
                 vec![phone.wrong_code_at(EPOCH)]
             }
         };
         clock::unset();
         Self {
             way,
-            kept: Kept::of(["secrets", "state", "run"].map(|name| scratch.path(name))),
             scratch,
             phone,
             answers,
+            heard: Cell::new(0),
         }
     }
 
@@ -167,6 +186,8 @@ impl Trial {
         let is_told = |text: &str| out.lines().any(|line| line == text);
         let is_accepted = is_told(&format!("= {}", Code::SUCCESS.0));
         let is_told_wrong = is_told(&attempts_left(2));
+        let has_heard = is_accepted || is_told_wrong;
+        self.heard.set(self.heard.get() + usize::from(has_heard));
         match self.way {
             Way::WrongCode | Way::WrongCodeElsewhere => {
                 assert!(!is_accepted, "{how}: a wrong code\n{out}");
@@ -198,6 +219,11 @@ impl Trial {
         );
         clock::unset();
         assert!(began.elapsed() < PATIENCE, "{how}: somebody was waited for");
+    }
+
+    /// Or none of this would show anything.
+    fn assert_heard(&self) {
+        assert_ne!(self.heard.get(), 0, "{:?}: no verdict was heard", self.way);
     }
 
     fn takes(&self, answer: &str, address: &str, seconds: i64) -> bool {

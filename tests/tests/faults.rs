@@ -13,62 +13,62 @@ fn contender() -> &'static Path {
 
 #[test]
 fn an_enrollment() {
-    changes::an_enrollment(Plan::Faults);
+    changes::an_enrollment(Plan::Faults, contender());
 }
 
 #[test]
 fn a_removal() {
-    changes::a_removal(Plan::Faults);
+    changes::a_removal(Plan::Faults, contender());
 }
 
 #[test]
 fn backup_codes() {
-    changes::backup_codes(Plan::Faults);
+    changes::backup_codes(Plan::Faults, contender());
 }
 
 #[test]
 fn new_backup_codes() {
-    changes::new_backup_codes(Plan::Faults);
+    changes::new_backup_codes(Plan::Faults, contender());
 }
 
 #[test]
 fn disabling() {
-    changes::disabling(Plan::Faults);
+    changes::disabling(Plan::Faults, contender());
 }
 
 #[test]
 fn resetting() {
-    changes::resetting(Plan::Faults);
+    changes::resetting(Plan::Faults, contender());
 }
 
 #[test]
 fn a_repair() {
-    changes::a_repair(Plan::Faults);
+    changes::a_repair(Plan::Faults, contender());
 }
 
 #[test]
 fn an_unlock() {
-    changes::an_unlock(Plan::Faults);
+    changes::an_unlock(Plan::Faults, contender());
 }
 
 #[test]
 fn a_rotation() {
-    changes::a_rotation(Plan::Faults);
+    changes::a_rotation(Plan::Faults, contender());
 }
 
 #[test]
 fn a_bond_to_an_ssh_key() {
-    changes::a_bond_to_an_ssh_key(Plan::Faults);
+    changes::a_bond_to_an_ssh_key(Plan::Faults, contender());
 }
 
 #[test]
 fn another_name() {
-    changes::another_name(Plan::Faults);
+    changes::another_name(Plan::Faults, contender());
 }
 
 #[test]
 fn a_new_backup_key() {
-    changes::a_new_backup_key(Plan::Faults);
+    changes::a_new_backup_key(Plan::Faults, contender());
 }
 
 #[test]

@@ -417,6 +417,39 @@ fn both_slots_damaged_is_refused() {
 }
 
 #[test]
+fn both_slots_old_know_what_they_knew() {
+    let case = Case::new(2);
+    let file = case.scratch.state(ACCOUNT);
+    let old = fs::read(&file).unwrap();
+    let put_back = || restore(&file, &old);
+    assert_eq!(case.promptly(case.fresh(), put_back), Code::SUCCESS);
+    assert!(case.refuses(case.older(), put_back));
+    assert!(case.refuses(case.last(), put_back));
+    // What was used since is good again, which SECURITY.md tells whoever restores a backup.
+    assert_eq!(case.promptly(case.fresh(), put_back), Code::SUCCESS);
+    assert!(case.refuses(case.fresh(), || ()));
+}
+
+#[test]
+fn one_slot_from_the_future_counts_and_keeps_nobody_out() {
+    let case = Case::new(5);
+    let file = case.scratch.state(ACCOUNT);
+    let (newest, state) = case.newest_slot();
+    // What was saved by the first enrollment, never written to since, and by the last login.
+    let fresh = Case::new(0);
+    let mut mixed = fs::read(fresh.scratch.state(ACCOUNT)).unwrap();
+    let slot = newest * SLOT..(newest + 1) * SLOT;
+    mixed[slot.clone()].copy_from_slice(&state[slot]);
+    let mix = || restore(&file, &mixed);
+    for used in &case.codes[..5] {
+        assert!(case.refuses(used, mix), "{used}");
+    }
+    assert_eq!(case.promptly(case.fresh(), mix), Code::SUCCESS);
+    // By then both slots are of this time.
+    assert!(case.refuses(case.fresh(), || ()));
+}
+
+#[test]
 fn a_cut_configuration_is_refused() {
     let case = Case::new(1);
     // The folder of the secrets comes last, so every cut loses it.

@@ -13,7 +13,7 @@ fn contender() -> &'static Path {
 
 #[test]
 fn an_enrollment() {
-    changes::an_enrollment(Plan::Kills);
+    changes::an_enrollment(Plan::Kills, contender());
 }
 
 #[test]
@@ -23,57 +23,57 @@ fn a_telephone() {
 
 #[test]
 fn a_removal() {
-    changes::a_removal(Plan::Kills);
+    changes::a_removal(Plan::Kills, contender());
 }
 
 #[test]
 fn backup_codes() {
-    changes::backup_codes(Plan::Kills);
+    changes::backup_codes(Plan::Kills, contender());
 }
 
 #[test]
 fn new_backup_codes() {
-    changes::new_backup_codes(Plan::Kills);
+    changes::new_backup_codes(Plan::Kills, contender());
 }
 
 #[test]
 fn disabling() {
-    changes::disabling(Plan::Kills);
+    changes::disabling(Plan::Kills, contender());
 }
 
 #[test]
 fn resetting() {
-    changes::resetting(Plan::Kills);
+    changes::resetting(Plan::Kills, contender());
 }
 
 #[test]
 fn a_repair() {
-    changes::a_repair(Plan::Kills);
+    changes::a_repair(Plan::Kills, contender());
 }
 
 #[test]
 fn an_unlock() {
-    changes::an_unlock(Plan::Kills);
+    changes::an_unlock(Plan::Kills, contender());
 }
 
 #[test]
 fn a_rotation() {
-    changes::a_rotation(Plan::Kills);
+    changes::a_rotation(Plan::Kills, contender());
 }
 
 #[test]
 fn a_bond_to_an_ssh_key() {
-    changes::a_bond_to_an_ssh_key(Plan::Kills);
+    changes::a_bond_to_an_ssh_key(Plan::Kills, contender());
 }
 
 #[test]
 fn another_name() {
-    changes::another_name(Plan::Kills);
+    changes::another_name(Plan::Kills, contender());
 }
 
 #[test]
 fn a_new_backup_key() {
-    changes::a_new_backup_key(Plan::Kills);
+    changes::a_new_backup_key(Plan::Kills, contender());
 }
 
 #[test]

@@ -10,17 +10,17 @@ use end_to_end::disk::{Change, Disk};
 use end_to_end::disturbed::Job;
 use end_to_end::kept;
 use end_to_end::libpam::Code;
+use end_to_end::mounts;
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, HOME, Scratch};
 use end_to_end::recorded;
 use end_to_end::token::Token;
+use end_to_end::trial::{Way, cut_power_in_login};
 
-/// How often the power is cut.
-const CUTS: usize = 200;
 const TABLET: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 const NEW: &str = "NZSXO43FMNZGK5DONZSXO43FMNZGK5DO";
 const SEED: &str = "KRUGS4ZANFZSA5DIMUQHG2LYORUGKZLO";
-/// Nothing is refused; wrong answers are counted until one is accepted.
+/// No address is refused; wrong answers are counted until one is accepted.
 const SETTINGS: &str = "[limits]\ndeny = 0\naddress_deny = 0\ndaily = 0\nuser_limit = 100_000\nfamiliar_for = \"0s\"\n";
 
 /// Something that is done, and what is true when it is over.
@@ -61,12 +61,10 @@ fn whatever_is_not_synced_may_be_lost() {
         .enumerate()
         .flat_map(|(step, changes)| (0..=changes.len()).map(move |done| (step, done)))
         .collect();
-    assert!(
-        moments.len() < CUTS,
-        "each moment is tried: {}",
-        moments.len()
-    );
-    for cut in 0..CUTS {
+    let cuts = std::env::var("POWER_CUTS").ok();
+    let cuts = cuts.map_or(200, |cuts| cuts.parse().expect("a whole number"));
+    assert!(moments.len() < cuts, "{} moments", moments.len());
+    for cut in 0..cuts {
         let (step, done) = moments[cut % moments.len()];
         let mut disk = before.clone();
         let earlier = changes[..step].iter().flatten();
@@ -86,6 +84,32 @@ fn whatever_is_not_synced_may_be_lost() {
             &format!("cut {cut}, step {step}, {done} of {:?}", changes[step]),
         );
     }
+}
+
+/// What has not reached a real file system's device is lost.
+fn cut_power(way: Way) {
+    let contender = env!("CARGO_BIN_EXE_contender").as_ref();
+    mounts::privately(|| cut_power_in_login(way, contender));
+}
+
+#[test]
+fn a_login_by_a_backup_code() {
+    cut_power(Way::BackupCode);
+}
+
+#[test]
+fn a_login_by_an_event_token() {
+    cut_power(Way::EventToken);
+}
+
+#[test]
+fn a_login_by_a_phone() {
+    cut_power(Way::RightCode);
+}
+
+#[test]
+fn a_wrong_answer() {
+    cut_power(Way::WrongCode);
 }
 
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {

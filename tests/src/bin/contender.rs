@@ -4,7 +4,7 @@
 //! exits with the PAM code; `bare` instead of `once` closes its standard files first.
 //!
 //! `contender CONFDIR aloud USER ADDRESS TIME ANSWER...` gives one answer after the other, then empty ones,
-//! prints what it is told at once, each line with one system call, and at the end `= ` and the PAM code.
+//! prints what it is told at once, each line with one system call, then `= ` and the PAM code, and ends the transaction.
 //!
 //! `contender CONFDIR many USER ADDRESS TIME COUNT ANSWER` logs in so many times, the clock set to TIME.
 //!
@@ -96,6 +96,8 @@ fn main() {
             login.set(Item::Rhost, address);
             let code = login.authenticate(0);
             print_at_once(&format!("= {}", code.0));
+            // Whatever is done to it now is done after the verdict was heard.
+            drop(login);
             process::exit(code.0);
         }
         [confdir, "many", user, address, time, count, answer] => {

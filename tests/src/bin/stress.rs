@@ -1,26 +1,30 @@
 //! The long versions of what the tests show in short, with figures. Run by `make stress`; ends with 1 where a promise
 //! does not hold.
 //!
-//! `stress [race|guesses|strangers|addresses]`, all of them where none is named.
+//! `stress [race|guesses|strangers|addresses|faults]`, all of them where none is named.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 use std::{env, iter};
 
+use end_to_end::changes;
 use end_to_end::clock::{self, EPOCH};
 use end_to_end::crowd::Crowd;
+use end_to_end::disturbed::Plan;
 use end_to_end::libpam::Code;
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, HOME, NO_LIMITS, Scratch};
+use end_to_end::trial::{WAYS, disturb_login};
 
 fn main() -> ExitCode {
     type Part = (&'static str, fn() -> bool);
-    let parts: [Part; 4] = [
+    let parts: [Part; 5] = [
         ("race", race),
         ("guesses", guesses),
         ("strangers", strangers),
         ("addresses", addresses),
+        ("faults", faults),
     ];
     let wanted = env::args().nth(1);
     let mut holds = true;
@@ -192,4 +196,16 @@ fn addresses() -> bool {
          the last {last:.0} µs"
     );
     size == 2 << 20 && last < 1.5 * first
+}
+
+/// Each system call of each kind of login and of each change fails with each error. What does not hold panics.
+fn faults() -> bool {
+    let contender = contender();
+    for way in WAYS {
+        disturb_login(Plan::AllFaults, way, &contender);
+    }
+    for change in changes::ALL {
+        change(Plan::AllFaults, &contender);
+    }
+    true
 }
