@@ -148,25 +148,31 @@ impl<'i> Builder<'i> {
         let Some(index) = self.table_of(prefix, at) else {
             return;
         };
-        let Some(table) = self.tables.get_mut(index) else {
-            return;
-        };
         self.last_table = index;
-        let mut path = table.path.clone();
-        path.push(key.clone());
-        let is_known = table.entries.iter().any(|entry| entry.key == key);
-        let value_at = span.start();
-        table.entries.push(Entry {
-            key,
-            key_at,
-            value,
-            value_at,
-        });
-        if is_known || self.tables.iter().any(|table| table.path == path) {
-            let length = path.last().map_or(0, |key| key.len());
-            let span = Span::new_unchecked(key_at, key_at.saturating_add(length));
+        if self.is_known(index, &key) {
+            let span = Span::new_unchecked(key_at, key_at.saturating_add(key.len()));
             errors.report_error(ParseError::new("duplicate key").with_unexpected(span));
         }
+        if let Some(table) = self.tables.get_mut(index) {
+            table.entries.push(Entry {
+                key,
+                key_at,
+                value,
+                value_at: span.start(),
+            });
+        }
+    }
+
+    /// Whether a table has an entry or a table of that key.
+    fn is_known(&self, index: usize, key: &str) -> bool {
+        let Some(Table { path, entries, .. }) = self.tables.get(index) else {
+            return false;
+        };
+        let is_below = |table: &Table<'_>| {
+            let split = table.path.split_last();
+            split.is_some_and(|(last, above)| last == key && above == path)
+        };
+        entries.iter().any(|entry| entry.key == key) || self.tables.iter().any(is_below)
     }
 
     /// Adds an element to the array that was just opened.

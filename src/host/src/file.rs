@@ -92,6 +92,25 @@ impl Status {
             identity: (found.stx_dev_major, found.stx_dev_minor, found.stx_ino),
         })
     }
+
+    /// Whether it is a file to be believed.
+    pub(crate) fn check(&self, others: Others) -> Result<(), Fault> {
+        if self.mode & libc::S_IFMT != libc::S_IFREG {
+            return Err(Fault::NotRegular);
+        }
+        check_owner(self.uid)?;
+        if self.links != 1 {
+            return Err(Fault::Links { links: self.links });
+        }
+        if self.mode & others.forbidden() != 0 {
+            let wanted = 0o666 & !others.forbidden();
+            return Err(Fault::Mode {
+                mode: self.mode,
+                wanted,
+            });
+        }
+        Ok(())
+    }
 }
 
 impl Deref for CheckedFile {
@@ -173,22 +192,7 @@ fn open_once(
         doing: "look at",
         errno,
     })?;
-    if status.mode & libc::S_IFMT != libc::S_IFREG {
-        return Err(Fault::NotRegular);
-    }
-    check_owner(status.uid)?;
-    if status.links != 1 {
-        return Err(Fault::Links {
-            links: status.links,
-        });
-    }
-    if status.mode & others.forbidden() != 0 {
-        let wanted = 0o666 & !others.forbidden();
-        return Err(Fault::Mode {
-            mode: status.mode,
-            wanted,
-        });
-    }
+    status.check(others)?;
     Ok(CheckedFile {
         file,
         length: status.length,

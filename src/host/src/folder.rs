@@ -136,6 +136,17 @@ impl Folder {
             .map_err(|fault| FileError::new(&self.path_of(name), fault))
     }
 
+    /// Checks a file that is not to be read now.
+    ///
+    /// # Errors
+    /// [`FileError`]; [`Fault::Missing`] where there is no such file.
+    pub fn check_file(&self, name: &str, others: Others) -> Result<(), FileError> {
+        self.status_of(name)
+            .map_err(Fault::opening)
+            .and_then(|status| status.check(others))
+            .map_err(|fault| FileError::new(&self.path_of(name), fault))
+    }
+
     /// Reads a whole file of at most `limit` bytes.
     ///
     /// # Errors
@@ -156,10 +167,7 @@ impl Folder {
     /// # Errors
     /// [`FileError`] where that can't be told.
     pub fn still_names(&self, name: &str, file: &CheckedFile) -> Result<bool, FileError> {
-        let status = CString::new(name)
-            .map_err(|_| Errno::EINVAL)
-            .and_then(|name| Status::of(&self.file, &name, libc::AT_SYMLINK_NOFOLLOW));
-        match status {
+        match self.status_of(name) {
             Ok(named) => Ok(named.identity == file.identity),
             Err(Errno::ENOENT) => Ok(false),
             Err(errno) => {
@@ -170,6 +178,11 @@ impl Folder {
                 Err(FileError::new(&self.path_of(name), fault))
             }
         }
+    }
+
+    fn status_of(&self, name: &str) -> Result<Status, Errno> {
+        let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
+        Status::of(&self.file, &name, libc::AT_SYMLINK_NOFOLLOW)
     }
 
     /// Puts a file of mode 0600 in the place of the one of that name, or where none was.

@@ -171,6 +171,25 @@ impl Room {
             limits: raised.collect(),
         }
     }
+
+    /// Does something under the limits that the caller has set. Those that left room before are not looked at again after
+    /// it: nobody can lower them meanwhile but root, and whoever this process is of.
+    pub fn lend<T>(&self, wait: impl FnOnce() -> T) -> T {
+        self.put_back();
+        let result = wait();
+        for (resource, needed) in NEEDED {
+            if self.limits.iter().any(|(raised, ..)| *raised == resource) {
+                raise(resource, needed);
+            }
+        }
+        result
+    }
+
+    fn put_back(&self) {
+        for (resource, soft, hard) in &self.limits {
+            let _ = setrlimit(*resource, *soft, *hard);
+        }
+    }
 }
 
 /// Raises a limit that is too low, as far as this process may; returns what it was (soft, hard) where it was changed.
@@ -184,9 +203,7 @@ pub(crate) fn raise(resource: Resource, needed: rlim_t) -> Option<(rlim_t, rlim_
 
 impl Drop for Room {
     fn drop(&mut self) {
-        for (resource, soft, hard) in self.limits.drain(..) {
-            let _ = setrlimit(resource, soft, hard);
-        }
+        self.put_back();
     }
 }
 

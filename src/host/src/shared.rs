@@ -151,9 +151,12 @@ fn fresh(folder: &Folder, name: &str, pages: usize) -> Result<Vec<u8>, FileError
     }
     let key = SystemEntropy.random(KEY_BYTES);
     let key = key.map_err(|_| error(Fault::Entropy))?;
-    let mut bytes = Vec::from(MAGIC);
-    bytes.extend_from_slice(&key);
-    bytes.resize(pages.saturating_mul(PAGE_BYTES), 0);
+    let mut bytes = vec![0; pages.saturating_mul(PAGE_BYTES)];
+    let head = MAGIC.iter().chain(key.iter());
+    bytes
+        .iter_mut()
+        .zip(head)
+        .for_each(|(to, from)| *to = *from);
     Ok(bytes)
 }
 

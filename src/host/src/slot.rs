@@ -115,7 +115,7 @@ fn encode_slot(serial: u64, body: &[u8]) -> Result<Vec<u8>, SlotError> {
         return Err(SlotError::TooLong { length: body.len() });
     }
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    let mut bytes = Vec::with_capacity(FILE_BYTES);
+    let mut bytes = Vec::with_capacity(BODY.saturating_add(body.len()));
     bytes.extend_from_slice(&MAGIC);
     bytes.push(VERSION);
     bytes.extend_from_slice(&serial.to_le_bytes());

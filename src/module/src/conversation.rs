@@ -15,7 +15,7 @@ use crate::password::{self, Password};
 /// that we do has [`Room`].
 pub(crate) struct Conversation<'a> {
     pamh: &'a PamHandle,
-    room: Option<Room>,
+    room: Room,
     /// PAM_SILENT: the application wants no messages.
     silent: bool,
 }
@@ -24,16 +24,14 @@ impl<'a> Conversation<'a> {
     pub(crate) fn new(pamh: &'a PamHandle, silent: bool) -> Self {
         Self {
             pamh,
-            room: Some(Room::make()),
+            room: Room::make(),
             silent,
         }
     }
 
     fn send(&mut self, style: c_int, text: &str) -> Option<Answer> {
         let conversation = self.pamh.get_item::<Conv<'_>>().ok().flatten()?;
-        self.room = None;
-        let reply = conversation.send(style, text);
-        self.room = Some(Room::make());
+        let reply = self.room.lend(|| conversation.send(style, text));
         let reply = reply.ok().flatten()?;
         Some(Answer::new(reply.as_bytes().to_vec().into()))
     }

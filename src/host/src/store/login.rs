@@ -266,12 +266,10 @@ impl Store for FileStore<'_> {
     type Error = StoreError;
 
     fn is_enrolled(&self, account: &Account) -> Result<bool, StoreError> {
-        // Opened and checked, but not read: a secret is in memory for as long as it takes to judge.
-        match self
-            .secrets()?
-            .open_file(&state_name(&account.name)?, Others::None, false)
-        {
-            Ok(_) => Ok(true),
+        // Checked, but neither opened nor read: a secret is in memory for as long as it takes to judge.
+        let name = state_name(&account.name)?;
+        match self.secrets()?.check_file(&name, Others::None) {
+            Ok(()) => Ok(true),
             Err(error) if error.is_missing() => Ok(false),
             Err(error) => Err(error.into()),
         }
