@@ -115,6 +115,8 @@ impl People {
             owners,
             others: 0,
         };
+        // Where there is none libpam complains to the log at each login.
+        fs::write(people.services().join("other"), "").expect("writes a service");
         for module in Module::ALL {
             let line = people.line(module, &module.file(ground));
             let service = people.services().join(module.name());
