@@ -52,11 +52,10 @@ pub fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
     values[(last as f64 * part).round() as usize]
 }
 
-/// Prints what the modules took in one case; the first is what all are compared with, the last is ours.
-pub fn print(case: &str, measured: &[(&str, Samples)]) {
-    let (Some((_, base)), Some((_, ours))) = (measured.first(), measured.last()) else {
-        return;
-    };
+/// Prints what the modules took in one case; the first is what all are compared with, and all with `ours`.
+pub fn print(case: &str, measured: &[(&str, Samples)], ours: &str) {
+    let (_, base) = measured.first().expect("a module");
+    let ours = measured.iter().find(|(name, _)| *name == ours);
     heading(
         case,
         &[
@@ -77,7 +76,9 @@ pub fn print(case: &str, measured: &[(&str, Samples)]) {
                 format!("{:.0}", quantile(samples.wall(), 0.99)),
                 format!("{:.0}", quantile(samples.cpu(), 0.5)),
                 format!("{:.2}", samples.over(base)),
-                format!("{:.2}", ours.over(samples)),
+                ours.map_or("-".to_owned(), |(_, ours)| {
+                    format!("{:.2}", ours.over(samples))
+                }),
                 format!("{rate:.0} %"),
             ],
         );

@@ -84,7 +84,7 @@ fn libraries(ground: &Ground, file: &Path) -> usize {
         .count()
 }
 
-/// Memory that a process has written to after its first login, in KB: the median of some.
+/// Memory that a process has written to by its first login, in KB: the median of some.
 fn private_dirty(people: &People, module: Module, calendar: &mut Calendar) -> i64 {
     let weigh = |moment: crate::cases::Moment| {
         let mut command = Command::new("/proc/self/exe");

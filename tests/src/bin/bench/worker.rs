@@ -4,7 +4,7 @@
 //!
 //! `once CONFDIR SERVICE USER TIME ANSWER` logs in and exits with the PAM code.
 //!
-//! `weighed CONFDIR SERVICE USER TIME ANSWER` logs in and prints how much memory it has to itself by then, in KB.
+//! `weighed CONFDIR SERVICE USER TIME ANSWER` logs in and prints how much memory it has written to by then, in KB.
 //!
 //! `marked CONFDIR SERVICE USER (TIME ANSWER)…` looks for the file [`MARK`] before each login and after the last one.
 //!
@@ -38,7 +38,7 @@ pub fn work(words: &[&str]) -> ExitCode {
             let visit = visit((service, user), time, answer);
             visit.stay(confdir.as_ref(), |code| {
                 assert_eq!(code, Code::SUCCESS);
-                println!("{}", private_dirty());
+                println!("{}", written());
             });
         }
         ["marked", confdir, service, user, ref logins @ ..] => {
@@ -79,11 +79,12 @@ fn visit<'a>((service, user): (&'a str, &'a str), time: &str, answer: &'a str) -
     }
 }
 
-/// Memory that this process has written to, in KB.
-fn private_dirty() -> u64 {
+/// Memory that this process has written to, in KB: its own, and copies of pages of files. (What Private_Dirty counts
+/// includes unchanged pages of files that are in memory alone.)
+fn written() -> u64 {
     let text = fs::read_to_string("/proc/self/smaps_rollup").expect("/proc");
     let mut lines = text.lines();
-    let value = lines.find_map(|line| line.strip_prefix("Private_Dirty:"));
+    let value = lines.find_map(|line| line.strip_prefix("Anonymous:"));
     let value = value.and_then(|value| value.trim().strip_suffix(" kB"));
     value.expect("a size").parse().expect("a number")
 }
