@@ -180,6 +180,8 @@ $(PACKAGES)/built: $(wildcard $(filter-out tests/%,$(shell git ls-files --cached
 	    | xargs cp --parents --preserve=mode,timestamps --target-directory=$(PACKAGES)/source
 	cd $(PACKAGES)/source && env --unset=MAKEFLAGS ROOT=$(ROOT) CARGO_TARGET_DIR=$(abspath $(TARGET)) DEB_BUILD_OPTIONS=nocheck \
 	    dpkg-buildpackage --build=binary --unsigned-changes --unsigned-buildinfo --no-check-builddeps
+	# cargo took note of the sources where it last compiled them: the copy must not be what the next make looks at.
+	rm -rf $(PACKAGES)/source
 	touch $@
 
 vendor:
