@@ -9,6 +9,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
+use crate::patience::wait_for;
+
 /// Runs `test` in a thread with a mount namespace of its own. Needs root: without it, says so and runs
 /// nothing.
 pub fn privately(test: impl FnOnce() + Send) {
@@ -173,7 +175,10 @@ impl Image {
     }
 
     fn unmount(&self) {
-        umount2(self.path(), MntFlags::empty()).expect("nobody is in it");
+        // Whoever was killed in it may not be quite gone.
+        wait_for("nobody to be in it", || {
+            umount2(self.path(), MntFlags::empty()).is_ok()
+        });
     }
 }
 
