@@ -389,9 +389,9 @@ impl Process {
         let descriptor = libc::id_t::try_from(self.descriptor.as_raw_fd()).ok()?;
         loop {
             let flags = libc::WEXITED | libc::__WALL;
+            let (kind, found) = (libc::P_PIDFD, found.as_mut_ptr());
             // SAFETY: the descriptor is open for the call, which writes one siginfo structure to where `found` is.
-            let waited =
-                unsafe { libc::waitid(libc::P_PIDFD, descriptor, found.as_mut_ptr(), flags) };
+            let waited = unsafe { libc::waitid(kind, descriptor, found, flags) };
             match Errno::result(waited) {
                 Ok(_) => break,
                 Err(Errno::EINTR) => {}
