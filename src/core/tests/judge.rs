@@ -334,6 +334,20 @@ fn a_clock_that_went_back_a_little_is_nothing_to_report() {
     assert_eq!(wrong.out_of_reach, None);
 }
 
+#[test]
+fn out_of_reach_is_what_takes_longer_than_an_hour() {
+    // The first code that is good again is the one after the floor, and the window reaches one step ahead.
+    for (steps_ahead, is_told) in [(120, false), (121, true)] {
+        let mut person = Person::new();
+        let now = Step(u64::try_from(NOON / 30).unwrap());
+        person.state.devices[0].floor = Some(now.moved(steps_ahead));
+        let Verdict::Wrong(wrong) = person.answer_from(&home(), "000000", NOON) else {
+            panic!("a wrong code was not refused");
+        };
+        assert_eq!(wrong.out_of_reach.is_some(), is_told);
+    }
+}
+
 /// Logins of a device that is `ahead` seconds ahead, `apart` seconds from each other.
 fn drift_after(logins: i64, ahead: i64, apart: i64) -> i16 {
     let mut person = Person::new();
