@@ -520,6 +520,32 @@ mod tests {
     }
 
     #[test]
+    fn every_digit_of_a_random_code_is_as_likely_as_any_other() {
+        struct Bytes;
+        impl Entropy for Bytes {
+            fn random(&self, length: usize) -> Result<Zeroizing<Vec<u8>>, String> {
+                // Taken from the end, where bytes that would make the low digits likelier stand before each that counts.
+                let bytes = [249, 255, 8, 250, 10, 253, 3, 252, 22, 251, 1, 254, 0, 250];
+                assert!(bytes.len() <= length);
+                Ok(bytes.to_vec().into())
+            }
+        }
+        let code = Code::random(Digits::default(), &Bytes).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(code.to_digits().as_str(), "012308");
+    }
+
+    #[test]
+    fn settings_are_told_in_a_line() {
+        let shown = Otp::default().to_string();
+        assert_eq!(shown, "time-based, SHA1, 6 digits, 30 seconds");
+        let token = Otp {
+            factor: MovingFactor::Counter,
+            ..Otp::default()
+        };
+        assert_eq!(token.to_string(), "counter-based, SHA1, 6 digits");
+    }
+
+    #[test]
     fn the_step_before_the_first_is_none() {
         assert_eq!(Step(0).before(), None);
         assert_eq!(Step(5).before(), Some(Step(4)));
