@@ -7,6 +7,7 @@ use std::thread;
 use end_to_end::clock;
 use end_to_end::enrolled::Enrolled;
 use end_to_end::example::Example;
+use end_to_end::held::Paused;
 use end_to_end::libpam::{Code, Message, Reply};
 use end_to_end::machine::{Machine, output};
 use end_to_end::mounts;
@@ -14,7 +15,7 @@ use end_to_end::patience::wait_for;
 use end_to_end::phone::Phone;
 use end_to_end::picture::Image;
 use end_to_end::product::{
-    ACCOUNT, NO_LIMITS, Outcome, PROMPT, Scratch, attempts_left, limit_reached,
+    ACCOUNT, HOME, NO_LIMITS, Outcome, PROMPT, Scratch, attempts_left, limit_reached,
 };
 use end_to_end::said::Said;
 use end_to_end::screen::Screen;
@@ -131,21 +132,9 @@ fn invite(machine: &Machine, user: &str) -> String {
 fn shown_key(machine: &Machine, terminal: &mut Terminal) -> Phone {
     terminal.see(ENROLL_PROMPT);
     let screen = Screen::of(terminal.seen(), ROWS, COLUMNS);
-    let phone = key_in(&screen.text());
+    let phone = Phone::of_shown_key(&screen.text());
     machine.log().keep_secret(&phone.secret);
     phone
-}
-
-/// The key that stands in a line of its own, in groups of four.
-#[track_caller]
-fn key_in(text: &str) -> Phone {
-    let is_group = |word: &str| word.len() == 4 && word.bytes().all(is_base32);
-    let is_key = |line: &&str| line.split(' ').count() == 8 && line.split(' ').all(is_group);
-    let mut keys = text.lines().map(str::trim).filter(is_key);
-    let key = keys
-        .next_back()
-        .unwrap_or_else(|| panic!("no key:\n{text}"));
-    Phone::new(&key.replace(' ', ""))
 }
 
 fn is_base32(byte: u8) -> bool {
@@ -531,6 +520,35 @@ fn what_is_no_invitation_of_that_person_counts_like_any_wrong_answer() {
     }
 }
 
+/// Who waits for one that doesn't move kills it, so either may have come first.
+#[test]
+fn an_invitation_that_was_taken_back_gives_nobody_a_device_any_more() {
+    let scratch = Scratch::on(&std::env::temp_dir(), ENROLL);
+    let (invite, _) = invite_of(&scratch, &[]);
+    let mut enrolling = Command::new(env!("CARGO_BIN_EXE_contender"));
+    enrolling.arg(scratch.path("pam.d"));
+    enrolling.args(["enroll", ACCOUNT, HOME, &invite]);
+    let paused = Paused::at_save(&scratch, &enrolling);
+    let revoked = scratch.totpctl(&["invite", ACCOUNT, "--revoke"], "");
+    paused.end();
+    let is_enrolled = scratch.status(ACCOUNT)["users"][0]["enrolled"] == true;
+    assert_eq!(revoked.status.success(), !is_enrolled, "{revoked:?}");
+}
+
+#[test]
+fn an_invitation_is_made_of_nobody_who_gets_a_device_meanwhile() {
+    let scratch = Scratch::on(&std::env::temp_dir(), ENROLL);
+    let key = scratch.path("key");
+    std::fs::write(&key, Phone::SECRET).expect("a new file");
+    let key = key.to_str().expect("a plain path");
+    let enroll = scratch.command(&["enroll", ACCOUNT, "--secret-file", key, "--no-confirm"]);
+    let paused = Paused::at_save(&scratch, &enroll);
+    let invited = scratch.totpctl(&["invite", ACCOUNT, "--json"], "");
+    paused.end();
+    let is_enrolled = scratch.status(ACCOUNT)["users"][0]["enrolled"] == true;
+    assert_eq!(invited.status.success(), !is_enrolled, "{invited:?}");
+}
+
 #[test]
 fn a_used_invitation_serves_nobody_again() {
     let scratch = Scratch::new(ENROLL);
@@ -570,7 +588,7 @@ fn enrolling(message: &Message, typed: &str, meanwhile: impl Fn()) -> Reply {
         _ if !message.style.is_prompt() => Reply::Null,
         PROMPT | PASSWORD_PROMPT => typed.into(),
         text if text.ends_with(ENROLL_PROMPT) => {
-            let code = key_in(text).code_at(clock::now());
+            let code = Phone::of_shown_key(text).code_at(clock::now());
             meanwhile();
             code.as_str().into()
         }
@@ -636,7 +654,7 @@ fn assert_one_of_24_enrolls(scratch: &Scratch, entitling: &str, round: u8) {
     }
     let devices = scratch.status(ACCOUNT)["users"][0]["devices"].clone();
     assert_eq!(devices.as_array().map(Vec::len), Some(1), "{devices}");
-    let phone = key_in(&won[0].asked().concat());
+    let phone = Phone::of_shown_key(&won[0].asked().concat());
     let next = clock::system() + 30;
     let login = scratch.login(ACCOUNT, phone.code_at(next).as_str());
     assert_eq!(login.code, Code::SUCCESS, "round {round}");
@@ -655,7 +673,7 @@ fn a_backup_key_leads_to_a_new_device_in_the_same_login() {
     let next = clock::system() + 30;
     let login = |phone: &Phone| scratch.login(ACCOUNT, phone.code_at(next).as_str()).code;
     assert_eq!(login(&old), Code::AUTH_ERR);
-    assert_eq!(login(&key_in(&asked)), Code::SUCCESS);
+    assert_eq!(login(&Phone::of_shown_key(&asked)), Code::SUCCESS);
     // The key is gone with the devices that it has removed.
     assert_eq!(scratch.login(ACCOUNT, key.as_str()).code, Code::AUTH_ERR);
 }
@@ -846,8 +864,8 @@ fn a_wrong_password_is_shown_no_key() {
 
 /// What entitles alice to enroll, as totpctl has it.
 fn explained(machine: &Machine) -> Value {
-    let explain = "totpctl explain --user alice --service sshd --rhost 127.0.0.1 --json";
-    let explained: Value = serde_json::from_str(&machine.run(explain)).expect("a document");
+    let explained = machine.run(&format!("{EXPLAIN} --json"));
+    let explained: Value = serde_json::from_str(&explained).expect("a document");
     explained["enroll_with"].clone()
 }
 
@@ -855,6 +873,8 @@ fn explained(machine: &Machine) -> Value {
 fn without_a_stack_of_its_own_that_is_roots_nobody_enrolls_by_password() {
     let machine = machine_by_password("");
     assert_eq!(explained(&machine), json!(["password", "invite"]));
+    const ENTITLED: &str = "ENROLLED at this login, after the password, or with an invitation\n";
+    assert!(machine.run(EXPLAIN).contains(ENTITLED));
     for spoil in [
         "rm $stack",
         "chown alice $stack",
@@ -873,6 +893,11 @@ fn without_a_stack_of_its_own_that_is_roots_nobody_enrolls_by_password() {
         );
         machine.run(&format!("stack={TOTP_ENROLL}; {spoil}"));
         assert_eq!(explained(machine), json!(["invite"]), "{spoil}");
+        let told = machine.run(EXPLAIN);
+        assert!(
+            told.contains(TOTP_ENROLL) && !told.contains(ENTITLED),
+            "{told}"
+        );
         let mut terminal = SSHD.open(machine);
         let shown = terminal.see(PROMPT);
         assert!(!shown.contains("Add this key"), "{spoil}: {shown}");
@@ -999,6 +1024,7 @@ const ENROLL_PROMPT: &str = "Code from your app (or q: QR code, a: QR code in AS
 const KEPT_PROMPT: &str = "Press Enter when you have kept them: ";
 const ENROLL: &str = "[policy]\nunenrolled = \"enroll\"\n";
 const BY_PASSWORD: &str = "enroll_with = \"password\"\n";
+const EXPLAIN: &str = "totpctl explain --user alice --service sshd --rhost 127.0.0.1";
 const TOTP_ENROLL: &str = "/etc/pam.d/totp-enroll";
 const RECORDS: &str = "/var/lib/pam_totp";
 const ROWS: usize = 24;
