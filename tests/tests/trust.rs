@@ -114,6 +114,16 @@ fn the_end_of_a_login_that_came_too_late_trusts_nobody() {
 }
 
 #[test]
+fn what_clears_trust_before_the_end_of_a_login_clears_that_one_too() {
+    let case = Case::new();
+    case.login(0, |login| {
+        case.totpctl(&["trust", "clear", ACCOUNT], "");
+        assert_eq!(login.setcred(2), Code::SUCCESS);
+    });
+    assert!(!case.is_trusted(1, ACCOUNT, HOME));
+}
+
+#[test]
 fn another_service_is_asked() {
     let case = Case::new();
     case.trust(0);

@@ -81,7 +81,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
     ];
     text.extend(explained.sent());
     let no_password = explained.no_password.iter();
-    text.extend(no_password.map(|reason| format!("  the password does not do: {reason}")));
+    text.extend(no_password.map(|reason| format!("  {reason}")));
     context.print(&text.join("\n"), &explained.document());
     Ok(())
 }
@@ -90,7 +90,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
 fn why_no_password(next: Next, standing: Option<Standing>) -> Option<String> {
     match (next, standing) {
         (Next::Enroll { by_password: true }, Some(standing)) if !standing.takes_one_code() => {
-            Some("somebody has been guessing".to_owned())
+            Some("somebody has been guessing, so the password entitles to nothing".to_owned())
         }
         (Next::Enroll { by_password: true }, _) => enroll_stack::check().err(),
         _ => None,
