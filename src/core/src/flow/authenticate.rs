@@ -321,8 +321,8 @@ impl<S: Store> Login<'_, S> {
                 return Ok(Attempted::Nothing);
             }
             (_, Ok(answer)) => answer,
-            // Of those whom sshd does not let in that can't be told: it puts rubbish of the same length in the place of
-            // both. So it counts for all.
+            // sshd puts rubbish of the same length in the place of all that people type whom it does not let in, so of
+            // them that can't be told: it counts for everybody.
             (_, Err(NoAnswer::PasswordAgain)) if self.is_sshd() => Answer::wrong(),
             (_, Err(_)) => return Ok(self.unanswered(subject, turn)),
         };
