@@ -140,7 +140,7 @@ impl fmt::Display for StoreError {
             Self::Entropy(reason) => f.write_str(reason),
             Self::File(error) => error.fmt(f),
             Self::Guessed => f.write_str(
-                "too many codes that were none have been typed for this account, so none is judged here for a while: \
+                "too many wrong codes have been typed for this account, so none is judged here for a while: \
                  totpctl unlock forgets them, and --force asks for none",
             ),
             Self::Lock(path, error) => write!(f, "{}: {error}", path.display()),
