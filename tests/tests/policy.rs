@@ -28,7 +28,7 @@ use end_to_end::libpam::{Code, Item, Login, Message, Reply};
 use end_to_end::machine::{Machine, output};
 use end_to_end::mounts;
 use end_to_end::phone::Phone;
-use end_to_end::product::{self, NO_LIMITS, Outcome, PROMPT, Scratch, answering};
+use end_to_end::product::{self, IGNORED, NO_LIMITS, Outcome, PROMPT, Scratch, answering};
 use serde_json::Value;
 
 /// One file.
@@ -420,8 +420,6 @@ fn a_broken_rule_denies_and_the_log_names_its_line() {
     }
 }
 
-/// What libpam makes of a stack in which everybody abstains.
-const IGNORED: Code = Code::PERM_DENIED;
 const PASSWORD: &str = "correct horse";
 const PASSWORD_PROMPT: &str = "Password: ";
 const ANNOUNCED: &str = "[[policy.rule]]\nsecond_factor = 'required'\nfrom = {10 days}\n";

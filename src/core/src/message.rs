@@ -153,10 +153,10 @@ pub fn announced(from: Time, now: Time) -> String {
 /// The prompt for the code after that one.
 pub const NEXT_PROMPT: &str = "The next code from your app: ";
 
-/// The prompt for a code of any of a user's devices, which proves that the user agrees.
+/// The prompt for a code of any of a user's devices or a backup code, which proves that the user agrees.
 #[must_use]
 pub fn any_code_prompt(user: &str) -> String {
-    format!("A code of any device of {user}: ")
+    format!("A code of any device of {user}, or a backup code: ")
 }
 
 /// What is said where a fault of ours denies a login. The log says which.
