@@ -8,8 +8,8 @@ use totp_core::event::Change;
 use totp_core::message;
 use totp_core::otp::MovingFactor;
 use totp_core::reach::Reach;
+use totp_core::repair::OutOfStep;
 use totp_core::time::Time;
-use totp_host::store::Resync;
 
 use crate::context::Context;
 use crate::failure::{Failure, not_enrolled};
@@ -31,9 +31,9 @@ pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<
     let codes = [(&first, first_at), (&second, second_at)];
     let resync = context.store().resync(&account, device, codes)?;
     let known = match resync.ok_or_else(|| not_enrolled(name))? {
-        Resync::Done(known) => known,
-        Resync::FirstUnknown => return Err(first_unknown(context, device, factor)),
-        Resync::NotInARow => {
+        Ok(known) => known,
+        Err(OutOfStep::FirstUnknown) => return Err(first_unknown(context, device, factor)),
+        Err(OutOfStep::NotInARow) => {
             return Err(Failure::refused(format_args!(
                 "the second code is not the one that follows the first: type two in a row, within a minute"
             )));
