@@ -72,6 +72,15 @@ impl Challenge {
     pub fn until(&self) -> Time {
         self.sent.after(self.lasts)
     }
+
+    /// When its place is free: once it is dead, but not before another one can be sent to the same login.
+    fn leaves(&self, resend_after: Span) -> Time {
+        let next = self.sent.after(resend_after);
+        match self.wrong < Self::MOST_WRONG {
+            true => next.max(self.until()),
+            false => next,
+        }
+    }
 }
 
 /// One code that was sent in the last hour.
@@ -215,9 +224,11 @@ impl Challenges {
         let has_room = self.pending.len() < Self::MAX_PENDING
             || is_familiar && self.pending.iter().any(|one| !one.is_familiar);
         if of_login.is_none() && !has_room {
-            let ends = self.pending.iter().map(Challenge::until).min();
-            let next = ends.unwrap_or(now).max(now);
-            return Some(Unsent::TooMany { next });
+            let places = self.pending.iter();
+            let next = places
+                .map(|challenge| challenge.leaves(pace.resend_after))
+                .min();
+            return next.map(|next| Unsent::TooMany { next });
         }
         None
     }
@@ -248,7 +259,7 @@ impl Challenges {
     /// Drops what no longer counts.
     fn forget_old(&mut self, resend_after: Span, now: Time) {
         self.pending
-            .retain(|challenge| challenge.is_live(now) || now < challenge.sent.after(resend_after));
+            .retain(|challenge| now < challenge.leaves(resend_after));
         self.sendings
             .retain(|sending| now.since(sending.at) < Self::HOUR);
     }
@@ -403,8 +414,13 @@ mod tests {
             assert!(sender.send(service, false, 0).is_ok());
         }
         let next = Unsent::TooMany { next: time(60) };
-        assert_eq!(sender.send("e", false, 59).err(), Some(next));
-        assert!(sender.send("e", false, 60).is_ok());
+        assert_eq!(sender.send("e", false, 29).err(), Some(next));
+        for _ in 0..3 {
+            sender.challenges.miss(login("a"));
+        }
+        let next = Unsent::TooMany { next: time(30) };
+        assert_eq!(sender.send("e", false, 29).err(), Some(next), "a dead one");
+        assert!(sender.send("e", false, 30).is_ok());
     }
 
     #[test]

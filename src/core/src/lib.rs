@@ -28,6 +28,7 @@ pub mod policy;
 pub mod qr;
 pub mod reach;
 pub mod record;
+pub mod repair;
 pub mod secret;
 pub mod ssh_key;
 pub mod throttle;

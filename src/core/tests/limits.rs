@@ -16,8 +16,9 @@ use totp_core::judge::{Attempt, Verdict, WrongReason, judge};
 use totp_core::otp::Otp;
 use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, State};
+use totp_core::repair::resync;
 use totp_core::secret::Secret;
-use totp_core::throttle::{Codes, Limits, Place, Source, Standing, Tally};
+use totp_core::throttle::{Codes, Limits, Place, Pool, Source, Standing, Tally};
 use totp_core::time::Time;
 
 const NOON: i64 = 1_800_000_015;
@@ -522,6 +523,46 @@ fn what_is_usual_in_the_future_is_not_and_its_wrong_answers_count_with_all_other
     assert_eq!(person.codes_at(&hotel()), Codes::One);
     person.spray(1);
     assert_eq!(person.codes_at(&home()), Codes::Two);
+}
+
+#[test]
+fn the_record_can_be_read_after_many_usual_places_ended_at_once() {
+    let mut person = Person::new("[limits]\ndeny = 0\ndaily = 32");
+    for place in 1..=3 {
+        person.now += MINUTE;
+        let usual = Address::V4([198, 51, 100, place].into());
+        assert_eq!(person.login(&usual), Accepted);
+        for _ in 0..32 {
+            person.guess(&usual);
+        }
+    }
+    person.now -= DAY;
+    assert!(matches!(person.verdict(&home(), ""), Verdict::Empty));
+    assert_eq!(person.guess(&home()), WrongOfTwo);
+}
+
+#[test]
+fn root_sets_a_phone_right_whatever_strangers_did_and_gives_no_place_more_time() {
+    let mut person = Person::new("");
+    assert_eq!(person.login(&home()), Accepted);
+    person.state.tally.pools.push(Pool {
+        address: Address::Elsewhere,
+        daily: Vec::new(),
+        total: 0,
+        marks: Tally::MAX_STRANGE_MARKS,
+    });
+    person.now -= 5 * MINUTE;
+    let answers = [330, 360].map(|ahead| Answer::new(person.code(ahead).into_bytes().into()));
+    let times = [0, 30].map(|later| Time::from_unix(person.now + later));
+    let codes = [(&answers[0], times[0]), (&answers[1], times[1])];
+    let Config { verify, limits, .. } = &person.config;
+    let phone = person.enrollment.devices[0].name.clone();
+    let before = person.state.clone();
+    let state = resync(&person.enrollment, before, &phone, codes, (verify, limits)).unwrap();
+    assert_eq!(state.devices[0].drift, 11);
+    let read = State::decode(&state.encode()).unwrap();
+    let source = person.config.source(&home());
+    assert!(!read.tally.is_familiar(&source, limits, times[1]));
 }
 
 #[test]

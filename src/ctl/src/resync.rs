@@ -9,7 +9,6 @@ use totp_core::message;
 use totp_core::otp::MovingFactor;
 use totp_core::reach::Reach;
 use totp_core::time::Time;
-use totp_host::store::Resync;
 
 use crate::context::Context;
 use crate::failure::{Failure, not_enrolled};
@@ -30,7 +29,7 @@ pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<
     let (second, second_at) = asked(message::NEXT_PROMPT)?;
     let codes = [(&first, first_at), (&second, second_at)];
     let resync = context.store().resync(&account, device, codes)?;
-    let Resync::Done(known) = resync.ok_or_else(|| not_enrolled(name))? else {
+    let Ok(known) = resync.ok_or_else(|| not_enrolled(name))? else {
         context.log_wrong_proof(&account);
         return Err(wrong(context, device, factor));
     };

@@ -363,6 +363,7 @@ impl Tally {
         if !daily.is_empty() || marks != 0 {
             self.change_pool(&Address::Elsewhere, |pool| {
                 merge(&mut pool.daily, daily);
+                keep_last(&mut pool.daily, Place::MAX_TIMES);
                 pool.marks = pool.marks.saturating_add(marks);
             });
         }

@@ -27,7 +27,7 @@ use totp_core::record::{Enrollment, State, account_of, file_name};
 pub use self::backup_codes::Backup;
 pub use self::devices::{Proof, Removal};
 pub use self::enrolling::{Import, NewDevice, check_new, check_new_contact};
-pub use self::repairing::{Found, Resync};
+pub use self::repairing::Found;
 pub use self::sending::check_gateway;
 use crate::error::{Damage, StoreError};
 use crate::file::{CheckedFile, FileError, Others};

@@ -1,0 +1,109 @@
+//! What root sets right: a state after a loss, and a device whose clock or counter is off.
+
+use crate::address::Address;
+use crate::answer::Answer;
+use crate::challenge::{Binding, Challenges};
+use crate::config::Verify;
+use crate::device::DeviceName;
+use crate::judge::{Attempt, Verdict, judge};
+use crate::otp::MovingFactor;
+use crate::record::state::DeviceState;
+use crate::record::{Enrollment, State};
+use crate::throttle::{Codes, Limits, Source, Tally};
+use crate::time::Time;
+
+/// A state in which the devices of an enrollment, and no others, have used up every code that may have been accepted by
+/// now, and event tokens wait for two codes in a row. Backup codes are void; what is known beside that is kept.
+#[must_use]
+pub fn repair(enrolled: &Enrollment, state: State, verify: &Verify, now: Time) -> State {
+    let mut state = state.without_future(now);
+    let window = i32::from(verify.window.get());
+    let devices = enrolled.devices.iter().map(|device| {
+        let known = state.device(device.id).cloned();
+        let mut known = known.unwrap_or_else(|| DeviceState::of(device, None));
+        match device.otp.factor {
+            // A state from a backup is whole, too, and its counter is an old one.
+            MovingFactor::Counter => known.awaits_resync = true,
+            MovingFactor::Time(period) => {
+                let latest = period.step_at(now).moved(window);
+                known.floor = known.floor.max(Some(latest));
+            }
+        }
+        known
+    });
+    state.devices = devices.collect();
+    // Which of them were used is not to be known any more.
+    state.sets.clear();
+    state.trusts.clear();
+    let contacts = enrolled.contacts.iter().map(|contact| contact.id);
+    state.challenges.contacts = contacts.collect();
+    state.challenges.pending.clear();
+    state
+}
+
+/// They are no two codes in a row of the device near this time or its counter, or were used before. Not even root is
+/// told which of them is wrong: the first could be guessed by that, uncounted and unused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OutOfStep;
+
+/// Sets a device's drift or counter right by two codes in a row, each with the time at which it was given. Nothing is
+/// counted and no limit holds: root asks.
+///
+/// # Errors
+/// [`OutOfStep`]; nothing is to be saved then.
+pub fn resync(
+    enrolled: &Enrollment,
+    mut state: State,
+    device: &DeviceName,
+    codes: [(&Answer, Time); 2],
+    (verify, limits): (&Verify, &Limits),
+) -> Result<State, OutOfStep> {
+    state.share_floors(enrolled);
+    // Of this device alone: others may have its secret. Nobody has come by ssh.
+    let mut alone = enrolled.clone().unbound();
+    alone.devices.retain(|one| one.name == *device);
+    alone.contacts.clear();
+    let source = Source {
+        is_exempt: true,
+        ..Address::Local.into()
+    };
+    let mut trial = State {
+        tally: Tally::default(),
+        challenges: Challenges::default(),
+        ..state.clone()
+    };
+    // However far the counter of an event token has got.
+    let mut known = trial.devices.iter_mut();
+    if let Some(known) = known.find(|known| alone.devices.iter().any(|one| one.id == known.id)) {
+        known.awaits_resync = true;
+    }
+    let mut is_first = true;
+    for (answer, now) in codes {
+        let attempt = Attempt {
+            answer,
+            source: &source,
+            binding: Binding::of("", &source.address),
+            ssh_keys: &[],
+            place: None,
+            codes: Codes::Two,
+            now,
+        };
+        let (verdict, decided) = judge(&alone, trial, &attempt, verify, limits);
+        let has_mark = decided.tally.mark_of(&source.address, now).is_some();
+        match verdict {
+            Verdict::Accepted(accepted) if accepted.devices().contains(device) => {
+                // What is known of limits, counts and other codes is of logins, and stays.
+                state.devices = decided.devices;
+                state.share_floors(enrolled);
+                return Ok(State {
+                    saved: now,
+                    ..state.without_future(now)
+                });
+            }
+            _ if is_first && has_mark => is_first = false,
+            _ => break,
+        }
+        trial = decided;
+    }
+    Err(OutOfStep)
+}
