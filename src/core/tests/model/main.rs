@@ -25,7 +25,7 @@ use world::{Book, World};
 const EPISODE: u64 = 500;
 
 /// A run that never got to one of these shows nothing about it.
-const ALL: [&str; 29] = [
+const ALL: [&str; 28] = [
     "backup code",
     "backup key",
     "bound",
