@@ -47,4 +47,5 @@ pub mod thief;
 pub mod token;
 pub mod tree;
 pub mod trial;
+#[allow(unsafe_code)]
 pub mod witness;
