@@ -5,10 +5,11 @@ use std::env;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
-use end_to_end::clock::{self, EPOCH};
+use end_to_end::clock::EPOCH;
+use end_to_end::crowd::Ended;
 use end_to_end::libpam::Code;
 use end_to_end::phone::Phone;
-use end_to_end::product::{ACCOUNT, BY_PLACE, NO_LIMITS, Scratch};
+use end_to_end::product::{ACCOUNT, BY_PLACE, NO_LIMITS, Scratch, attempts_left, limit_reached};
 
 const ROUNDS: usize = 30;
 
@@ -17,7 +18,11 @@ type Pair<'a> = (&'a str, &'a str);
 
 /// A process whose threads log in, one for each pair, in one round after the other. It was started by a shell after
 /// `prelude`.
-struct Crew(Child);
+struct Crew {
+    process: Child,
+    /// Of each round.
+    threads: Vec<usize>,
+}
 
 impl Crew {
     fn start(scratch: &Scratch, prelude: &str, rounds: &[(i64, Vec<Pair<'_>>)]) -> Self {
@@ -38,19 +43,27 @@ impl Crew {
             let line = format!("{time}{}\n", pairs.collect::<String>());
             input.write_all(line.as_bytes()).expect("it reads");
         }
-        Self(process)
+        let threads = rounds.iter().map(|(_, pairs)| pairs.len()).collect();
+        Self { process, threads }
     }
 
-    /// What libpam told each thread, by rounds.
-    fn codes(self) -> Vec<Vec<Code>> {
-        let output = self.0.wait_with_output().expect("it ends");
+    /// How the logins of each round ended.
+    fn ended(self) -> Vec<Vec<Ended>> {
+        let output = self.process.wait_with_output().expect("it ends");
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {complaint}", output.status);
-        let out = String::from_utf8(output.stdout).expect("numbers");
-        let code = |word: &str| Code(word.parse().expect("a number"));
-        out.lines()
-            .map(|line| line.split(' ').map(code).collect())
-            .collect()
+        let out = String::from_utf8(output.stdout).expect("text");
+        let mut lines = out.lines().map(Ended::of);
+        let rounds = self.threads.into_iter();
+        let rounds = rounds.map(|threads| lines.by_ref().take(threads).collect());
+        rounds.collect()
+    }
+
+    /// What libpam told the threads of each round.
+    fn codes(self) -> Vec<Vec<Code>> {
+        let rounds = self.ended().into_iter();
+        let codes = rounds.map(|round| round.iter().map(|one| one.code).collect());
+        codes.collect()
     }
 }
 
@@ -115,11 +128,15 @@ fn t06_of_24_guesses_of_threads_three_are_judged() {
     let scratch = on_disk(BY_PLACE, &phone, &[ACCOUNT]);
     let wrong: Vec<_> = phone.wrong_codes_at(EPOCH).take(24).collect();
     let pairs = wrong.iter().map(|code| (ACCOUNT, &**code)).collect();
-    let codes = Crew::start(&scratch, "", &[(EPOCH, pairs)]).codes();
-    assert_eq!(codes, [[Code::AUTH_ERR; 24]]);
-    clock::set(EPOCH);
-    let status = scratch.status(ACCOUNT);
-    assert_eq!(status["users"][0]["unfamiliar"]["total"], 3, "{status}");
+    let ended = Crew::start(&scratch, "", &[(EPOCH, pairs)]).ended();
+    for (text, count) in [
+        (attempts_left(2), 1),
+        (attempts_left(1), 1),
+        (limit_reached(10), 22),
+    ] {
+        let told = ended.iter().flatten().filter(|one| one.told == text);
+        assert_eq!(told.count(), count, "{text:?}: {ended:?}");
+    }
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A process whose threads log in at the same moment, while others of its threads do what threads may.
 //!
 //! `crew CONFDIR` reads lines `TIME USER=ANSWER...`. For each it starts a thread for every pair, which answer together once
-//! all prompts are open, the clock set to TIME, and prints their codes in one line. Meanwhile one more thread copies the
-//! process and keeps the copies, and another goes on changing its own signal mask. It fails where a thread or the process
-//! does not find itself as it was.
+//! all prompts are open, the clock set to TIME, and prints the code and what was told to each, a line a thread. Meanwhile
+//! one more thread copies the process and keeps the copies, and another goes on changing its own signal mask. It fails
+//! where a thread or the process does not find itself as it was.
 
 #![allow(unsafe_code)]
 
@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs, io, thread};
 
 use end_to_end::clock;
-use end_to_end::libpam::{Code, Item, Login, Message, Reply};
+use end_to_end::crowd::Ended;
+use end_to_end::libpam::{Item, Login, Message, Reply};
 use end_to_end::patience::wait_for;
 use end_to_end::product::HOME;
 use end_to_end::witness::process;
@@ -33,9 +34,9 @@ fn main() {
     let before = alone();
     for line in io::stdin().lines() {
         let line = line.expect("lines of text");
-        let codes = round(confdir, &line);
-        let codes: Vec<_> = codes.iter().map(|code| code.0.to_string()).collect();
-        println!("{}", codes.join(" "));
+        for ended in round(confdir, &line) {
+            println!("{} {}", ended.code.0, ended.told.replace('\n', " "));
+        }
         assert_eq!(alone(), before, "after {line}");
     }
 }
@@ -47,7 +48,7 @@ fn alone() -> String {
     process()
 }
 
-fn round(confdir: &Path, line: &str) -> Vec<Code> {
+fn round(confdir: &Path, line: &str) -> Vec<Ended> {
     let mut words = line.split(' ');
     let time = words.next().and_then(|word| word.parse().ok());
     let time = time.expect("seconds");
@@ -64,14 +65,14 @@ fn round(confdir: &Path, line: &str) -> Vec<Code> {
             threads.spawn(move || log_in(confdir, time, user, answer, &turn))
         };
         let logins: Vec<_> = pairs.into_iter().map(log_in).collect();
-        let codes: Vec<_> = logins.into_iter().map(|login| login.join()).collect();
+        let ended: Vec<_> = logins.into_iter().map(|login| login.join()).collect();
         is_over.store(true, Ordering::Relaxed);
-        let codes = codes.into_iter();
-        codes.map(|code| code.expect("a login")).collect()
+        let ended = ended.into_iter();
+        ended.map(|login| login.expect("a login")).collect()
     })
 }
 
-fn log_in(confdir: &Path, time: i64, user: &str, answer: &str, turn: &Turn<'_>) -> Code {
+fn log_in(confdir: &Path, time: i64, user: &str, answer: &str, turn: &Turn<'_>) -> Ended {
     clock::set(time);
     let mask = || SigSet::thread_get_mask().expect("a mask");
     let before = mask();
@@ -87,9 +88,14 @@ fn log_in(confdir: &Path, time: i64, user: &str, answer: &str, turn: &Turn<'_>) 
         .expect("libpam reads the service");
     login.set(Item::Rhost, HOME);
     let code = login.authenticate(0);
+    let heard = login.heard();
     drop(login);
     assert_eq!(mask(), before, "after a login");
-    code
+    let told = heard
+        .into_iter()
+        .filter(|message| !message.style.is_prompt());
+    let told = told.map(|message| message.text).collect();
+    Ended { code, told }
 }
 
 /// One of those who wait for each other; who goes without having waited is not waited for.
