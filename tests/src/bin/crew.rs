@@ -8,7 +8,6 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +23,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork, pause};
+use nix::unistd::{ForkResult, fork, pause};
 
 fn main() {
     let confdir = env::args_os().nth(1).expect("see the head of this file");
@@ -55,10 +54,10 @@ fn round(confdir: &Path, line: &str) -> Vec<Ended> {
     let pairs: Vec<_> = words
         .map(|pair| pair.split_once('=').expect("USER=ANSWER"))
         .collect();
-    let all_open = Barrier::new(pairs.len());
+    let all_open = Barrier::new(pairs.len() + 1);
     let is_over = AtomicBool::new(false);
     thread::scope(|threads| {
-        threads.spawn(|| keep_copies(&is_over));
+        threads.spawn(|| keep_copies(Turn::new(&all_open), &is_over));
         threads.spawn(|| change_masks(&is_over));
         let log_in = |(user, answer)| {
             let turn = Turn::new(&all_open);
@@ -125,16 +124,18 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Copies share what was locked by the threads of that moment, and each lives for a while.
-fn keep_copies(is_over: &AtomicBool) {
-    const KEPT: usize = 8;
-    let mut copies = VecDeque::new();
-    let end = |copy: Pid| {
-        kill(copy, Signal::SIGKILL).expect("a copy");
-        waitpid(copy, None).expect("a child");
-    };
+/// Copies share what is locked while they are made: now that all answer, somebody's state. They are kept until all have
+/// heard what their answers were worth.
+fn keep_copies(turn: Turn<'_>, is_over: &AtomicBool) {
+    const MOST: usize = 64;
+    turn.take();
+    let mut copies = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
-        // SAFETY: the copy makes two system calls, and the second one does not return.
+        if copies.len() == MOST {
+            thread::yield_now();
+            continue;
+        }
+        // SAFETY: the copy makes system calls and nothing else, and does not return.
         match unsafe { fork() }.expect("a copy") {
             ForkResult::Child => {
                 let _ = set_pdeathsig(Signal::SIGKILL);
@@ -142,13 +143,13 @@ fn keep_copies(is_over: &AtomicBool) {
                     pause();
                 }
             }
-            ForkResult::Parent { child } => copies.push_back(child),
-        }
-        if copies.len() > KEPT {
-            copies.pop_front().map(end);
+            ForkResult::Parent { child } => copies.push(child),
         }
     }
-    copies.into_iter().for_each(end);
+    for copy in copies {
+        kill(copy, Signal::SIGKILL).expect("a copy");
+        waitpid(copy, None).expect("a child");
+    }
 }
 
 /// The mask is this thread's alone, and the limits are everybody's.
