@@ -5,7 +5,7 @@ use std::{fmt, fs};
 use crate::clock::{self, EPOCH};
 use crate::libpam::Code;
 use crate::phone::Phone;
-use crate::product::{ACCOUNT, Scratch};
+use crate::product::{ACCOUNT, Scratch, module};
 
 /// Who logs in by turns, and whether with a code that a phone shows.
 const TURNS: [(&str, bool); 5] = [
@@ -37,6 +37,25 @@ impl Cycles {
         }
     }
 
+    /// The same with a copy of the module that lacks the flag by which it stays loaded.
+    pub fn unloading(count: usize) -> Self {
+        // The entry DT_FLAGS_1 in the dynamic section: DF_1_NOW with DF_1_NODELETE, and without.
+        let [entry, changed] =
+            [9_u64, 1].map(|flags| [0x6fff_fffb_u64.to_ne_bytes(), flags.to_ne_bytes()].concat());
+        let cycles = Self::new(count);
+        let mut bytes = fs::read(module()).expect("the module");
+        let place = bytes.windows(entry.len()).position(|found| found == entry);
+        let place = place.expect("the flags of a module that stays loaded");
+        bytes[place..place + entry.len()].copy_from_slice(&changed);
+        let (copy, config) = (cycles.scratch.path("copy.so"), cycles.scratch.config());
+        fs::write(&copy, bytes).expect("a copy");
+        let (copy, config) = (copy.display(), config.display());
+        cycles
+            .scratch
+            .service(&format!("auth required {copy} config={config}\n"));
+        cycles
+    }
+
     /// The login of that number, from pam_start to pam_end: libpam loads the module for it, and lets go of it again.
     pub fn log_in(&self, number: usize) {
         clock::set(EPOCH + 30 * number as i64);
@@ -52,6 +71,14 @@ impl Cycles {
         let login = self.scratch.login(user, answer.as_str());
         assert_eq!(login.code, expected, "login {number}");
     }
+}
+
+/// Whether this process has the module, or a copy of it, in its memory.
+pub fn is_loaded() -> bool {
+    let maps = fs::read_to_string("/proc/self/maps").expect("proc");
+    ["libpam_totp.so", "copy.so"]
+        .iter()
+        .any(|name| maps.contains(name))
 }
 
 /// What this process takes up.

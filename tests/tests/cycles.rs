@@ -19,6 +19,12 @@ fn t42_two_hundred_logins_leave_no_memory_and_no_file_behind() {
     run(&["200"]);
 }
 
+/// What is shipped stays loaded, since std's memory of a thread would outlive it.
+#[test]
+fn t42_nor_do_they_where_the_module_is_really_unloaded_after_each() {
+    run(&["200", "unloaded"]);
+}
+
 #[test]
 fn t42_a_process_that_loads_the_module_for_one_login_ends_as_it_should() {
     run(&["20", "anew"]);

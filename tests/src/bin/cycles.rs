@@ -5,6 +5,8 @@
 //!
 //! `cycles COUNT watched` does the same under a tool that watches its memory, and itself takes some for that.
 //!
+//! `cycles COUNT unloaded` does it with a copy of the module that is really unloaded after each login.
+//!
 //! `cycles COUNT anew` logs in each time in a copy of itself, in which the module was never loaded before, and fails
 //! where a copy does.
 
@@ -12,17 +14,27 @@
 
 use std::{env, process};
 
-use end_to_end::cycles::{Cycles, Footprint};
+use end_to_end::cycles::{Cycles, Footprint, is_loaded};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    // The C library takes pages as it sees fit, but far fewer than there are logins.
+    const SLACK: usize = 16;
     match arguments[..] {
-        // The C library takes pages as it sees fit, but far fewer than there are logins.
-        [count] => in_one_process(number(count), 16),
-        [count, "watched"] => in_one_process(number(count), usize::MAX),
+        [count] => {
+            in_one_process(&Cycles::new(number(count)), number(count), SLACK);
+            assert!(is_loaded(), "it should stay");
+        }
+        [count, "watched"] => {
+            in_one_process(&Cycles::new(number(count)), number(count), usize::MAX)
+        }
+        [count, "unloaded"] => {
+            in_one_process(&Cycles::unloading(number(count)), number(count), SLACK);
+            assert!(!is_loaded(), "it should be gone");
+        }
         [count, "anew"] => each_anew(number(count)),
         _ => panic!("see the head of this file"),
     }
@@ -33,8 +45,7 @@ fn number(word: &str) -> usize {
 }
 
 /// Of pages in memory `slack` may be new.
-fn in_one_process(count: usize, slack: usize) {
-    let cycles = Cycles::new(count);
+fn in_one_process(cycles: &Cycles, count: usize, slack: usize) {
     let tenth = count / 10;
     (0..tenth).for_each(|number| cycles.log_in(number));
     let before = Footprint::now();
