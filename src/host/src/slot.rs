@@ -242,7 +242,7 @@ mod tests {
     }
 
     /// Miri, which takes a thousand times as long, looks at one place of so many.
-    const STRIDE: usize = if cfg!(miri) { 37 } else { 1 };
+    const STRIDE: usize = if cfg!(miri) { 127 } else { 1 };
 
     #[test]
     fn saves_alternate_between_the_slots() {
@@ -267,12 +267,11 @@ mod tests {
         let mut torn = bytes(&file);
         save(&file, &read(&file).unwrap(), b"newest").unwrap();
         let new = bytes(&file);
-        for cut in 0..SLOT {
+        for cut in (0..=SLOT).step_by(STRIDE) {
+            torn[..cut].copy_from_slice(&new[..cut]);
             let found = newest(&torn).unwrap().body;
             assert!(found == b"new!" || found == b"newest", "cut at {cut}");
-            torn[cut] = new[cut];
         }
-        assert_eq!(torn, new);
     }
 
     #[test]
