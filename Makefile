@@ -5,7 +5,9 @@
 # make timing    whether the time of a comparison tells what was compared
 # make fuzz      every parser and judge, an hour each; FUZZ_SECONDS=, FUZZ_TARGETS=; needs nightly and cargo-fuzz
 # make mutants   whatever decides, changed in every small way, against the tests; hours; needs cargo-mutants
-# make miri      the core and the slot files under Miri; needs nightly with miri
+# make miri      what is pure, and the slot files, under Miri; needs nightly with miri
+# make memory    ten thousand logins in one process: what they leave, and each access, by memcheck and AddressSanitizer;
+#                needs nightly
 # make boot      the packages on a Debian that boots, under emulation; some minutes, 100 MB to download, amd64 alone
 # make bench     what a login costs, beside pam_permit and the modules of Debian; as root, some minutes
 # make           builds the module, totpctl and its completions
@@ -28,6 +30,9 @@ MULTIARCH  := $(shell gcc -print-multiarch 2>/dev/null)
 PAMDIR     ?= /lib/$(if $(MULTIARCH),$(MULTIARCH)/)security
 SYSCONFDIR ?= /etc
 STATEDIR   ?= /var/lib/pam_totp
+
+# What is built on and for, as the compiler names it.
+HOST        = "$$(rustc -vV | sed -n 's/^host: //p')"
 
 # What install strips by; empty where the symbols are wanted.
 STRIP      ?= -s
@@ -73,7 +78,7 @@ build: libraries
 
 # Before their folder is named to the compiler.
 libraries:
-	@$(CARGO) fetch --quiet --target "$$(rustc -vV | sed -n 's/^host: //p')" $(CARGOFLAGS) $(VENDORED)
+	@$(CARGO) fetch --quiet --target $(HOST) $(CARGOFLAGS) $(VENDORED)
 
 # Generated: clap knows every option. The manual pages are written by hand, and tests/tests/manual.rs compares them with
 # what clap, the parser and the module say: that takes no further crate, and keeps true what no generator knows.
@@ -122,12 +127,35 @@ fuzz:
 mutants:
 	$(CARGO) mutants --output $(TARGET)
 
-# Each property with two examples: Miri takes a thousand times as long.
-miri: export MIRIFLAGS := -Zmiri-disable-isolation
+# Each property with two examples: Miri takes a thousand times as long. What else there is can't be run by it: it has no
+# openat, which opens every other file, nor mappings of files, signal masks, prctl, accounts and libpam. And it cuts reads
+# and writes short unless told not to, which local disks don't.
+miri: export MIRIFLAGS := -Zmiri-disable-isolation -Zmiri-no-short-fd-operations
 miri: export PROPTEST_CASES := 2
 miri:
 	$(CARGO) +nightly miri test --package totp-core --lib $(CARGOFLAGS)
+	$(CARGO) +nightly miri test --package totp-import $(CARGOFLAGS)
 	$(CARGO) +nightly miri test --package totp-host --lib $(CARGOFLAGS) -- slot::
+
+# Valgrind looks at what is shipped. std keeps a pointer into the middle of a block, which makes that one "possibly lost".
+MEMCHECK   = valgrind --quiet --leak-check=full --show-leak-kinds=definite,indirect \
+             --errors-for-leak-kinds=definite,indirect --error-exitcode=1
+# For AddressSanitizer all is built once more; the program has its functions, and the module finds them there.
+SANITIZED  = $(abspath $(TARGET))/asan/$(HOST)/debug
+MEMORY_LOGINS ?= 10000
+memory:
+	tests/set-up.sh memory
+	$(MAKE) --no-print-directory build
+	@$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bin cycles
+	GLIBC_TUNABLES=glibc.malloc.tcache_count=0 PAM_TOTP_BUILD=$(BUILD) $(BUILD)/cycles $(MEMORY_LOGINS)
+	GLIBC_TUNABLES=glibc.malloc.tcache_count=0 PAM_TOTP_BUILD=$(BUILD) $(BUILD)/cycles $(MEMORY_LOGINS) unloaded
+	PAM_TOTP_BUILD=$(BUILD) $(MEMCHECK) $(BUILD)/cycles 1000 watched
+	PAM_TOTP_BUILD=$(BUILD) $(MEMCHECK) $(BUILD)/cycles 20 anew
+	RUSTFLAGS='-Zsanitizer=address -Clink-arg=-Wl,--export-dynamic --cfg=sha2_backend_soft="compact"' \
+	    $(CARGO) +nightly build $(CARGOFLAGS) --target $(HOST) --target-dir $(TARGET)/asan \
+	    --package pam_totp --package totpctl --package end-to-end --lib --bin totpctl --bin cycles
+	PAM_TOTP_BUILD=$(SANITIZED) $(SANITIZED)/cycles $(MEMORY_LOGINS) watched
+	PAM_TOTP_BUILD=$(SANITIZED) $(SANITIZED)/cycles 100 anew
 
 # What is Debian's stays in target/boot.
 boot: deb
@@ -194,4 +222,4 @@ reproducible: deb
 clean:
 	$(CARGO) clean
 
-.PHONY: all libraries build completions demo test unit stress model timing fuzz mutants miri boot bench install uninstall deb vendor reproducible clean
+.PHONY: all libraries build completions demo test unit stress model timing fuzz mutants miri memory boot bench install uninstall deb vendor reproducible clean

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is missing to build, to run the demo, the tests or the bench, on Debian and its relatives.
-# Usage: set-up.sh build|demo|test|boot|bench|deb
+# Usage: set-up.sh build|demo|test|memory|boot|bench|deb
 set -eu
 
 packages="gcc libc6-dev libpam0g-dev make"
@@ -9,6 +9,7 @@ case $1 in
 build) ;;
 deb) packages="$packages $packaging" ;;
 demo) packages="$packages oathtool" ;;
+memory) packages="$packages oathtool valgrind" ;;
 boot) packages="$packages oathtool qemu-system-x86 mmdebstrap e2fsprogs" ;;
 test)
     packages="$packages oathtool openssh-server openssh-client sudo login passwd util-linux iproute2"
@@ -20,7 +21,7 @@ bench)
     packages="$packages libpam-google-authenticator libpam-oath"
     ;;
 *)
-    echo "usage: set-up.sh build|demo|test|boot|bench|deb" >&2
+    echo "usage: set-up.sh build|demo|test|memory|boot|bench|deb" >&2
     exit 2
     ;;
 esac

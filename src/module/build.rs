@@ -4,8 +4,13 @@ use std::process::Command;
 
 fn main() {
     // A Rust module that is unloaded crashes at thread exit: what std keeps per thread has its
-    // destructor here. `defs` makes a missing symbol an error now and not in sshd.
-    println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete,-z,defs");
+    // destructor here.
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    // Of a sanitizer there is one runtime in a process, which the program brings along.
+    if std::env::var_os("CARGO_CFG_SANITIZE").is_none() {
+        // A missing symbol is an error now and not in sshd.
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-z,defs");
+    }
     if loads_packed_relocations() {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,pack-relative-relocs");
     }

@@ -39,6 +39,19 @@ impl Ended {
     pub fn is_wrong(&self) -> bool {
         self.code == Code::AUTH_ERR && self.told.starts_with("Invalid One Time Password!")
     }
+
+    /// Reads `CODE TOLD`, as programs print it; nothing is what one that was killed prints.
+    pub fn of(line: &str) -> Self {
+        if line.is_empty() {
+            let (code, told) = (Self::KILLED, String::new());
+            return Self { code, told };
+        }
+        let (code, told) = line.split_once(' ').expect("a code and what was told");
+        Self {
+            code: Code(code.parse().expect("a number")),
+            told: told.to_owned(),
+        }
+    }
 }
 
 impl Crowd {
@@ -133,23 +146,11 @@ impl Contender {
     /// Waits until it waits; `None` unless its login has ended by then.
     fn ready(&mut self) -> Option<Ended> {
         let line = self.line();
-        (line != "ready").then(|| Self::ending(&line))
+        (line != "ready").then(|| Ended::of(&line))
     }
 
     fn ended(&mut self) -> Ended {
-        Self::ending(&self.line())
-    }
-
-    fn ending(line: &str) -> Ended {
-        if line.is_empty() {
-            let (code, told) = (Ended::KILLED, String::new());
-            return Ended { code, told };
-        }
-        let (code, told) = line.split_once(' ').expect("a code and what was told");
-        Ended {
-            code: Code(code.parse().expect("a number")),
-            told: told.to_owned(),
-        }
+        Ended::of(&self.line())
     }
 }
 

@@ -10,6 +10,8 @@ pub mod changes;
 #[allow(unsafe_code)]
 pub mod clock;
 pub mod crowd;
+#[allow(unsafe_code)]
+pub mod cycles;
 // The same chance as in the models of the core.
 #[allow(dead_code)]
 #[path = "../../src/core/tests/model/dice.rs"]
@@ -47,4 +49,5 @@ pub mod thief;
 pub mod token;
 pub mod tree;
 pub mod trial;
+#[allow(unsafe_code)]
 pub mod witness;

@@ -42,7 +42,8 @@ const POLL: Duration = Duration::from_millis(1);
 const SLOW_POLL: Duration = Duration::from_millis(10);
 
 /// A slot file of one name, locked, and the critical section that goes with it. Dropping it ends the inner
-/// lock, then the outer one by closing the file, then the section: whoever is in has a name until out.
+/// lock, then the outer one by closing the file, then the section: whoever is in has a name until out. The inner one
+/// is ended by a call of its own, since a copy of this process may have the file open too.
 #[derive(Debug)]
 pub struct Locked {
     file: Flock<CheckedFile>,

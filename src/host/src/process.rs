@@ -1,6 +1,8 @@
 //! This process, which belongs to somebody else: su and sudo run with their caller's limits and signals.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -165,7 +167,7 @@ fn all() -> impl Iterator<Item = u32> {
 }
 
 /// Room to work in, whatever limits the caller has set, as far as this process may raise them. Dropping it puts
-/// all back as it was.
+/// all back as it was. Where there are other threads, whose limits they are too, they stay as they are.
 #[derive(Debug)]
 pub struct Room {
     limits: Vec<(Resource, rlim_t, rlim_t)>,
@@ -185,6 +187,12 @@ impl Room {
     /// Raises the limits that are too low.
     #[must_use]
     pub fn make() -> Self {
+        let is_low = |(resource, needed): (Resource, rlim_t)| {
+            getrlimit(resource).is_ok_and(|(soft, _)| soft < needed)
+        };
+        if !NEEDED.into_iter().any(is_low) || !is_only_thread() {
+            return Self { limits: Vec::new() };
+        }
         let raised = NEEDED.into_iter().filter_map(|(resource, needed)| {
             raise(resource, needed).map(|(soft, hard)| (resource, soft, hard))
         });
@@ -211,6 +219,12 @@ impl Room {
             let _ = setrlimit(*resource, *soft, *hard);
         }
     }
+}
+
+/// Whether this thread is the only one of its process; `false` without /proc.
+fn is_only_thread() -> bool {
+    // The folder has two links and one more for each thread: to count them takes no descriptor.
+    std::fs::metadata("/proc/self/task").is_ok_and(|folder| folder.nlink() == 3)
 }
 
 /// Raises a limit that is too low, as far as this process may; returns what it was (soft, hard) where it was changed.
@@ -250,7 +264,6 @@ pub(crate) fn kill(process: &OwnedFd) -> Result<(), Errno> {
 #[derive(Debug)]
 pub struct CriticalSection {
     mask: SigSet,
-    was_dumpable: bool,
 }
 
 impl CriticalSection {
@@ -266,8 +279,8 @@ impl CriticalSection {
             Some(&SigSet::all()),
             Some(&mut mask),
         )?;
-        let was_dumpable = is_dumpable() && prctl::set_dumpable(false).is_ok();
-        let section = Self { mask, was_dumpable };
+        within(Inside::enter);
+        let section = Self { mask };
         let (most, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
         if most < file_bytes {
             Err(Errno::EFBIG)
@@ -277,6 +290,44 @@ impl CriticalSection {
     }
 }
 
+impl Drop for CriticalSection {
+    fn drop(&mut self) {
+        within(Inside::leave);
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
+    }
+}
+
+/// The threads in critical sections. Cores are the whole process's: they stay forbidden until the last one is out.
+struct Inside {
+    threads: usize,
+    was_dumpable: bool,
+}
+
+impl Inside {
+    fn enter(&mut self) {
+        if self.threads == 0 {
+            self.was_dumpable = is_dumpable() && prctl::set_dumpable(false).is_ok();
+        }
+        self.threads = self.threads.saturating_add(1);
+    }
+
+    fn leave(&mut self) {
+        self.threads = self.threads.saturating_sub(1);
+        if self.threads == 0 && self.was_dumpable {
+            let _ = prctl::set_dumpable(true);
+        }
+    }
+}
+
+/// Held for two system calls at most, with all signals blocked.
+fn within(change: fn(&mut Inside)) {
+    static INSIDE: Mutex<Inside> = Mutex::new(Inside {
+        threads: 0,
+        was_dumpable: false,
+    });
+    change(&mut INSIDE.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
 /// Whether the owner of this process gets its cores. Programs that run for others have other values, by which
 /// root gets them or nobody; those need no change, and one of them could not be put back.
 fn is_dumpable() -> bool {
@@ -284,11 +335,16 @@ fn is_dumpable() -> bool {
     unsafe { libc::prctl(libc::PR_GET_DUMPABLE) == 1 }
 }
 
-impl Drop for CriticalSection {
-    fn drop(&mut self) {
-        if self.was_dumpable {
-            let _ = prctl::set_dumpable(true);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_forbidden_until_the_last_thread_is_out() {
+        let sections = [(); 2].map(|()| CriticalSection::begin(1).unwrap());
+        for section in sections {
+            assert!(!is_dumpable());
+            drop(section);
         }
-        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
     }
 }

@@ -22,6 +22,7 @@ use std::{env, str};
 use end_to_end::clock;
 use end_to_end::libpam::{Item, Login, Message, Reply};
 use end_to_end::memory::MASK;
+use end_to_end::witness::process;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 fn main() {
@@ -119,44 +120,6 @@ fn handle_children() {
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
     // SAFETY: the handler changes an atomic and nothing else.
     unsafe { sigaction(Signal::SIGCHLD, &action) }.expect("a handler");
-}
-
-/// Ids, masks, handlers, threads, limits, folder, files, environment.
-fn process() -> String {
-    let read = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).expect("proc");
-    let changing = [
-        "Vm",
-        "Rss",
-        "Hugetlb",
-        "voluntary",
-        "nonvoluntary",
-        "State",
-        "SigQ",
-    ];
-    let status = read("status");
-    let status: Vec<&str> = status
-        .lines()
-        .filter(|line| !changing.iter().any(|name| line.starts_with(name)))
-        .collect();
-    let link = |name: &str| fs::read_link(format!("/proc/self/{name}")).expect("proc");
-    let mut files: Vec<_> = fs::read_dir("/proc/self/fd")
-        .expect("proc")
-        .filter_map(|file| {
-            let file = file.expect("proc").path();
-            Some((file.clone(), fs::read_link(file).ok()?))
-        })
-        .collect();
-    files.sort();
-    let threads = fs::read_dir("/proc/self/task").expect("proc").count();
-    // SAFETY: takes no further argument and touches no memory of ours.
-    let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
-    format!(
-        "{}\n{}\n{:?}\n{files:?}\n{threads} threads\ndumpable {dumpable}\n{}",
-        status.join("\n"),
-        read("limits"),
-        link("cwd"),
-        read("environ")
-    )
 }
 
 fn bytes_of(hex: &str) -> Vec<u8> {
