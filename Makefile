@@ -3,7 +3,7 @@
 # make stress    the long versions of some, with figures; half an hour and more
 # make model     a million random answers judged twice, and all orders of steps of three logins
 # make timing    whether the time of a comparison tells what was compared
-# make fuzz      every parser and judge, an hour each; FUZZ_SECONDS=, FUZZ_TARGETS=; needs nightly and cargo-fuzz
+# make fuzz      every parser and judge, an hour each; FUZZ_SECONDS=, FUZZ_TARGETS=; needs nightly with llvm-tools, cargo-fuzz
 # make mutants   whatever decides, changed in every small way, against the tests; hours; needs cargo-mutants
 # make miri      what is pure, and the slot files, under Miri; needs nightly with miri
 # make memory    ten thousand logins in one process: what they leave, and each access, by memcheck and AddressSanitizer;
@@ -123,6 +123,7 @@ timing:
 FUZZ_SECONDS ?= 3600
 fuzz:
 	fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+	fuzz/coverage.sh $(FUZZ_TARGETS)
 
 mutants:
 	$(CARGO) mutants --output $(TARGET)

@@ -1,50 +1,60 @@
 //! One function a parser, and one for `judge`: what must hold whatever bytes come in. Each is a target of the fuzzer,
 //! and is held against its corpus by the tests.
 
-use std::collections::HashSet;
+mod import;
+mod judge;
+mod sent;
+
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 use totp_core::address::{Address, Origin};
 use totp_core::answer::{Answer, Typed};
-use totp_core::backup_code::{BackupCode, BackupSet, SetId, UsedCodes};
-use totp_core::challenge::Binding;
 use totp_core::config::Config;
-use totp_core::device::{Device, DeviceId, DeviceName};
-use totp_core::judge::{Attempt, Verdict, judge as decide};
-use totp_core::key_uri::KeyUri;
+use totp_core::event::{Event, Severity};
+use totp_core::flow::Arguments;
+use totp_core::key_uri::{KeyUri, label_of};
 use totp_core::network::Network;
-use totp_core::otp::Otp;
-use totp_core::record::state::DeviceState;
+use totp_core::otp::Digits;
+use totp_core::record::enrollment::EnrollmentError;
 use totp_core::record::{Enrollment, State, account_of, file_name};
 use totp_core::secret::Secret;
 use totp_core::ssh_key::Fingerprint;
-use totp_core::throttle::Codes;
-use totp_core::time::Time;
+
+pub use import::{google, migration, oath, otpauth, pskc};
+pub use judge::judge;
+pub use sent::{recipient, template};
 
 /// What is done to any bytes.
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their corpora.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("address", address),
     ("answer", answer),
+    ("arguments", arguments),
     ("base32", base32),
     ("config", config),
+    ("event", event),
     ("file_name", file_name_of_account),
+    ("google", google),
     ("judge", judge),
     ("key_uri", key_uri),
+    ("migration", migration),
     ("network", network),
+    ("oath", oath),
+    ("otpauth", otpauth),
+    ("pskc", pskc),
+    ("recipient", recipient),
     ("secret_file", secret_file),
     ("ssh_auth_info", ssh_auth_info),
     ("state", state),
+    ("template", template),
 ];
 
 /// PAM_RHOST and SSH_CONNECTION, a line each: what is shown of an address leads to it again.
 pub fn address(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
-    };
+    let text = text_of(bytes);
     let (rhost, connection) = text.split_once('\n').unwrap_or((text, ""));
     let origin = Origin {
         rhost: Some(rhost),
@@ -57,8 +67,32 @@ pub fn address(bytes: &[u8]) {
     assert_eq!(Address::named(&address.to_string()), Some(address));
 }
 
-/// What was typed: a code is the digits that were typed, and an answer longer than libpam's is never read.
+/// What was typed: a code is the digits that were typed, and an answer longer than libpam's is never read. Behind a
+/// password a code is what stands last, and the password all that stands before it.
 pub fn answer(bytes: &[u8]) {
+    typed_alone(bytes);
+    let answer = Answer::new(bytes.to_vec().into()).with_password();
+    let Some(password) = answer.password(None) else {
+        return assert!(bytes.len() > Answer::MAX_BYTES);
+    };
+    let last = &bytes[password.len()..];
+    assert_eq!([password, last].concat(), bytes);
+    match answer.typed() {
+        Typed::Code(code) => {
+            for (digits, code) in code.each() {
+                assert!(bytes.ends_with(code.to_digits().as_bytes()));
+                let split = bytes.len() - usize::from(digits.get());
+                assert_eq!(answer.password(Some(digits)), Some(&bytes[..split]));
+            }
+            assert_eq!(last.len(), usize::from(Digits::default().get()));
+        }
+        Typed::Backup(code) => assert!(last.eq_ignore_ascii_case(code.shown().as_bytes())),
+        Typed::Key(key) => assert!(last.eq_ignore_ascii_case(key.shown().as_bytes())),
+        Typed::Empty | Typed::Other => assert!(last.is_empty()),
+    }
+}
+
+fn typed_alone(bytes: &[u8]) {
     let symbols: Vec<u8> = bytes
         .iter()
         .copied()
@@ -80,11 +114,18 @@ pub fn answer(bytes: &[u8]) {
     assert!(bytes.len() <= Answer::MAX_BYTES);
 }
 
+/// The arguments of the module's line, a line each: said twice they mean the same.
+pub fn arguments(bytes: &[u8]) {
+    let lines = || text_of(bytes).lines();
+    let read = Arguments::parse(lines());
+    assert_eq!(Arguments::parse(lines().chain(lines())), read);
+    let prompt = read.ok().and_then(|read| read.options.prompt);
+    assert!(!prompt.is_some_and(|prompt| prompt.is_empty() || prompt.contains(char::is_control)));
+}
+
 /// A secret in base32: what is taken is what its bytes are written as.
 pub fn base32(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
-    };
+    let text = text_of(bytes);
     match Secret::from_base32(text) {
         Ok(secret) => {
             let typed = text.replace(|c: char| c.is_ascii_whitespace() || c == '-', "");
@@ -99,20 +140,62 @@ pub fn base32(bytes: &[u8]) {
 
 /// A configuration: what is refused is refused with a line of the text.
 pub fn config(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
-    };
+    let text = text_of(bytes);
     match Config::parse(text) {
         Ok(config) => assert_ne!(config.secret_dir, config.state_dir),
         Err(mistake) => assert!(!mistake.to_string().is_empty()),
     }
 }
 
+/// Whatever stands in its fields, which a NUL ends each, an event is one line of printable ASCII with the same keys.
+pub fn event(bytes: &[u8]) {
+    const KEYS: [&str; 9] = [
+        "event", "user", "service", "address", "device", "reason", "left", "until", "actor",
+    ];
+    let mut fields = text_of(bytes).split('\0').map(str::to_owned);
+    let line = Event {
+        user: fields.next(),
+        service: fields.next(),
+        device: fields.next(),
+        reason: fields.next(),
+        actor: Some(fields.next().unwrap_or_default()),
+        ..Event::new(Severity::Notice, "wrong")
+    }
+    .to_string();
+    assert!(
+        line.bytes()
+            .all(|byte| byte == b' ' || byte.is_ascii_graphic()),
+        "{line}"
+    );
+    let mut rest = line.as_str();
+    for key in KEYS {
+        let value = rest.trim_start().strip_prefix(key);
+        let value = value.and_then(|value| value.strip_prefix('='));
+        let value = value.unwrap_or_else(|| panic!("no {key} in {line}"));
+        let length = length_of_value(value);
+        assert!(length <= 256 + "\"...\"".len(), "{line}");
+        rest = &value[length..];
+    }
+    assert_eq!(rest, "");
+}
+
+/// A value goes to the next blank or, quoted, to the next quote that nothing escapes.
+fn length_of_value(text: &str) -> usize {
+    let Some(quoted) = text.strip_prefix('"') else {
+        return text.find(' ').unwrap_or(text.len());
+    };
+    let mut escaped = false;
+    let end = quoted.find(|c| {
+        let is_end = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        is_end
+    });
+    end.map_or(text.len(), |end| end + 2)
+}
+
 /// The file name of an account, and the account of a file name.
 pub fn file_name_of_account(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
-    };
+    let text = text_of(bytes);
     if let Some(name) = file_name(text) {
         assert!(!name.starts_with('.') && name.len() <= 255);
         assert!(
@@ -128,9 +211,8 @@ pub fn file_name_of_account(bytes: &[u8]) {
 
 /// A key URI: what is read reads the same once it is written.
 pub fn key_uri(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
-    };
+    let text = text_of(bytes);
+    let _ = label_of(text);
     match KeyUri::parse(text) {
         Ok(uri) => {
             let written = uri.write("Bank of Examples", "alice@host (phone)");
@@ -149,9 +231,7 @@ pub fn key_uri(bytes: &[u8]) {
 
 /// A network: what is shown of it is it.
 pub fn network(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
-    };
+    let text = text_of(bytes);
     if let Some(network) = Network::parse(text) {
         assert_eq!(Network::parse(&network.to_string()), Some(network));
     }
@@ -159,9 +239,7 @@ pub fn network(bytes: &[u8]) {
 
 /// A secret file, with its checksum or as it is: what is read is the same once it is written.
 pub fn secret_file(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
-    };
+    let text = text_of(bytes);
     let mut whole = text.to_owned();
     if !whole.ends_with('\n') {
         whole.push('\n');
@@ -181,6 +259,8 @@ pub fn secret_file(bytes: &[u8]) {
                 assert_eq!(again.to_toml(), written);
                 assert_eq!(again.devices.len(), enrollment.devices.len());
             }
+            // A name may look like a secret.
+            Err(EnrollmentError::DuplicateDevice(_)) => {}
             Err(error) => quotes_nothing(text, &error.to_string()),
         }
     }
@@ -188,9 +268,7 @@ pub fn secret_file(bytes: &[u8]) {
 
 /// SSH_AUTH_INFO_0: a fingerprint has one spelling.
 pub fn ssh_auth_info(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
-    };
+    let text = text_of(bytes);
     let keys = Fingerprint::of_login(text);
     assert!(keys.len() <= text.lines().count());
     for key in keys {
@@ -209,119 +287,9 @@ pub fn state(bytes: &[u8]) {
     }
 }
 
-/// Logins of a person with two phones under one of a few configurations, four bytes each: when, from where and what. A
-/// step is accepted once, a backup code is, floors never fall, and no guess is free.
-pub fn judge(bytes: &[u8]) {
-    const SETTINGS: [&str; 4] = [
-        "",
-        "[limits]\ndeny = 1\ndaily = 1\nuser_limit = 4\nfamiliar_for = '1h'",
-        "[limits]\ndeny = 32\ninterval = '1d'\nlock_time = '1s'\ndaily = 32\n[verify]\nwindow = 3",
-        "[verify]\nwindow = 0\nmax_drift = 0\nresync_range = 0\n[limits]\ndeny = 0\ndaily = 0\nuser_limit = 0",
-    ];
-    let Some((first, logins)) = bytes.split_first() else {
-        return;
-    };
-    let settings = SETTINGS[usize::from(*first) % SETTINGS.len()];
-    let config = Config::parse(settings).unwrap_or_else(|mistake| panic!("{mistake}"));
-    let codes = (1..=3).filter_map(|byte| BackupCode::new(&[byte; BackupCode::RANDOM_BYTES]));
-    let codes: Vec<BackupCode> = codes.collect();
-    let set = BackupSet::of(SetId(1), [7; 16], &codes);
-    let mut now = 1_800_000_015;
-    let mut state = State::new(Time::from_unix(now));
-    state.sets.push(UsedCodes {
-        id: set.id,
-        used: 0,
-    });
-    let mut enrollment = Enrollment::new(1000);
-    enrollment.backup_codes = Some(set);
-    for id in [1, 2] {
-        state.devices.push(DeviceState::new(DeviceId(id), None));
-        enrollment.devices.push(device(id));
-    }
-
-    let mut accepted = HashSet::new();
-    for login in logins.chunks_exact(4).take(64) {
-        let [unit, wait, place, what] = *login else {
-            continue;
-        };
-        now += i64::from(wait) * [1, 1, 1, 60, 60, 3600, 86_400, -60][usize::from(unit % 8)];
-        let device = &enrollment.devices[usize::from(what & 1)];
-        let ahead = i32::from(what >> 3) - 16;
-        let text = match what >> 1 & 3 {
-            0 | 1 => {
-                let period = device.otp.period().unwrap();
-                let step = period.step_at(Time::from_unix(now)).moved(ahead);
-                device
-                    .otp
-                    .code(&device.secret, step)
-                    .to_digits()
-                    .to_string()
-            }
-            2 => codes[usize::from(what >> 3) % codes.len()]
-                .shown()
-                .to_string(),
-            _ => format!("{:06}", u32::from(what) * 3907),
-        };
-        let answer = Answer::new(text.clone().into_bytes().into());
-        let attempt = Attempt {
-            answer: &answer,
-            source: &config.source(&Address::V4([192, 0, 2, place % 4].into())),
-            binding: Binding(0),
-            ssh_keys: &[],
-            place: None,
-            codes: Codes::One,
-            now: Time::from_unix(now),
-        };
-        let before = state.clone().without_future(attempt.now);
-        let (verdict, after) = decide(&enrollment, state, &attempt, &config.verify, &config.limits);
-        let floor = |state: &State, id| state.device(id).and_then(|known| known.floor);
-        for device in &enrollment.devices {
-            assert!(
-                floor(&after, device.id) >= floor(&before, device.id),
-                "a floor fell"
-            );
-        }
-        match verdict {
-            Verdict::Accepted(of) if of.backup_left().is_some() => {
-                assert!(accepted.insert(text), "a backup code was accepted twice");
-            }
-            Verdict::Accepted(of) => {
-                let devices = enrollment.devices.iter();
-                for device in devices.filter(|device| of.devices().contains(&device.name)) {
-                    let step = format!("{} {:?}", device.name, floor(&after, device.id));
-                    assert!(accepted.insert(step), "a step was accepted twice");
-                }
-            }
-            Verdict::Wrong(_) => assert!(
-                *first % 4 == 3 || after.tally != before.tally,
-                "a guess was free"
-            ),
-            Verdict::Refused(refusal) => {
-                assert!(refusal.until > attempt.now && after.remembers_the_same(&before));
-            }
-            Verdict::BackupKey { .. } | Verdict::Empty | Verdict::Invited(_) => {
-                panic!("nothing of that kind was typed")
-            }
-        }
-        let record = after.encode();
-        assert!(record.len() <= State::MAX_BYTES, "{} bytes", record.len());
-        assert_eq!(State::decode(&record).as_ref(), Ok(&after));
-        state = after;
-    }
-}
-
-fn device(id: u64) -> Device {
-    let [byte, ..] = id.to_le_bytes();
-    let secret = Secret::from_bytes(vec![byte; Secret::NEW_BYTES].into());
-    Device {
-        id: DeviceId(id),
-        name: DeviceName::parse(&format!("phone{id}")).expect("a name"),
-        otp: Otp::default(),
-        window: None,
-        secret: secret.unwrap_or_else(|error| panic!("{error}")),
-        enrolled: Time::from_unix(0),
-        ssh_key: None,
-    }
+/// What is no text is read as none.
+fn text_of(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 /// What is said of a secret text holds nothing of it: no eight symbols in a row.

@@ -12,7 +12,7 @@ use totp_core::secret::{Secret, SecretError};
 use zeroize::Zeroizing;
 
 use crate::report::{Fault, Findings, Place, Remark};
-use crate::{Moment, Person, Token};
+use crate::{Moment, Person, Token, count};
 
 /// The one person of a file.
 pub(crate) fn read(text: &str, moment: &Moment, findings: &mut Findings) -> Vec<Person> {
@@ -156,13 +156,12 @@ impl Options {
         let form = |expected| Fault::Form { name, expected };
         match name {
             "DISALLOW_REUSE" => {
-                let steps = value.split_ascii_whitespace().map(str::parse::<u64>);
-                let steps: Result<Vec<_>, _> = steps.collect();
-                let steps = steps.map_err(|_| form("time steps"));
+                let steps: Option<Vec<_>> = value.split_ascii_whitespace().map(count).collect();
+                let steps = steps.ok_or(form("time steps"));
                 self.used = Some(findings.take(at, steps)?.into_iter().max());
             }
             "HOTP_COUNTER" => {
-                let counter = value.parse().ok().filter(|counter| *counter >= 1);
+                let counter = count(value).filter(|counter| *counter >= 1);
                 let counter = counter.ok_or(form("a whole number from 1"));
                 self.counter = Some(findings.take(at, counter)?);
             }

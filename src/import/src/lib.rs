@@ -177,6 +177,13 @@ pub fn from_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     Some(bytes)
 }
 
+/// A counter or time step as text. The one behind it is one too, and signed numbers, which containers and other programs
+/// keep them in, hold both.
+fn count(text: &str) -> Option<u64> {
+    let count = text.parse::<i64>().ok().filter(|count| *count < i64::MAX)?;
+    u64::try_from(count).ok()
+}
+
 fn text_of(format: Format, bytes: &[u8]) -> Result<&str, Problem> {
     let max = format.max_bytes();
     if bytes.len() > max {

@@ -4,7 +4,7 @@
 
 use crate::people::People;
 use crate::report::{Fault, Findings, Place, Remark};
-use crate::{Moment, Person, Token, from_hex, when};
+use crate::{Moment, Person, Token, count, from_hex, when};
 use totp_core::otp::{Algorithm, Code, Digits, MovingFactor, Otp, Period, Step};
 use totp_core::secret::Secret;
 use totp_core::time::{Span, Time};
@@ -120,8 +120,7 @@ fn read_use<'t>(
         // Of the time it is an offset, in steps, and may be negative.
         let offset = counter.strip_prefix('-').filter(|_| is_of_time);
         let magnitude = offset.unwrap_or(counter);
-        let number = magnitude.parse().ok();
-        number.ok_or(("moving factor", "a whole number"))
+        count(magnitude).ok_or(("moving factor", "a whole number"))
     });
     let code = given(fields.next()).map(|code| {
         let code = Code::from_digits(code.as_bytes());

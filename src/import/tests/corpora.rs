@@ -1,5 +1,5 @@
 //! What the fuzzer has found worth keeping, held against what must hold: each corpus is replayed with the compiler that
-//! builds the rest. `make fuzz` starts from them.
+//! builds the rest. `make fuzz` starts from them. They are those of totp-core too, which this crate stands above.
 
 #![allow(
     clippy::arithmetic_side_effects,
