@@ -13,7 +13,7 @@ use end_to_end::libpam::Code;
 use end_to_end::mounts;
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, HOME, Scratch};
-use end_to_end::recorded;
+use end_to_end::recorded::{self, Call};
 use end_to_end::token::Token;
 use end_to_end::trial::{Way, cut_power_in_login};
 
@@ -36,11 +36,16 @@ struct Step {
     phones: Vec<Phone>,
 }
 
-/// What was done so far, as far as somebody has heard of it, and what goes on.
+/// What is done, one thing after the other.
 struct Story {
     scratch: Scratch,
     token: Token,
+    /// No code of anybody's.
+    wrong: String,
     steps: Vec<Step>,
+    folders: [PathBuf; 2],
+    /// What is in them at its beginning.
+    before: Disk,
 }
 
 /// A moment: a step, and how much of what it changes is done. Where that is all, somebody has heard so.
@@ -49,13 +54,8 @@ type Moment = (usize, usize);
 #[test]
 fn whatever_is_not_synced_may_be_lost() {
     let story = Story::new();
-    let folders = ["secrets", "state"].map(|name| story.scratch.path(name));
-    let before = Disk::new(folders.iter().flat_map(|folder| files(folder)));
-    let changes: Vec<Vec<Change>> = story
-        .steps
-        .iter()
-        .map(|step| step.record(&folders))
-        .collect();
+    let calls = story.record();
+    let changes: Vec<Vec<Change>> = calls.into_iter().map(|calls| calls.concat()).collect();
     let moments: Vec<Moment> = changes
         .iter()
         .enumerate()
@@ -66,23 +66,50 @@ fn whatever_is_not_synced_may_be_lost() {
     assert!(moments.len() < cuts, "{} moments", moments.len());
     for cut in 0..cuts {
         let (step, done) = moments[cut % moments.len()];
-        let mut disk = before.clone();
-        let earlier = changes[..step].iter().flatten();
-        for change in earlier.chain(&changes[step][..done]) {
-            disk.apply(change);
-        }
-        for folder in &folders {
-            fs::remove_dir_all(folder).expect("our own folder");
-            kept::make_folder(folder, 0o700);
-        }
-        for (path, bytes) in disk.after_power_cut(cut as u64) {
-            kept::write(&path, 0o600, &bytes);
-        }
+        let mut disk = story.before.clone();
+        disk.apply_all(changes[..step].iter().flatten());
+        disk.apply_all(&changes[step][..done]);
+        story.put(disk.after_power_cut(cut as u64));
         let heard = step + usize::from(done == changes[step].len());
         story.check(
             heard,
+            0,
             &format!("cut {cut}, step {step}, {done} of {:?}", changes[step]),
         );
+    }
+}
+
+/// What somebody who was killed has left in memory is what the next one builds on.
+#[test]
+fn whoever_comes_after_a_kill_may_lose_their_power_too() {
+    const CUTS: u64 = 3;
+    let story = Story::new();
+    let calls = story.record();
+    for (step, calls_of_step) in calls.iter().enumerate() {
+        for killed in 1..=calls_of_step.len() {
+            let mut disk = story.before.clone();
+            disk.apply_all(calls[..step].iter().flatten().flatten());
+            disk.apply_all(calls_of_step[..killed].iter().flatten());
+            story.put(disk.seen());
+            let next = story.job(&story.wrong, EPOCH);
+            let changes = story.record_job(&next, Code::AUTH_ERR.0).concat();
+            for done in 0..=changes.len() {
+                let mut disk = disk.clone();
+                disk.apply_all(&changes[..done]);
+                let is_heard = done == changes.len();
+                for cut in 0..CUTS {
+                    story.put(disk.after_power_cut(cut));
+                    story.check(
+                        step,
+                        u64::from(is_heard),
+                        &format!(
+                            "cut {cut}, step {step}, killed after {:?}, then {done} of {changes:?}",
+                            &calls_of_step[..killed]
+                        ),
+                    );
+                }
+            }
+        }
     }
 }
 
@@ -123,15 +150,6 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         .collect()
 }
 
-impl Step {
-    fn record(&self, folders: &[PathBuf]) -> Vec<Change> {
-        let (status, changes) = recorded::run(&self.job, folders);
-        assert_eq!(status.code(), Some(self.status));
-        assert!(!changes.is_empty());
-        changes
-    }
-}
-
 impl Story {
     fn new() -> Self {
         let scratch = Scratch::new(SETTINGS);
@@ -141,13 +159,17 @@ impl Story {
         let backup_codes = scratch.new_backup_codes(ACCOUNT);
         let (tablet, rotated) = (Phone::new(TABLET), Phone::new(NEW));
 
-        let mut story = Self {
-            scratch,
-            token,
-            steps: Vec::new(),
-        };
+        let folders = ["secrets", "state"].map(|name| scratch.path(name));
         let now = EPOCH;
         let wrong = phone.wrong_code_at(now);
+        let mut story = Self {
+            before: Disk::new(folders.iter().flat_map(|folder| files(folder))),
+            folders,
+            scratch,
+            token,
+            wrong: wrong.clone(),
+            steps: Vec::new(),
+        };
         story.login(&phone.code_at(now), now, [&phone]);
         story.wrong(&wrong, now);
         story.wrong(&wrong, now);
@@ -230,15 +252,42 @@ impl Story {
         Job::new(login, "")
     }
 
-    /// What was heard of the first steps is true, and of the next one all or nothing.
-    fn check(&self, heard: usize, at: &str) {
+    /// Does all of it, and tells by which calls.
+    fn record(&self) -> Vec<Vec<Call>> {
+        let steps = self.steps.iter();
+        steps
+            .map(|step| self.record_job(&step.job, step.status))
+            .collect()
+    }
+
+    fn record_job(&self, job: &Job, status: i32) -> Vec<Call> {
+        let (ended, calls) = recorded::run(job, &self.folders);
+        assert_eq!(ended.code(), Some(status));
+        assert!(!calls.is_empty());
+        calls
+    }
+
+    /// Puts these files in the place of all that are there.
+    fn put(&self, files: Vec<(PathBuf, Vec<u8>)>) {
+        for folder in &self.folders {
+            fs::remove_dir_all(folder).expect("our own folder");
+            kept::make_folder(folder, 0o700);
+        }
+        for (path, bytes) in files {
+            kept::write(&path, 0o600, &bytes);
+        }
+    }
+
+    /// What was heard of the first steps is true, and of the next one all or nothing. `wrong` more answers were heard
+    /// to be wrong since.
+    fn check(&self, heard: usize, wrong: u64, at: &str) {
         let (over, rest) = self.steps.split_at(heard);
         let (last, next) = (over.last(), rest.first());
         // Somebody who is let in has the earlier ones forgotten.
         let least = match next {
             Some(Step { spent: Some(_), .. }) => 0,
             _ => last.map_or(0, |step| step.wrong),
-        };
+        } + wrong;
         let status = self.scratch.status(ACCOUNT);
         let counted = &status["users"][0]["unfamiliar"]["total"];
         assert!(

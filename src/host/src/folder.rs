@@ -122,7 +122,7 @@ impl Folder {
         self.path.join(name)
     }
 
-    /// Opens a file to read, and to write where `writable`.
+    /// Opens a file to read, and to write where `writable`: each write is durable when it returns.
     ///
     /// # Errors
     /// [`FileError`]; [`Fault::Missing`] where there is no such file.
