@@ -96,8 +96,8 @@ test:
 unit:
 	$(CARGO) test --workspace --exclude end-to-end $(CARGOFLAGS) $(VENDORED) -- --skip command::tests
 
-# One part by PART=race|guesses|strangers|addresses|faults; smaller by STRESS_ROUNDS, STRESS_GUESSES, STRESS_SAMPLES and
-# STRESS_ADDRESSES.
+# One part by PART=race|mixed|guesses|strangers|addresses|faults; smaller by STRESS_ROUNDS, STRESS_MIXED, STRESS_GUESSES,
+# STRESS_SAMPLES and STRESS_ADDRESSES.
 stress:
 	tests/set-up.sh test
 	$(MAKE) --no-print-directory all

@@ -28,6 +28,7 @@ pub mod libpam;
 pub mod log;
 pub mod machine;
 pub mod memory;
+pub mod mixed;
 pub mod mounts;
 pub mod owners;
 pub mod package;
