@@ -6,10 +6,10 @@ use std::process::Command;
 use crate::clock::{self, EPOCH};
 use crate::disturbed::{Call, Ended, Job, Plan};
 use crate::gateway::Gateway;
-use crate::kept::Kept;
+use crate::ground::Ground;
 use crate::libpam::Code;
 use crate::phone::Phone;
-use crate::product::{ACCOUNT, HOME, NO_LIMITS, Scratch, answering};
+use crate::product::{ACCOUNT, HOME, NO_LIMITS, answering};
 use crate::ssh_key::SshKey;
 use crate::token::Token;
 
@@ -49,15 +49,18 @@ pub const ALL: [Change; 14] = [
 
 /// Somebody with a phone, and perhaps a tablet, whose records a command changes.
 struct Case {
-    scratch: Scratch,
+    scratch: Ground,
     phone: Phone,
     tablet: Phone,
 }
 
 impl Case {
-    fn new(has_tablet: bool) -> Self {
+    fn new(plan: Plan, has_tablet: bool) -> Self {
         let case = Self {
-            scratch: Scratch::new(&format!("{NO_LIMITS}[policy]\nunenrolled = \"skip\"\n")),
+            scratch: Ground::new(
+                plan,
+                &format!("{NO_LIMITS}[policy]\nunenrolled = \"skip\"\n"),
+            ),
             phone: Phone::new(Phone::SECRET),
             tablet: Phone::new(OTHER),
         };
@@ -129,12 +132,11 @@ impl Case {
     /// Disturbs each call of a job from the first that has to do with records on, and has `check` look at what is left
     /// and bring it to an end.
     fn disturb(&self, plan: Plan, job: impl Fn() -> Job, check: impl Fn(&Ended)) {
-        let kept = Kept::of(["secrets", "state", "run"].map(|name| self.scratch.path(name)));
-        let job = || {
-            kept.restore();
-            job()
+        let of_interest = |calls| match plan {
+            Plan::PowerCuts => around_changes(of_records(calls)),
+            _ => of_records(calls),
         };
-        plan.disturb(job, of_records, check);
+        self.scratch.disturb(plan, job, of_interest, check);
     }
 
     /// The same of a command that takes the tablet's secret, or no input.
@@ -154,12 +156,24 @@ fn of_records(calls: Vec<Call>) -> Vec<Call> {
     calls
 }
 
+/// Calls that change a file, and those after them: a disk is the same before all others as before one of these.
+fn around_changes(calls: Vec<Call>) -> Vec<Call> {
+    let after = [false]
+        .into_iter()
+        .chain(calls.iter().map(Call::changes_files));
+    let around = calls.iter().zip(after);
+    around
+        .filter(|(call, is_after)| *is_after || call.changes_files())
+        .map(|(call, _)| call.clone())
+        .collect()
+}
+
 /// A telephone that codes are sent to, added and removed.
 pub fn a_telephone(plan: Plan) {
     let add = ["enroll", ACCOUNT, "--text", "+41791234567", "--no-confirm"];
     let remove = ["device", "remove", ACCOUNT, "text", "--force"];
     for (words, is_addition) in [(add, true), (remove, false)] {
-        let (gateway, case) = (Gateway::new(), Case::new(false));
+        let (gateway, case) = (Gateway::new(), Case::new(plan, false));
         case.scratch
             .configure(&format!("{NO_LIMITS}{}", gateway.settings()));
         if !is_addition {
@@ -183,7 +197,7 @@ pub fn a_telephone(plan: Plan) {
 
 /// A second device.
 pub fn an_enrollment(plan: Plan, _: &Path) {
-    let case = Case::new(false);
+    let case = Case::new(plan, false);
     case.disturb_totpctl(plan, ENROLL, |at| {
         assert!(case.lets_in(&case.phone, 0), "{at}");
         let is_there = case.lets_in(&case.tablet, 1);
@@ -200,7 +214,7 @@ pub fn an_enrollment(plan: Plan, _: &Path) {
 /// Of one of two devices.
 pub fn a_removal(plan: Plan, _: &Path) {
     let remove = ["device", "remove", ACCOUNT, "tablet", "--force"];
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     case.disturb_totpctl(plan, &remove, |at| {
         assert!(case.lets_in(&case.phone, 0), "{at}");
         let is_there = case.lets_in(&case.tablet, 1);
@@ -216,12 +230,12 @@ pub fn a_removal(plan: Plan, _: &Path) {
 
 /// The first ones.
 pub fn backup_codes(plan: Plan, _: &Path) {
-    regenerate_backup_codes(plan, &Case::new(false), None);
+    regenerate_backup_codes(plan, &Case::new(plan, false), None);
 }
 
 /// In the place of older ones.
 pub fn new_backup_codes(plan: Plan, _: &Path) {
-    let case = Case::new(false);
+    let case = Case::new(plan, false);
     let old = case.scratch.new_backup_codes(ACCOUNT).remove(0);
     regenerate_backup_codes(plan, &case, Some(&old));
 }
@@ -252,7 +266,7 @@ pub fn resetting(plan: Plan, _: &Path) {
 }
 
 fn end_an_enrollment(plan: Plan, words: &[&str]) {
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     case.disturb_totpctl(plan, words, |at| {
         let is_enrolled = case.is_enrolled();
         assert!(!is_enrolled || !at.status.success(), "{at}: it said so");
@@ -278,7 +292,7 @@ pub fn an_unlock(plan: Plan, _: &Path) {
 }
 
 fn keep_all_devices(plan: Plan, words: &[&str]) {
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     case.disturb_totpctl(plan, words, |at| {
         assert!(
             case.lets_in(&case.phone, 0) && case.lets_in(&case.tablet, 1),
@@ -298,7 +312,7 @@ pub fn a_rotation(plan: Plan, _: &Path) {
         let codes = new.codes(clock::system(), 1).join("\n");
         format!("{NEW}\n{codes}\n")
     };
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     let job = || case.totpctl(&ROTATE, &input());
     case.disturb(plan, job, |at| {
         let (has_old, has_new) = (case.lets_in(&case.phone, 0), case.lets_in(&new, 1));
@@ -316,7 +330,7 @@ pub fn a_rotation(plan: Plan, _: &Path) {
 
 /// Of the phone.
 pub fn a_bond_to_an_ssh_key(plan: Plan, _: &Path) {
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     let key = SshKey::new(&case.scratch.path("key"));
     let bind = [
         "device",
@@ -343,7 +357,7 @@ pub fn a_bond_to_an_ssh_key(plan: Plan, _: &Path) {
 /// Of the phone.
 pub fn another_name(plan: Plan, _: &Path) {
     let rename = ["device", "rename", ACCOUNT, "phone", "pixel"];
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     case.disturb_totpctl(plan, &rename, |at| {
         let name = case.status()["devices"][0]["name"].clone();
         assert!(name == "phone" || name == "pixel", "{at}: {name}");
@@ -361,7 +375,7 @@ pub fn another_name(plan: Plan, _: &Path) {
 /// In the place of an older one.
 pub fn a_new_backup_key(plan: Plan, _: &Path) {
     let words = ["backup-key", ACCOUNT, "--regenerate"];
-    let case = Case::new(false);
+    let case = Case::new(plan, false);
     let old = case.scratch.new_backup_key(ACCOUNT);
     case.disturb_totpctl(plan, &words, |at| {
         assert_eq!(
@@ -378,7 +392,7 @@ pub fn a_new_backup_key(plan: Plan, _: &Path) {
 
 /// Which ends the enrollment.
 pub fn a_login_by_the_backup_key(plan: Plan, contender: &Path) {
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     let key = case.scratch.new_backup_key(ACCOUNT);
     case.disturb(
         plan,
@@ -403,7 +417,7 @@ pub fn a_login_by_the_backup_key(plan: Plan, contender: &Path) {
 /// Three codes ahead: none of those up to it is good any more.
 pub fn a_login_by_an_event_token(plan: Plan, contender: &Path) {
     let token = Token::new(NEW);
-    let case = Case::new(false);
+    let case = Case::new(plan, false);
     case.scratch.enroll_uri(ACCOUNT, "token", &token.uri(0));
     let job = || case.login(contender, &token.code(3));
     case.disturb(plan, job, |at| {

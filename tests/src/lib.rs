@@ -20,6 +20,7 @@ pub mod dump;
 pub mod enrolled;
 pub mod example;
 pub mod gateway;
+pub mod ground;
 pub mod held;
 pub mod hostile;
 pub mod kept;

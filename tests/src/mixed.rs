@@ -175,6 +175,12 @@ impl Mixed {
     }
 }
 
+impl Default for Mixed {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// By eight digits no other code is the same by chance.
 fn new_token() -> Token {
     Token {

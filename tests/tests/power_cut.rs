@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use end_to_end::changes::{self, Change};
 use end_to_end::clock::{self, EPOCH};
-use end_to_end::disk::{Change, Disk};
-use end_to_end::disturbed::Job;
+use end_to_end::disk::{self, Disk};
+use end_to_end::disturbed::{Job, Plan};
 use end_to_end::kept;
 use end_to_end::libpam::Code;
 use end_to_end::mounts;
@@ -15,7 +16,7 @@ use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, HOME, Scratch};
 use end_to_end::recorded::{self, Call};
 use end_to_end::token::Token;
-use end_to_end::trial::{Way, cut_power_in_login};
+use end_to_end::trial::{Way, disturb_login};
 
 const TABLET: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 const NEW: &str = "NZSXO43FMNZGK5DONZSXO43FMNZGK5DO";
@@ -55,7 +56,7 @@ type Moment = (usize, usize);
 fn whatever_is_not_synced_may_be_lost() {
     let story = Story::new();
     let calls = story.record();
-    let changes: Vec<Vec<Change>> = calls.into_iter().map(|calls| calls.concat()).collect();
+    let changes: Vec<Vec<disk::Change>> = calls.into_iter().map(|calls| calls.concat()).collect();
     let moments: Vec<Moment> = changes
         .iter()
         .enumerate()
@@ -113,10 +114,17 @@ fn whoever_comes_after_a_kill_may_lose_their_power_too() {
     }
 }
 
+fn contender() -> &'static Path {
+    env!("CARGO_BIN_EXE_contender").as_ref()
+}
+
 /// What has not reached a real file system's device is lost.
 fn cut_power(way: Way) {
-    let contender = env!("CARGO_BIN_EXE_contender").as_ref();
-    mounts::privately(|| cut_power_in_login(way, contender));
+    mounts::with_images(|| disturb_login(Plan::PowerCuts, way, contender()));
+}
+
+fn cut_power_in(change: Change) {
+    mounts::with_images(|| change(Plan::PowerCuts, contender()));
 }
 
 #[test]
@@ -130,6 +138,11 @@ fn a_login_by_an_event_token() {
 }
 
 #[test]
+fn a_login_by_a_code_that_was_sent() {
+    cut_power(Way::SentCode);
+}
+
+#[test]
 fn a_login_by_a_phone() {
     cut_power(Way::RightCode);
 }
@@ -137,6 +150,26 @@ fn a_login_by_a_phone() {
 #[test]
 fn a_wrong_answer() {
     cut_power(Way::WrongCode);
+}
+
+#[test]
+fn an_enrollment() {
+    cut_power_in(changes::an_enrollment);
+}
+
+#[test]
+fn a_rotation() {
+    cut_power_in(changes::a_rotation);
+}
+
+#[test]
+fn new_backup_codes() {
+    cut_power_in(changes::new_backup_codes);
+}
+
+#[test]
+fn resetting() {
+    cut_power_in(changes::resetting);
 }
 
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
