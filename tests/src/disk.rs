@@ -93,6 +93,11 @@ impl Disk {
         }
     }
 
+    /// Whether programs see a file of that name.
+    pub fn has(&self, path: &Path) -> bool {
+        self.seen.contains_key(path)
+    }
+
     /// What programs see.
     pub fn seen(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let files = self.seen.iter();

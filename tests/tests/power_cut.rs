@@ -44,8 +44,13 @@ struct Story {
     /// No code of anybody's.
     wrong: String,
     steps: Vec<Step>,
+    records: Records,
+}
+
+/// The folders of records.
+struct Records {
     folders: [PathBuf; 2],
-    /// What is in them at its beginning.
+    /// What was in them at the beginning.
     before: Disk,
 }
 
@@ -67,10 +72,10 @@ fn whatever_is_not_synced_may_be_lost() {
     assert!(moments.len() < cuts, "{} moments", moments.len());
     for cut in 0..cuts {
         let (step, done) = moments[cut % moments.len()];
-        let mut disk = story.before.clone();
+        let mut disk = story.records.before.clone();
         disk.apply_all(changes[..step].iter().flatten());
         disk.apply_all(&changes[step][..done]);
-        story.put(disk.after_power_cut(cut as u64));
+        story.records.put(disk.after_power_cut(cut as u64));
         let heard = step + usize::from(done == changes[step].len());
         story.check(
             heard,
@@ -86,20 +91,22 @@ fn whoever_comes_after_a_kill_may_lose_their_power_too() {
     const CUTS: u64 = 3;
     let story = Story::new();
     let calls = story.record();
+    let mut cuts = 0;
     for (step, calls_of_step) in calls.iter().enumerate() {
         for killed in 1..=calls_of_step.len() {
-            let mut disk = story.before.clone();
+            let mut disk = story.records.before.clone();
             disk.apply_all(calls[..step].iter().flatten().flatten());
             disk.apply_all(calls_of_step[..killed].iter().flatten());
-            story.put(disk.seen());
+            story.records.put(disk.seen());
             let next = story.job(&story.wrong, EPOCH);
-            let changes = story.record_job(&next, Code::AUTH_ERR.0).concat();
+            let changes = story.records.record(&next, Code::AUTH_ERR.0).concat();
             for done in 0..=changes.len() {
                 let mut disk = disk.clone();
                 disk.apply_all(&changes[..done]);
                 let is_heard = done == changes.len();
                 for cut in 0..CUTS {
-                    story.put(disk.after_power_cut(cut));
+                    cuts += 1;
+                    story.records.put(disk.after_power_cut(cut));
                     story.check(
                         step,
                         u64::from(is_heard),
@@ -110,6 +117,39 @@ fn whoever_comes_after_a_kill_may_lose_their_power_too() {
                     );
                 }
             }
+        }
+    }
+    println!("{cuts} power cuts after a kill");
+}
+
+#[test]
+fn whoever_enrolls_after_a_kill_is_enrolled_after_a_power_cut_too() {
+    const CUTS: u64 = 8;
+    let (scratch, phone) = (Scratch::new(SETTINGS), Phone::new(Phone::SECRET));
+    // Who comes first makes what all share.
+    scratch.enroll("bin", &phone);
+    let records = Records::of(&scratch);
+    let enroll = || {
+        let words = ["enroll", ACCOUNT, "--secret-file", "-", "--no-confirm"];
+        Job::new(scratch.command(&words), &format!("{}\n", Phone::SECRET))
+    };
+    let calls = records.record(&enroll(), 0);
+    let code = phone.code_at(EPOCH);
+    for killed in 0..calls.len() {
+        let mut disk = records.before.clone();
+        disk.apply_all(calls[..killed].iter().flatten());
+        if disk.has(&scratch.secret(ACCOUNT)) {
+            break;
+        }
+        records.put(disk.seen());
+        disk.apply_all(records.record(&enroll(), 0).iter().flatten());
+        for cut in 0..CUTS {
+            records.put(disk.after_power_cut(cut));
+            clock::set(EPOCH);
+            let code = scratch.login(ACCOUNT, code.as_str()).code;
+            clock::unset();
+            let before = &calls[..killed];
+            assert_eq!(code, Code::SUCCESS, "cut {cut}, killed after {before:?}");
         }
     }
 }
@@ -183,6 +223,35 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         .collect()
 }
 
+impl Records {
+    fn of(scratch: &Scratch) -> Self {
+        let folders = ["secrets", "state"].map(|name| scratch.path(name));
+        Self {
+            before: Disk::new(folders.iter().flat_map(|folder| files(folder))),
+            folders,
+        }
+    }
+
+    /// Does something, and tells by which calls.
+    fn record(&self, job: &Job, status: i32) -> Vec<Call> {
+        let (ended, calls) = recorded::run(job, &self.folders);
+        assert_eq!(ended.code(), Some(status));
+        assert!(!calls.is_empty());
+        calls
+    }
+
+    /// Puts these files in the place of all that are there.
+    fn put(&self, files: Vec<(PathBuf, Vec<u8>)>) {
+        for folder in &self.folders {
+            fs::remove_dir_all(folder).expect("our own folder");
+            kept::make_folder(folder, 0o700);
+        }
+        for (path, bytes) in files {
+            kept::write(&path, 0o600, &bytes);
+        }
+    }
+}
+
 impl Story {
     fn new() -> Self {
         let scratch = Scratch::new(SETTINGS);
@@ -192,12 +261,10 @@ impl Story {
         let backup_codes = scratch.new_backup_codes(ACCOUNT);
         let (tablet, rotated) = (Phone::new(TABLET), Phone::new(NEW));
 
-        let folders = ["secrets", "state"].map(|name| scratch.path(name));
         let now = EPOCH;
         let wrong = phone.wrong_code_at(now);
         let mut story = Self {
-            before: Disk::new(folders.iter().flat_map(|folder| files(folder))),
-            folders,
+            records: Records::of(&scratch),
             scratch,
             token,
             wrong: wrong.clone(),
@@ -289,26 +356,8 @@ impl Story {
     fn record(&self) -> Vec<Vec<Call>> {
         let steps = self.steps.iter();
         steps
-            .map(|step| self.record_job(&step.job, step.status))
+            .map(|step| self.records.record(&step.job, step.status))
             .collect()
-    }
-
-    fn record_job(&self, job: &Job, status: i32) -> Vec<Call> {
-        let (ended, calls) = recorded::run(job, &self.folders);
-        assert_eq!(ended.code(), Some(status));
-        assert!(!calls.is_empty());
-        calls
-    }
-
-    /// Puts these files in the place of all that are there.
-    fn put(&self, files: Vec<(PathBuf, Vec<u8>)>) {
-        for folder in &self.folders {
-            fs::remove_dir_all(folder).expect("our own folder");
-            kept::make_folder(folder, 0o700);
-        }
-        for (path, bytes) in files {
-            kept::write(&path, 0o600, &bytes);
-        }
     }
 
     /// What was heard of the first steps is true, and of the next one all or nothing. `wrong` more answers were heard
