@@ -136,7 +136,7 @@ impl Held {
     }
 }
 
-/// A command of totpctl that is stopped on its way.
+/// A command that is stopped on its way, of totpctl mostly.
 pub struct Paused {
     held: Held,
     output: BufReader<ChildStdout>,
@@ -147,17 +147,26 @@ impl Paused {
     pub fn at_open(scratch: &Scratch, words: &[&str], nth: usize) -> Self {
         let inject = format!("inject=openat:signal=STOP:when={nth}");
         // The name below its folder, as it is opened.
-        Self::new(scratch, words, &["-P", ACCOUNT, "-e", &inject])
+        let options = ["-P", ACCOUNT, "-e", &inject];
+        Self::new(scratch, &scratch.command(words), &options)
     }
 
     /// Stopped when it has synced a file that is to take the place of a secret file.
     pub fn at_sync(scratch: &Scratch, words: &[&str]) -> Self {
         let inject = "inject=fsync:signal=STOP:when=1";
-        Self::new(scratch, words, &["-e", "trace=fsync", "-e", inject])
+        let options = ["-e", "trace=fsync", "-e", inject];
+        Self::new(scratch, &scratch.command(words), &options)
     }
 
-    fn new(scratch: &Scratch, words: &[&str], options: &[&str]) -> Self {
-        let (held, output) = Held::start(scratch, options, &scratch.command(words), Stdio::piped());
+    /// Stopped when it has saved a state.
+    pub fn at_save(scratch: &Scratch, command: &Command) -> Self {
+        let inject = "inject=pwrite64:signal=STOP:when=1";
+        let options = ["-e", "trace=pwrite64", "-e", inject];
+        Self::new(scratch, command, &options)
+    }
+
+    fn new(scratch: &Scratch, command: &Command, options: &[&str]) -> Self {
+        let (held, output) = Held::start(scratch, options, command, Stdio::piped());
         held.wait_for("stopped by SIGSTOP");
         Self { held, output }
     }

@@ -49,6 +49,17 @@ impl Phone {
         }
     }
 
+    /// What somebody types in who is shown a key, in groups of four in a line of its own.
+    #[track_caller]
+    pub fn of_shown_key(text: &str) -> Self {
+        let is_base32 = |byte: u8| matches!(byte, b'A'..=b'Z' | b'2'..=b'7');
+        let is_group = |word: &str| word.len() == 4 && word.bytes().all(is_base32);
+        let is_key = |line: &&str| line.split(' ').count() == 8 && line.split(' ').all(is_group);
+        let key = text.lines().map(str::trim).rfind(is_key);
+        let key = key.unwrap_or_else(|| panic!("no key:\n{text}"));
+        Self::new(&key.replace(' ', ""))
+    }
+
     /// What its QR code says.
     pub fn uri(&self) -> String {
         let Self {

@@ -30,6 +30,9 @@ pub fn next_code_needed(count: usize) -> String {
     format!("If that was a right code, the next one is needed too. (Attempts left: {count})")
 }
 
+/// What libpam makes of a stack in which everybody abstains.
+pub const IGNORED: Code = Code::PERM_DENIED;
+
 /// Settings without any limit on wrong answers.
 pub const NO_LIMITS: &str = "[limits]\ndeny = 0\naddress_deny = 0\ndaily = 0\nuser_limit = 0\n";
 

@@ -10,7 +10,7 @@ use end_to_end::machine::Machine;
 use end_to_end::memory;
 use end_to_end::phone::Phone;
 use end_to_end::product::{
-    ACCOUNT, BY_PLACE, HOME, NO_LIMITS, Outcome, PROMPT, Scratch, TWO_CODES, attempts_left,
+    ACCOUNT, BY_PLACE, HOME, IGNORED, NO_LIMITS, Outcome, PROMPT, Scratch, TWO_CODES, attempts_left,
 };
 use end_to_end::secret::traces_of;
 use end_to_end::tree;
@@ -23,8 +23,6 @@ const GONE_AND_DENIED: &str = "All your devices and codes are removed.\n\
                                Please ask your administrator to enroll you, then log in again.";
 /// Of the right length, and nobody's.
 const WRONG: &str = "ABCD-EFGH-IJKL-MNOP-QRST-UVWX-YZ23-4567";
-/// libpam's answer where the only module abstains.
-const IGNORED: Code = Code::PERM_DENIED;
 
 /// Somebody with a phone, backup codes and a backup key.
 struct Case {

@@ -445,10 +445,10 @@ fn backup_codes_and_notices_go_by_mail_where_the_site_wants_that() {
     }
 
     let mut disable = machine.terminal(&["totpctl", "disable", "alice"]);
-    disable.see("A code of any device of alice: ");
+    disable.see("A code of any device of alice, or a backup code: ");
     disable.enter(&alice.code());
     disable.see("A code was sent by mail to a…@example.org.");
-    disable.see("A code of any device of alice: ");
+    disable.see("A code of any device of alice, or a backup code: ");
     let code = code_in(post.last(8).text());
     disable.enter(&code);
     disable.see("alice is not enrolled any more.");

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::process::{Child, ChildStdout, Stdio};
 
 use end_to_end::clock::{self, system as now};
@@ -10,8 +10,12 @@ use end_to_end::libpam::{Code, Message, Reply};
 use end_to_end::machine::Machine;
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, NO_LIMITS, Scratch};
+use end_to_end::said::Said;
 use end_to_end::secret;
+use serde_json::Value;
 
+/// What asks for a code of a new key.
+const CONFIRM_PROMPT: &str = "Code from your app: ";
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 
 struct Case {
@@ -150,50 +154,71 @@ fn without_the_last_device_nobody_is_enrolled() {
     assert!(!case.scratch.state(ACCOUNT).exists() && !case.scratch.secret(ACCOUNT).exists());
 }
 
-/// A totpctl that has shown a new key and waits for a code of it.
-struct Rotation {
+/// A totpctl that waits for an answer.
+struct Asked {
     child: Child,
-    output: BufReader<ChildStdout>,
-    phone: Phone,
+    output: ChildStdout,
+    said: String,
 }
 
-impl Rotation {
-    fn of(case: &Case, device: &str) -> Self {
+impl Asked {
+    /// Returns once it has asked what ends with `prompt`.
+    fn by(case: &Case, words: &[&str], prompt: &str) -> Self {
         let mut child = case
             .scratch
-            .command(&["rotate", ACCOUNT, "--device", device, "--qr", "none"])
+            .command(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("totpctl starts");
-        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut line = String::new();
-        while !line.contains("otpauth://") {
-            line.clear();
-            let length = output.read_line(&mut line).expect("text");
-            assert!(length > 0, "no key was shown");
+        let mut output = child.stdout.take().expect("a pipe");
+        let (mut said, mut byte) = (Vec::new(), [0]);
+        while !said.ends_with(prompt.as_bytes()) {
+            output.read_exact(&mut byte).expect("it asks");
+            said.extend(byte);
         }
-        let secret = line.split("secret=").nth(1).expect("a secret");
-        let secret = secret.split('&').next().expect("a secret").trim();
         Self {
             child,
             output,
-            phone: Phone::new(secret),
+            said: String::from_utf8(said).expect("text"),
         }
     }
 
-    /// Types answers, and returns the exit status, the rest of what was said, and the complaints.
-    fn end(mut self, answers: &str) -> (i32, String, String) {
+    /// Types answers. What was said until then is not in what was said.
+    fn end(mut self, answers: &str) -> Said {
         let mut input = self.child.stdin.take().expect("a pipe");
         input.write_all(answers.as_bytes()).expect("it reads");
         drop(input);
-        let (mut said, mut complaint) = (String::new(), String::new());
-        self.output.read_to_string(&mut said).expect("text");
+        let (mut out, mut err) = (String::new(), String::new());
+        self.output.read_to_string(&mut out).expect("text");
         let mut stderr = self.child.stderr.take().expect("a pipe");
-        stderr.read_to_string(&mut complaint).expect("text");
-        let status = self.child.wait().expect("it ends");
-        (status.code().expect("a status"), said, complaint)
+        stderr.read_to_string(&mut err).expect("text");
+        let code = self.child.wait().expect("it ends").code();
+        Said { code, out, err }
+    }
+}
+
+/// A totpctl that has shown a new key and waits for a code of it.
+struct Rotation {
+    asked: Asked,
+    phone: Phone,
+}
+
+impl Rotation {
+    fn of(case: &Case, device: &str) -> Self {
+        let rotate = ["rotate", ACCOUNT, "--device", device, "--qr", "none"];
+        let asked = Asked::by(case, &rotate, CONFIRM_PROMPT);
+        let secret = asked.said.split("secret=").nth(1).expect("a secret");
+        let secret = secret.split(['&', '\n']).next().expect("a secret");
+        Self {
+            phone: Phone::new(secret),
+            asked,
+        }
+    }
+
+    fn end(self, answers: &str) -> Said {
+        self.asked.end(answers)
     }
 }
 
@@ -205,9 +230,12 @@ fn the_old_key_works_until_a_code_of_the_new_one_is_typed_and_is_dead_then() {
     assert!(case.lets_in(&case.phone), "the old one, meanwhile");
     assert!(!case.lets_in(&new), "not yet");
     let code = new.code_at(now());
-    let (status, said, _) = rotation.end(&format!("{code}\n"));
-    assert_eq!(status, 0, "{said}");
-    assert!(said.contains("Delete the old entry in your app"), "{said}");
+    let said = rotation.end(&format!("{code}\n"));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.out.contains("Delete the old entry in your app"),
+        "{said:?}"
+    );
     assert!(!case.lets_in(&case.phone));
     assert_eq!(
         case.scratch.login(ACCOUNT, code.as_str()).code,
@@ -223,8 +251,9 @@ fn a_rotation_that_is_not_confirmed_changes_nothing() {
     for answers in ["", "000000\n000000\n000000\n"] {
         let rotation = Rotation::of(&case, "phone");
         let new = rotation.phone.clone();
-        let (status, ..) = rotation.end(answers);
-        assert_eq!(status, 1);
+        let said = rotation.end(answers);
+        assert_eq!(said.code, Some(1));
+        assert!(said.err.contains("the old key still works"), "{said:?}");
         assert!(case.lets_in(&case.phone) && !case.lets_in(&new));
     }
 }
@@ -235,12 +264,12 @@ fn of_two_rotations_at_once_one_wins_and_the_other_is_told() {
     let (one, two) = (Rotation::of(&case, "phone"), Rotation::of(&case, "phone"));
     let (winner, loser) = (one.phone.clone(), two.phone.clone());
     let code = winner.code_at(now());
-    assert_eq!(one.end(&format!("{code}\n")).0, 0);
+    assert_eq!(one.end(&format!("{code}\n")).code, Some(0));
     let code = loser.code_at(now());
-    let (status, _, complaint) = two.end(&format!("{code}\n"));
-    assert_eq!(status, 1);
+    let said = two.end(&format!("{code}\n"));
+    assert_eq!(said.code, Some(1));
     let told = "device phone was changed or removed meanwhile, and this has changed nothing";
-    assert!(complaint.contains(told), "{complaint}");
+    assert!(said.err.contains(told), "{said:?}");
     assert!(case.lets_in(&winner) && !case.lets_in(&loser) && !case.lets_in(&case.phone));
 }
 
@@ -254,7 +283,7 @@ fn a_rotation_while_the_old_code_is_asked_for_lets_nobody_in() {
         }
         let rotation = Rotation::of(&case, "phone");
         let new = rotation.phone.code_at(now());
-        assert_eq!(rotation.end(&format!("{new}\n")).0, 0);
+        assert_eq!(rotation.end(&format!("{new}\n")).code, Some(0));
         code.as_str().into()
     };
     let mut login = case.scratch.start(ACCOUNT, person);
@@ -272,7 +301,7 @@ fn a_name_given_while_a_rotation_asks_for_its_code_stays() {
     case.scratch.enroll_device(ACCOUNT, "phone", &third);
     let new = rotation.phone.clone();
     let code = new.code_at(now());
-    assert_eq!(rotation.end(&format!("{code}\n")).0, 0);
+    assert_eq!(rotation.end(&format!("{code}\n")).code, Some(0));
     let devices = case.scratch.status(ACCOUNT)["users"][0]["devices"].clone();
     assert_eq!(devices[0]["name"], "pixel");
     assert!(!case.lets_in(&case.phone));
@@ -403,8 +432,14 @@ fn a_backup_code_proves_as_much_as_a_code_of_a_device() {
     assert_eq!(case.totpctl(&["disable", ACCOUNT], &code), 0);
 }
 
+/// What is said of wrong answers, from wherever they came.
+fn counts(scratch: &Scratch) -> (Value, Value) {
+    let user = scratch.status(ACCOUNT)["users"][0].clone();
+    (user["unfamiliar"].clone(), user["addresses"].clone())
+}
+
 #[test]
-fn a_proof_counts_nothing_and_forgets_nothing() {
+fn a_right_proof_forgets_no_guess_and_makes_no_place_familiar() {
     let case = Case::new();
     // How many a day are allowed is a matter of devices.
     case.scratch
@@ -412,21 +447,91 @@ fn a_proof_counts_nothing_and_forgets_nothing() {
     let backup = case.scratch.new_backup_codes(ACCOUNT).remove(0);
     let wrong = case.phone.wrong_code_at(now());
     case.scratch.three_strangers_guess(ACCOUNT, &wrong);
-    let counts = || {
-        let user = case.scratch.status(ACCOUNT)["users"][0].clone();
-        assert_eq!(user["unfamiliar"]["total"], 3, "{user}");
-        (user["unfamiliar"].clone(), user["addresses"].clone())
-    };
-    let before = counts();
+    let before = counts(&case.scratch);
+    assert_eq!(before.0["total"], 3);
     let third = Phone::new(&secret::fresh());
     for (right, device) in [(&case.tablet.code_at(now()), "third"), (&backup, "fourth")] {
         case.scratch.enroll_device(ACCOUNT, device, &third);
         let remove = ["device", "remove", ACCOUNT, device];
-        for (answer, status) in [(&wrong, 1), (right, 0)] {
-            assert_eq!(case.totpctl(&remove, &format!("{answer}\n")), status);
-            assert_eq!(counts(), before, "{device}: {answer}");
-        }
+        assert_eq!(case.totpctl(&remove, &format!("{right}\n")), 0);
+        assert_eq!(counts(&case.scratch), before, "{device}");
     }
+}
+
+/// Types something at each command that takes a proof, by turns.
+fn prove(case: &Case, turn: usize, answer: &str) -> Said {
+    let disable = &["disable", ACCOUNT][..];
+    let remove = &["device", "remove", ACCOUNT, "phone"];
+    let words = [disable, remove][turn % 2];
+    Said::new(&case.scratch.totpctl(words, &format!("{answer}\n")))
+}
+
+#[test]
+fn no_proof_is_a_free_guess() {
+    let case = Case::new();
+    case.scratch.configure("");
+    let wrong = case.phone.wrong_code_at(now());
+    for turn in 0..3 {
+        let said = prove(&case, turn, &wrong);
+        assert!(said.err.contains("no unused code"), "{said:?}");
+    }
+    assert_eq!(counts(&case.scratch).0["total"], 3);
+    let (right, backup) = (
+        case.tablet.code_at(now()),
+        case.scratch.new_backup_codes(ACCOUNT).remove(0),
+    );
+    for (turn, answer) in [&wrong, &right, &backup].into_iter().enumerate() {
+        let said = prove(&case, turn, answer);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(
+            said.err.contains("none is judged here for a while"),
+            "{said:?}"
+        );
+    }
+    assert_eq!(counts(&case.scratch).0["total"], 3, "what is not judged");
+    // Nobody else waits for it, and root has two ways on.
+    assert!(case.lets_in(&case.phone));
+    assert_eq!(case.totpctl(&["unlock", ACCOUNT], ""), 0);
+    assert_eq!(prove(&case, 1, &right).code, Some(0));
+    assert_eq!(case.totpctl(&["disable", ACCOUNT, "--force"], ""), 0);
+}
+
+#[test]
+fn where_two_codes_are_needed_only_a_backup_code_is_a_proof() {
+    let case = Case::new();
+    case.scratch
+        .configure("[limits]\naddress_deny = 0\ndaily = 0\nuser_limit = 3\n");
+    let backup = case.scratch.new_backup_codes(ACCOUNT).remove(0);
+    let wrong = case.phone.wrong_code_at(now());
+    case.scratch.three_strangers_guess(ACCOUNT, &wrong);
+    let said = prove(&case, 0, &case.tablet.code_at(now()));
+    assert!(
+        said.err.contains("none is judged here for a while"),
+        "{said:?}"
+    );
+    assert_eq!(prove(&case, 1, &backup).code, Some(0));
+}
+
+#[test]
+fn a_device_that_becomes_the_last_one_takes_the_proof_of_the_last_one() {
+    // Of one who has no mail address the enrollment ends by root's word alone.
+    let settings = format!("{NO_LIMITS}[policy]\ndisable_confirm = \"mail\"\n");
+    let case = Case::new();
+    case.scratch.configure(&settings);
+    let remove = ["device", "remove", ACCOUNT, "phone"];
+    let removal = Asked::by(&case, &remove, ": ");
+    assert_eq!(
+        case.totpctl(&["device", "remove", ACCOUNT, "tablet", "--force"], ""),
+        0
+    );
+    let code = case.phone.code_at(now());
+    let said = removal.end(&format!("{code}\n"));
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("phone is the last device"), "{said:?}");
+    let login = case.scratch.login(ACCOUNT, code.as_str());
+    assert_eq!(login.code, Code::SUCCESS, "not used up either");
+    let said = Said::new(&case.scratch.totpctl(&remove, ""));
+    assert!(said.err.contains("no mail address"), "{said:?}");
 }
 
 #[test]
@@ -465,8 +570,8 @@ fn a_phone_whose_clock_is_off_gets_a_new_key_and_logs_in_with_it() {
     let rotation = Rotation::of(&case, "phone");
     let new = rotation.phone.clone();
     let code = new.code_at(now() + ahead);
-    let (status, said, _) = rotation.end(&format!("{code}\n"));
-    assert_eq!(status, 0, "{said}");
+    let said = rotation.end(&format!("{code}\n"));
+    assert_eq!(said.code, Some(0), "{said:?}");
     let used = case.scratch.login(ACCOUNT, code.as_str());
     assert_eq!(used.code, Code::AUTH_ERR);
     let next = new.code_at(now() + ahead + 30);

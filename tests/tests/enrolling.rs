@@ -7,16 +7,20 @@ use std::thread;
 use end_to_end::clock;
 use end_to_end::enrolled::Enrolled;
 use end_to_end::example::Example;
+use end_to_end::held::Paused;
 use end_to_end::libpam::{Code, Message, Reply};
 use end_to_end::machine::{Machine, output};
+use end_to_end::mounts;
 use end_to_end::patience::wait_for;
 use end_to_end::phone::Phone;
 use end_to_end::picture::Image;
-use end_to_end::product::{ACCOUNT, Outcome, PROMPT, Scratch, attempts_left, limit_reached};
+use end_to_end::product::{
+    ACCOUNT, HOME, NO_LIMITS, Outcome, PROMPT, Scratch, attempts_left, limit_reached,
+};
 use end_to_end::said::Said;
 use end_to_end::screen::Screen;
 use end_to_end::terminal::Terminal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A service that alice logs in by.
 struct Door {
@@ -128,21 +132,9 @@ fn invite(machine: &Machine, user: &str) -> String {
 fn shown_key(machine: &Machine, terminal: &mut Terminal) -> Phone {
     terminal.see(ENROLL_PROMPT);
     let screen = Screen::of(terminal.seen(), ROWS, COLUMNS);
-    let phone = key_in(&screen.text());
+    let phone = Phone::of_shown_key(&screen.text());
     machine.log().keep_secret(&phone.secret);
     phone
-}
-
-/// The key that stands in a line of its own, in groups of four.
-#[track_caller]
-fn key_in(text: &str) -> Phone {
-    let is_group = |word: &str| word.len() == 4 && word.bytes().all(is_base32);
-    let is_key = |line: &&str| line.split(' ').count() == 8 && line.split(' ').all(is_group);
-    let mut keys = text.lines().map(str::trim).filter(is_key);
-    let key = keys
-        .next_back()
-        .unwrap_or_else(|| panic!("no key:\n{text}"));
-    Phone::new(&key.replace(' ', ""))
 }
 
 fn is_base32(byte: u8) -> bool {
@@ -267,7 +259,7 @@ fn by_sudo_an_invitation_leads_to_a_device_and_to_root() {
 
 #[test]
 fn three_wrong_codes_leave_nothing_and_the_invitation_serves_again() {
-    for door in [&SSHD, &SUDO] {
+    for door in [&SSHD, &LOGIN, &SU, &SUDO] {
         let machine = machine_with("");
         let invite = invite(&machine, "alice");
         let before = machine.tree(RECORDS);
@@ -296,20 +288,24 @@ fn three_wrong_codes_leave_nothing_and_the_invitation_serves_again() {
     }
 }
 
-/// Everything up to a step of an enrollment.
+/// Everything up to a step of an enrollment by an invitation.
 fn enroll_up_to(step: usize, door: &Door, machine: &Machine, invite: &str) -> Terminal {
     let mut terminal = door.open(machine);
     terminal.see(PROMPT);
-    if step == 0 {
-        return terminal;
-    }
-    terminal.enter(invite);
-    let phone = shown_key(machine, &mut terminal);
-    let wrong = phone.wrong_code_at(clock::system());
-    for typed in ["q", &wrong, "", "a"].iter().take(step - 1) {
-        terminal.enter(typed).see(ENROLL_PROMPT);
+    if let Some(step) = step.checked_sub(1) {
+        terminal.enter(invite);
+        type_up_to(step, machine, &mut terminal);
     }
     terminal
+}
+
+/// From the key on.
+fn type_up_to(step: usize, machine: &Machine, terminal: &mut Terminal) {
+    let phone = shown_key(machine, terminal);
+    let wrong = phone.wrong_code_at(clock::system());
+    for typed in ["q", &wrong, "", "a"].iter().take(step) {
+        terminal.enter(typed).see(ENROLL_PROMPT);
+    }
 }
 
 #[test]
@@ -331,6 +327,22 @@ fn a_line_that_drops_at_any_step_leaves_nothing() {
         .see(KEPT_PROMPT);
     terminal.enter("");
     (SSHD.enter)(terminal);
+}
+
+#[test]
+fn by_password_a_line_that_drops_at_any_step_leaves_nothing_either() {
+    let machine = machine_by_password("");
+    let before = machine.tree(RECORDS);
+    for door in [&SSHD, &LOGIN, &SU, &SUDO] {
+        for step in 0..=4 {
+            let mut terminal = door.open(&machine);
+            type_up_to(step, &machine, &mut terminal);
+            drop(terminal);
+            machine.assert_quiet();
+            let after = machine.tree(RECORDS);
+            assert_eq!(after, before, "{}, step {step}", door.service);
+        }
+    }
 }
 
 #[test]
@@ -434,7 +446,7 @@ fn an_invitation_ends_with_its_second() {
         assert_eq!(late.code, Code::AUTH_ERR);
         assert_eq!(
             (late.asked(), late.told()),
-            (vec![PROMPT], vec![&*attempts_left(2)])
+            (vec![PROMPT], vec![&*attempts_left(2), HOW_BY_INVITATION])
         );
         clock::unset();
     }
@@ -482,12 +494,16 @@ fn what_is_no_invitation_of_that_person_counts_like_any_wrong_answer() {
         let scratch = Scratch::new(ENROLL);
         let (invite, _) = invite_of(&scratch, &[]);
         let (typed, user) = story(&scratch, &invite);
-        for told in [attempts_left(2), attempts_left(1), limit_reached(10)] {
+        for told in [
+            &[&*attempts_left(2), HOW_BY_INVITATION][..],
+            &[&attempts_left(1), HOW_BY_INVITATION],
+            &[&limit_reached(10)],
+        ] {
             let outcome = try_invite(&scratch, user, &typed);
             assert_eq!(outcome.code, Code::AUTH_ERR, "{name}");
             assert_eq!(
-                (outcome.asked(), outcome.told()),
-                (vec![PROMPT], vec![&*told]),
+                (&*outcome.asked(), &*outcome.told()),
+                (&[PROMPT][..], told),
                 "{name}"
             );
         }
@@ -502,6 +518,35 @@ fn what_is_no_invitation_of_that_person_counts_like_any_wrong_answer() {
             );
         }
     }
+}
+
+/// Who waits for one that doesn't move kills it, so either may have come first.
+#[test]
+fn an_invitation_that_was_taken_back_gives_nobody_a_device_any_more() {
+    let scratch = Scratch::on(&std::env::temp_dir(), ENROLL);
+    let (invite, _) = invite_of(&scratch, &[]);
+    let mut enrolling = Command::new(env!("CARGO_BIN_EXE_contender"));
+    enrolling.arg(scratch.path("pam.d"));
+    enrolling.args(["enroll", ACCOUNT, HOME, &invite]);
+    let paused = Paused::at_save(&scratch, &enrolling);
+    let revoked = scratch.totpctl(&["invite", ACCOUNT, "--revoke"], "");
+    paused.end();
+    let is_enrolled = scratch.status(ACCOUNT)["users"][0]["enrolled"] == true;
+    assert_eq!(revoked.status.success(), !is_enrolled, "{revoked:?}");
+}
+
+#[test]
+fn an_invitation_is_made_of_nobody_who_gets_a_device_meanwhile() {
+    let scratch = Scratch::on(&std::env::temp_dir(), ENROLL);
+    let key = scratch.path("key");
+    std::fs::write(&key, Phone::SECRET).expect("a new file");
+    let key = key.to_str().expect("a plain path");
+    let enroll = scratch.command(&["enroll", ACCOUNT, "--secret-file", key, "--no-confirm"]);
+    let paused = Paused::at_save(&scratch, &enroll);
+    let invited = scratch.totpctl(&["invite", ACCOUNT, "--json"], "");
+    paused.end();
+    let is_enrolled = scratch.status(ACCOUNT)["users"][0]["enrolled"] == true;
+    assert_eq!(invited.status.success(), !is_enrolled, "{invited:?}");
 }
 
 #[test]
@@ -541,9 +586,9 @@ fn enroll_through_libpam(scratch: &Scratch, typed: &str, meanwhile: impl Fn()) -
 fn enrolling(message: &Message, typed: &str, meanwhile: impl Fn()) -> Reply {
     match message.text.as_str() {
         _ if !message.style.is_prompt() => Reply::Null,
-        PROMPT => typed.into(),
+        PROMPT | PASSWORD_PROMPT => typed.into(),
         text if text.ends_with(ENROLL_PROMPT) => {
-            let code = key_in(text).code_at(clock::now());
+            let code = Phone::of_shown_key(text).code_at(clock::now());
             meanwhile();
             code.as_str().into()
         }
@@ -553,44 +598,66 @@ fn enrolling(message: &Message, typed: &str, meanwhile: impl Fn()) -> Reply {
 
 #[test]
 fn of_24_with_one_invitation_one_gets_a_device_and_the_others_are_told() {
-    const PEOPLE: usize = 24;
     for round in 0..5 {
         let scratch = Scratch::on(&std::env::temp_dir(), ENROLL);
         let (invite, _) = invite_of(&scratch, &[]);
-        let ready = AtomicUsize::new(0);
-        let ended: Vec<Outcome> = thread::scope(|scope| {
-            let people: Vec<_> = (0..PEOPLE)
-                .map(|_| {
-                    scope.spawn(|| {
-                        enroll_through_libpam(&scratch, &invite, || {
-                            ready.fetch_add(1, Ordering::SeqCst);
-                            wait_for("everybody to have a key", || {
-                                ready.load(Ordering::SeqCst) == PEOPLE
-                            });
-                        })
+        assert_one_of_24_enrolls(&scratch, &invite, round);
+    }
+}
+
+#[test]
+fn of_24_with_one_password_one_gets_a_device_and_the_others_are_told() {
+    mounts::privately(|| {
+        mounts::hide("/etc/pam.d".as_ref(), 1 << 20);
+        let right = "auth required pam_permit.so\naccount required pam_permit.so\n";
+        std::fs::write(TOTP_ENROLL, right).expect("a new file");
+        for round in 0..5 {
+            let settings = format!("{NO_LIMITS}{ENROLL}{BY_PASSWORD}");
+            let scratch = Scratch::on(&std::env::temp_dir(), &settings);
+            // What a first enrollment leaves behind.
+            scratch.enroll("bin", &Phone::new(Phone::SECRET));
+            assert_one_of_24_enrolls(&scratch, PASSWORD, round);
+        }
+    });
+}
+
+/// All with a key on their screen before anybody types a code.
+#[track_caller]
+fn assert_one_of_24_enrolls(scratch: &Scratch, entitling: &str, round: u8) {
+    const PEOPLE: usize = 24;
+    let ready = AtomicUsize::new(0);
+    let ended: Vec<Outcome> = thread::scope(|scope| {
+        let people: Vec<_> = (0..PEOPLE)
+            .map(|_| {
+                scope.spawn(|| {
+                    enroll_through_libpam(scratch, entitling, || {
+                        ready.fetch_add(1, Ordering::SeqCst);
+                        wait_for("everybody to have a key", || {
+                            ready.load(Ordering::SeqCst) == PEOPLE
+                        });
                     })
                 })
-                .collect();
-            let ended = people
-                .into_iter()
-                .map(|one| one.join().expect("an outcome"));
-            ended.collect()
-        });
-        let (won, lost): (Vec<_>, Vec<_>) = ended.iter().partition(|one| one.code == Code::SUCCESS);
-        assert_eq!(won.len(), 1, "round {round}: {ended:?}");
-        for one in lost {
-            let told = one.told().concat();
-            assert_eq!(one.code, Code::AUTH_ERR);
-            assert!(told.contains("Somebody has just set up a device"), "{told}");
-            assert_eq!(backup_codes_in(&one.asked().concat()), Vec::<String>::new());
-        }
-        let devices = scratch.status(ACCOUNT)["users"][0]["devices"].clone();
-        assert_eq!(devices.as_array().map(Vec::len), Some(1), "{devices}");
-        let phone = key_in(&won[0].asked().concat());
-        let next = clock::system() + 30;
-        let login = scratch.login(ACCOUNT, phone.code_at(next).as_str());
-        assert_eq!(login.code, Code::SUCCESS, "round {round}");
+            })
+            .collect();
+        let ended = people
+            .into_iter()
+            .map(|one| one.join().expect("an outcome"));
+        ended.collect()
+    });
+    let (won, lost): (Vec<_>, Vec<_>) = ended.iter().partition(|one| one.code == Code::SUCCESS);
+    assert_eq!(won.len(), 1, "round {round}: {ended:?}");
+    for one in lost {
+        let told = one.told().concat();
+        assert_eq!(one.code, Code::AUTH_ERR);
+        assert!(told.contains("Somebody has just set up a device"), "{told}");
+        assert_eq!(backup_codes_in(&one.asked().concat()), Vec::<String>::new());
     }
+    let devices = scratch.status(ACCOUNT)["users"][0]["devices"].clone();
+    assert_eq!(devices.as_array().map(Vec::len), Some(1), "{devices}");
+    let phone = Phone::of_shown_key(&won[0].asked().concat());
+    let next = clock::system() + 30;
+    let login = scratch.login(ACCOUNT, phone.code_at(next).as_str());
+    assert_eq!(login.code, Code::SUCCESS, "round {round}");
 }
 
 #[test]
@@ -606,7 +673,7 @@ fn a_backup_key_leads_to_a_new_device_in_the_same_login() {
     let next = clock::system() + 30;
     let login = |phone: &Phone| scratch.login(ACCOUNT, phone.code_at(next).as_str()).code;
     assert_eq!(login(&old), Code::AUTH_ERR);
-    assert_eq!(login(&key_in(&asked)), Code::SUCCESS);
+    assert_eq!(login(&Phone::of_shown_key(&asked)), Code::SUCCESS);
     // The key is gone with the devices that it has removed.
     assert_eq!(scratch.login(ACCOUNT, key.as_str()).code, Code::AUTH_ERR);
 }
@@ -683,6 +750,79 @@ fn su_without_a_terminal_ends_and_says_why() {
     assert!(ended.err.contains(told), "{}", ended.err);
 }
 
+#[test]
+fn who_types_nothing_is_told_the_same_enrolled_or_not() {
+    let machine = machine_with("");
+    let su = || {
+        let su = machine.command_as("bob", &["su", "alice"]);
+        Said::new(&output(su, b"wrong staple\n")).err
+    };
+    let unenrolled = su();
+    assert!(unenrolled.contains("Who has no device yet"), "{unenrolled}");
+    machine.enroll("alice");
+    assert_eq!(su(), unenrolled);
+}
+
+/// As programs that copy files do: they ask for a password once, and have no other answer.
+#[test]
+fn a_client_that_says_the_password_again_is_told_what_to_do() {
+    let machine = machine_with("");
+    let mut ssh = SSHD.open(&machine);
+    ssh.answer(PROMPT, PASSWORD);
+    ssh.see("Who has no device yet logs in by ssh in a terminal");
+    machine
+        .log()
+        .assert_has(&["event=wrong", "user=alice", "totpctl invite"]);
+    let machine = machine_by_password("");
+    let mut ssh = SSHD.open(&machine);
+    ssh.answer(ENROLL_PROMPT, PASSWORD);
+    ssh.see("A second factor has to be set up first: log in once by ssh in a terminal");
+    drop(ssh);
+    machine.assert_quiet();
+    assert_eq!(device_names(&machine), Vec::<Value>::new());
+}
+
+#[test]
+fn an_invitation_without_the_password_lets_nobody_in() {
+    for door in [&SSHD, &LOGIN, &SU, &SUDO] {
+        let machine = machine_with("");
+        let invite = invite(&machine, "alice");
+        let mut terminal = (door.knock)(&machine);
+        terminal.answer(door.password_prompt, "wrong staple");
+        terminal.answer(PROMPT, &invite);
+        let phone = shown_key(&machine, &mut terminal);
+        let code = Enrolled::with(phone).code();
+        terminal.enter(&code).see(KEPT_PROMPT);
+        terminal.enter("");
+        let after = match door.service {
+            "login" => "Login incorrect",
+            "su" => "su: Authentication failure",
+            _ => door.password_prompt,
+        };
+        terminal.see(after);
+    }
+}
+
+#[test]
+fn whom_pam_faillock_has_locked_learns_here_of_no_password_whether_it_is_right() {
+    const COUNTING: &str = "auth required pam_faillock.so preauth\n\
+                            auth [success=1 default=ignore] pam_unix.so nodelay\n\
+                            auth [default=die] pam_faillock.so authfail\n\
+                            auth required pam_permit.so\n";
+    let machine = machine_by_password("")
+        .file("/etc/security/faillock.conf", "644", "deny = 1\n")
+        .file("/etc/pam.d/common-auth", "644", COUNTING);
+    let mut terminal = SSHD.open(&machine);
+    terminal.see(ENROLL_PROMPT);
+    drop(terminal);
+    let mut terminal = (SSHD.knock)(&machine);
+    terminal.answer("Password: ", "wrong staple");
+    terminal.answer(PROMPT, "000000").see(&attempts_left(2));
+    terminal.answer("Password: ", PASSWORD);
+    let shown = terminal.see(PROMPT);
+    assert!(!shown.contains("Add this key"), "{shown}");
+}
+
 /// Where the password entitles to enroll, and is checked by the shipped stack.
 fn machine_by_password(policy: &str) -> Machine {
     machine_with(&format!("{BY_PASSWORD}{policy}"))
@@ -711,6 +851,9 @@ fn a_wrong_password_is_shown_no_key() {
         let mut terminal = (door.knock)(&machine);
         terminal.answer(door.password_prompt, "wrong staple");
         terminal.answer(PROMPT, "000000").see(door.refusal);
+        if door.service != "sudo" {
+            terminal.see("is shown a key there\r\nright after the right password.");
+        }
         assert!(
             !terminal.seen().contains("Add this key"),
             "{}",
@@ -722,9 +865,19 @@ fn a_wrong_password_is_shown_no_key() {
     }
 }
 
+/// What entitles alice to enroll, as totpctl has it.
+fn explained(machine: &Machine) -> Value {
+    let explained = machine.run(&format!("{EXPLAIN} --json"));
+    let explained: Value = serde_json::from_str(&explained).expect("a document");
+    explained["enroll_with"].clone()
+}
+
 #[test]
 fn without_a_stack_of_its_own_that_is_roots_nobody_enrolls_by_password() {
     let machine = machine_by_password("");
+    assert_eq!(explained(&machine), json!(["password", "invite"]));
+    const ENTITLED: &str = "ENROLLED at this login, after the password, or with an invitation\n";
+    assert!(machine.run(EXPLAIN).contains(ENTITLED));
     for spoil in [
         "rm $stack",
         "chown alice $stack",
@@ -742,6 +895,12 @@ fn without_a_stack_of_its_own_that_is_roots_nobody_enrolls_by_password() {
             &example.stack,
         );
         machine.run(&format!("stack={TOTP_ENROLL}; {spoil}"));
+        assert_eq!(explained(machine), json!(["invite"]), "{spoil}");
+        let told = machine.run(EXPLAIN);
+        assert!(
+            told.contains(TOTP_ENROLL) && !told.contains(ENTITLED),
+            "{told}"
+        );
         let mut terminal = SSHD.open(machine);
         let shown = terminal.see(PROMPT);
         assert!(!shown.contains("Add this key"), "{spoil}: {shown}");
@@ -775,6 +934,12 @@ fn who_logs_in_by_key_is_asked_for_the_password_and_a_wrong_one_counts() {
         .pam("totp-enroll", &Example::named("totp-enroll"))
         .sshd(&Example::named("sshd-publickey"), "")
         .authorized_key("alice");
+    let before = machine.tree(RECORDS);
+    let mut ssh = machine.ssh("alice", &["id", "-un"]);
+    ssh.see("Password: ");
+    drop(ssh);
+    machine.assert_quiet();
+    assert_eq!(machine.tree(RECORDS), before, "nothing was typed");
     let mut ssh = machine.ssh("alice", &["id", "-un"]);
     ssh.answer("Password: ", "wrong staple");
     ssh.see(&attempts_left(2));
@@ -855,10 +1020,14 @@ fn passwords_typed_for_the_module_are_charged_before_they_are_looked_at() {
 }
 
 const PASSWORD: &str = "correct horse";
+const PASSWORD_PROMPT: &str = "Password: ";
+const HOW_BY_INVITATION: &str = "Who has no device yet logs in by ssh in a terminal, and types an invitation\n\
+                                 of the administrator in place of the verification code.";
 const ENROLL_PROMPT: &str = "Code from your app (or q: QR code, a: QR code in ASCII): ";
 const KEPT_PROMPT: &str = "Press Enter when you have kept them: ";
 const ENROLL: &str = "[policy]\nunenrolled = \"enroll\"\n";
 const BY_PASSWORD: &str = "enroll_with = \"password\"\n";
+const EXPLAIN: &str = "totpctl explain --user alice --service sshd --rhost 127.0.0.1";
 const TOTP_ENROLL: &str = "/etc/pam.d/totp-enroll";
 const RECORDS: &str = "/var/lib/pam_totp";
 const ROWS: usize = 24;

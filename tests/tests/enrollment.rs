@@ -288,8 +288,12 @@ fn a_terminal_gets_a_picture_that_fits_with_the_prompt_below_or_a_sentence() {
             assert_eq!(shown.scanned(), shown.uri, "{size:?} {locale}");
         } else {
             assert_eq!(shown.picture, Vec::<String>::new(), "{size:?} {locale}");
+            let smaller = match locale {
+                "C" => ", or --qr utf8",
+                _ => "",
+            };
             let told = format!(
-                "enlarge this terminal of {} columns\r\nand {} rows",
+                "enlarge this terminal of {} columns\r\nand {} rows (or give --qr-file NAME.png{smaller})",
                 size.1, size.0
             );
             assert!(terminal.seen().contains(&told), "{}", terminal.seen());

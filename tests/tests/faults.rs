@@ -12,6 +12,16 @@ fn contender() -> &'static Path {
 }
 
 #[test]
+fn a_first_enrollment() {
+    changes::a_first_enrollment(Plan::Faults, contender());
+}
+
+#[test]
+fn a_confirmed_enrollment() {
+    changes::a_confirmed_enrollment(Plan::Faults, contender());
+}
+
+#[test]
 fn an_enrollment() {
     changes::an_enrollment(Plan::Faults, contender());
 }
@@ -29,6 +39,11 @@ fn backup_codes() {
 #[test]
 fn new_backup_codes() {
     changes::new_backup_codes(Plan::Faults, contender());
+}
+
+#[test]
+fn disabling_by_a_code() {
+    changes::disabling_by_a_code(Plan::Faults, contender());
 }
 
 #[test]

@@ -12,6 +12,16 @@ fn contender() -> &'static Path {
 }
 
 #[test]
+fn a_first_enrollment() {
+    changes::a_first_enrollment(Plan::Kills, contender());
+}
+
+#[test]
+fn a_confirmed_enrollment() {
+    changes::a_confirmed_enrollment(Plan::Kills, contender());
+}
+
+#[test]
 fn an_enrollment() {
     changes::an_enrollment(Plan::Kills, contender());
 }
@@ -34,6 +44,11 @@ fn backup_codes() {
 #[test]
 fn new_backup_codes() {
     changes::new_backup_codes(Plan::Kills, contender());
+}
+
+#[test]
+fn disabling_by_a_code() {
+    changes::disabling_by_a_code(Plan::Kills, contender());
 }
 
 #[test]

@@ -28,7 +28,7 @@ use end_to_end::libpam::{Code, Item, Login, Message, Reply};
 use end_to_end::machine::{Machine, output};
 use end_to_end::mounts;
 use end_to_end::phone::Phone;
-use end_to_end::product::{self, NO_LIMITS, Outcome, PROMPT, Scratch, answering};
+use end_to_end::product::{self, IGNORED, NO_LIMITS, Outcome, PROMPT, Scratch, answering};
 use serde_json::Value;
 
 /// One file.
@@ -216,7 +216,7 @@ fn logged_in(scratch: &Scratch, phone: &Phone, row: &Row) -> Result<(), String> 
         ("invited", Code::AUTH_ERR) => {
             asked.len() == 2 && asked[0] == PROMPT && asked[1].contains("Add this key")
         }
-        // Nobody has set up the service that it is checked by.
+        // The service that it is checked by takes none.
         ("password", Code::AUTH_ERR) => asked == [PASSWORD_PROMPT, PROMPT],
         ("failed", Code::AUTH_ERR) => asked.is_empty() && told.len() == 1,
         (outcome, Code::SERVICE_ERR) => outcome.starts_with("broken ") && asked.is_empty(),
@@ -241,7 +241,7 @@ fn with_dates(text: &str) -> String {
     dated
 }
 
-/// Runs `test` where these are all the accounts and groups.
+/// Runs `test` where these are all the accounts and groups, and nobody's password is right.
 fn among_our_own(test: impl FnOnce(&Path) + Send) {
     mounts::privately(|| {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -250,6 +250,9 @@ fn among_our_own(test: impl FnOnce(&Path) + Send) {
             fs::write(&file, text).expect("a new file");
             mounts::cover(&Path::new("/etc").join(name), &file);
         }
+        mounts::hide("/etc/pam.d".as_ref(), 1 << 20);
+        let nobody = "auth required pam_deny.so\naccount required pam_deny.so\n";
+        fs::write("/etc/pam.d/totp-enroll", nobody).expect("a new file");
         test(folder.path());
     });
 }
@@ -370,6 +373,26 @@ fn a_group_database_that_cannot_be_read_denies() {
 }
 
 #[test]
+fn where_passwords_are_kept_denies_if_it_cannot_be_told() {
+    among_our_own(|_| {
+        let settings = "[policy]\nlocal_users_only = true\nunenrolled = 'skip'\n";
+        let scratch = Scratch::new(settings);
+        scratch.enroll("alice", &Phone::new(Phone::SECRET));
+        for user in ["bob", "carol"] {
+            assert_eq!(scratch.login(user, "000000").code, IGNORED, "{user}");
+        }
+        mounts::cover("/etc/shadow".as_ref(), "/proc/self/mem".as_ref());
+        for user in ["alice", "bob", "carol"] {
+            assert_eq!(scratch.login(user, "000000").code, Code::AUTH_ERR, "{user}");
+            let told = scratch.totpctl(&["explain", "--user", user, "--service", "sshd"], "");
+            let complaint = String::from_utf8_lossy(&told.stderr);
+            assert_eq!(told.status.code(), Some(3), "{user}: {complaint}");
+            assert!(complaint.contains("cannot read /etc/shadow"), "{complaint}");
+        }
+    });
+}
+
+#[test]
 fn a_broken_rule_denies_and_the_log_names_its_line() {
     let machine = Machine::new()
         .user("alice", PASSWORD)
@@ -397,8 +420,6 @@ fn a_broken_rule_denies_and_the_log_names_its_line() {
     }
 }
 
-/// What libpam makes of a stack in which everybody abstains.
-const IGNORED: Code = Code::PERM_DENIED;
 const PASSWORD: &str = "correct horse";
 const PASSWORD_PROMPT: &str = "Password: ";
 const ANNOUNCED: &str = "[[policy.rule]]\nsecond_factor = 'required'\nfrom = {10 days}\n";

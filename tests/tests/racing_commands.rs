@@ -275,6 +275,30 @@ fn new_backup_codes() {
 }
 
 #[test]
+fn a_backup_code_that_is_a_proof_too() {
+    let mut case = Case::new();
+    let remove = ["device", "remove", ACCOUNT, "third"];
+    for _ in 0..ROUNDS {
+        case.scratch
+            .enroll_device(ACCOUNT, "third", &Phone::new(&secret::fresh()));
+        let backup = case.scratch.new_backup_codes(ACCOUNT).remove(0);
+        let [phone, ..] = case.codes();
+        let mut is_proven = false;
+        let logins = case.race(&[&backup, &phone], |scratch| {
+            let output = scratch.totpctl(&remove, &format!("{backup}\n"));
+            is_proven = output.status.success();
+        });
+        let (early, late) = logins.accepted(&backup);
+        assert_eq!(early + late + usize::from(is_proven), 1, "{logins}");
+        logins.assert_once(&phone);
+        logins.assert_judged();
+        if !is_proven {
+            run(&case.scratch, &[&remove[..], &["--force"]].concat());
+        }
+    }
+}
+
+#[test]
 fn a_repair_that_voids_backup_codes() {
     let mut case = Case::new();
     for _ in 0..ROUNDS {

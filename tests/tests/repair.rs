@@ -6,7 +6,7 @@ use std::process::Command;
 use end_to_end::clock::{self, system as now};
 use end_to_end::held::Paused;
 use end_to_end::libpam::Code;
-use end_to_end::machine::output;
+use end_to_end::machine::{Machine, output};
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, HOME, NO_LIMITS, Scratch, attempts_left};
 use end_to_end::secret;
@@ -172,6 +172,56 @@ fn a_resync_counts_nothing_and_forgets_nothing() {
     }
 }
 
+#[test]
+fn a_resync_tells_nobody_which_code_was_wrong_and_logs_it() {
+    let (machine, phone) = (Machine::new(), Phone::new(Phone::SECRET));
+    let enroll = "totpctl enroll daemon --secret-file - --no-confirm";
+    machine.feed(enroll, format!("{}\n", Phone::SECRET));
+    let right = phone.code_at(now() + 300);
+    let wrong = phone.wrong_code_at(now());
+    let tries = [[&right, &wrong], [&wrong, &right], [&wrong, &wrong]];
+    let told = tries.map(|[first, second]| {
+        let lines = machine.log().lines().len();
+        let input = format!("{first}\n{second}\n");
+        let told = machine.feed("totpctl resync daemon 2>&1 || test $? = 1", input);
+        let new = machine.log().lines().split_off(lines);
+        let parts = [
+            "event=wrong",
+            "user=daemon",
+            "service=totpctl",
+            "actor=uid:0",
+        ];
+        let is_told = |line: &String| parts.iter().all(|part| line.contains(part));
+        assert!(new.iter().any(is_told), "{new:?}");
+        told
+    });
+    assert!(told[0].contains("no two unused codes in a row"), "{told:?}");
+    assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
+}
+
+#[test]
+fn a_device_that_the_state_does_not_know_is_named() {
+    let case = Case::new(NO_LIMITS);
+    let tablet = Phone::new(&secret::fresh());
+    case.scratch.enroll_device(ACCOUNT, "tablet", &tablet);
+    let (secret, copy) = (case.scratch.secret(ACCOUNT), case.scratch.path("copy"));
+    // With its owner and mode, as a backup brings it back.
+    fs::copy(&secret, &copy).expect("a secret");
+    let remove = ["device", "remove", ACCOUNT, "tablet", "--force", "--json"];
+    case.totpctl(&remove, "", 0);
+    let repair = ["repair", ACCOUNT, "--json"];
+    let document = case.totpctl(&repair, "", 0);
+    assert_eq!(document["unknown"], serde_json::json!([]), "{document}");
+    fs::rename(copy, secret).expect("a secret");
+    let document = case.totpctl(&repair, "", 0);
+    assert_eq!(document["found"], "whole");
+    assert_eq!(
+        document["unknown"],
+        serde_json::json!(["tablet"]),
+        "{document}"
+    );
+}
+
 /// Somebody with a tablet too, whose records are repaired while `change` is made.
 struct Overtaken {
     case: Case,
@@ -290,7 +340,7 @@ fn a_state_of_a_newer_version_is_given_up_only_by_force() {
         let kept = fs::read(&state).expect("a state");
         assert!(kept == slots.concat(), "{place}: it has changed");
         let document = case.totpctl(&["repair", ACCOUNT, "--force", "--json"], "", 0);
-        assert_eq!(document["found"], "damaged", "{document}");
+        assert_eq!(document["found"], "newer", "{document}");
         assert!(!case.gets_in(now()), "{place}: of before");
         assert!(case.gets_in(now() + 120), "{place}");
     }

@@ -205,6 +205,28 @@ fn t23_t24_the_enrolled_the_unenrolled_and_the_unknown_see_the_same() {
     assert_eq!(shown[0], shown[2], "somebody unknown");
 }
 
+/// sshd puts rubbish of the same length in the place of all that unknown people type.
+#[test]
+fn t24_a_password_as_long_as_the_code_tells_nobody_apart_nor_does_the_password_once_more() {
+    for (password, code) in [("guess1", "000000"), ("guess1", "guess1")] {
+        let machine = alice_with_password_and_code().user("bob", PASSWORD);
+        machine.enroll("alice");
+        let users = ["alice", "bob", "mallory"];
+        let mut shown = users.map(|user| {
+            let mut ssh = machine.ssh(user, &["id", "-un"]);
+            for _ in 0..3 {
+                ssh.answer(PASSWORD_PROMPT, password).answer(PROMPT, code);
+            }
+            ssh.see(PASSWORD_PROMPT);
+            ssh.seen().replace(user, "USER")
+        });
+        assert!(shown[0].contains(&limit_reached(10)), "{}", shown[0]);
+        let [enrolled, unenrolled, unknown] = shown.each_mut();
+        assert_eq!(enrolled, unenrolled, "somebody who is not enrolled");
+        assert_eq!(enrolled, unknown, "somebody unknown");
+    }
+}
+
 #[test]
 fn t17_a_host_name_that_the_guesser_chose_is_not_what_counts() {
     let machine = Machine::new()

@@ -114,6 +114,16 @@ fn the_end_of_a_login_that_came_too_late_trusts_nobody() {
 }
 
 #[test]
+fn what_clears_trust_before_the_end_of_a_login_clears_that_one_too() {
+    let case = Case::new();
+    case.login(0, |login| {
+        case.totpctl(&["trust", "clear", ACCOUNT], "");
+        assert_eq!(login.setcred(2), Code::SUCCESS);
+    });
+    assert!(!case.is_trusted(1, ACCOUNT, HOME));
+}
+
+#[test]
 fn another_service_is_asked() {
     let case = Case::new();
     case.trust(0);
@@ -139,6 +149,7 @@ fn any_change_of_devices_ends_it() {
         "-",
         "--no-confirm",
     ];
+    let rotated = format!("{OTHER}\n{}\n", Phone::new(OTHER).code_at(clock::system()));
     for (words, input) in [
         (&enroll[..], OTHER),
         (
@@ -153,9 +164,11 @@ fn any_change_of_devices_ends_it() {
             ],
             "",
         ),
+        (&["rotate", ACCOUNT, "--secret-file", "-"], &rotated),
         (&["repair", ACCOUNT], ""),
         (&["trust", "clear", ACCOUNT], ""),
         (&["trust", "clear", "--all"], ""),
+        (&["disable", ACCOUNT, "--force"], ""),
         (&["reset", ACCOUNT, "--force"], ""),
     ] {
         let case = Case::new();
@@ -217,9 +230,9 @@ fn real_ssh_asks_once_an_address() {
     elsewhere.answer(PASSWORD_PROMPT, PASSWORD).see(PROMPT);
 }
 
-#[test]
-fn sudo_asks_once_a_terminal_session() {
-    let machine = Machine::new()
+/// alice, who has to give her password at each sudo.
+fn machine_of_sudo() -> Machine {
+    Machine::new()
         .user("alice", PASSWORD)
         .pam("sudo", &Example::named("sudo"))
         .file(
@@ -227,7 +240,12 @@ fn sudo_asks_once_a_terminal_session() {
             "440",
             "Defaults timestamp_timeout=0\nalice ALL = (ALL) ALL\n",
         )
-        .file(CONFIG, "644", TRUST);
+        .file(CONFIG, "644", TRUST)
+}
+
+#[test]
+fn sudo_asks_once_a_terminal_session() {
+    let machine = machine_of_sudo();
     let mut phone = machine.enroll("alice");
     let shell = ["sh", "-c", "sudo id -un && sudo id -un"];
     let mut first = machine.terminal_as("alice", &shell);
@@ -239,6 +257,55 @@ fn sudo_asks_once_a_terminal_session() {
     assert_eq!(first.seen().matches(PROMPT).count(), 1, "{}", first.seen());
     let mut second = machine.terminal_as("alice", &shell);
     second.answer(SUDO_PROMPT, PASSWORD).see(PROMPT);
+}
+
+/// The numbers of terminals are used again, for somebody else at the next login.
+#[test]
+fn a_terminal_that_was_used_before_is_no_place_that_is_known() {
+    let machine = machine_of_sudo();
+    let mut phone = machine.enroll("alice");
+    // The terminal stays open, while one session on it follows the other.
+    let one_by_one = "for number in 1 2; do setsid --ctty --wait \
+        setpriv --reuid alice --regid alice --init-groups --reset-env sh -c 'tty; sudo id -un && sudo id -un'; done";
+    let mut terminal = machine.terminal(&["sh", "-c", one_by_one]);
+    let mut used = Vec::new();
+    for _ in 0..2 {
+        used.push(terminal.see("/dev/pts/") + &terminal.see("\r\n"));
+        terminal.answer(SUDO_PROMPT, PASSWORD);
+        terminal.answer(PROMPT, &phone.code()).see("root\r\n");
+        terminal.answer(SUDO_PROMPT, PASSWORD);
+        let shown = terminal.see("root\r\n");
+        assert!(!shown.contains(PROMPT), "{shown}");
+    }
+    assert_eq!(terminal.end().status, 0);
+    let number = |text: &String| text.rsplit('/').next().map(str::to_owned);
+    assert_eq!(number(&used[0]), number(&used[1]), "another terminal");
+}
+
+#[test]
+fn su_trusts_one_caller_in_one_session() {
+    let machine = Machine::new()
+        .user("alice", PASSWORD)
+        .user("bob", "bob's own password")
+        .user("carol", "carol's own password")
+        .pam("su", &Example::named("su"))
+        .file(CONFIG, "644", TRUST);
+    let mut phone = machine.enroll("alice");
+    let su_as = |caller: &str| {
+        format!(
+            "setpriv --reuid {caller} --regid {caller} --init-groups --reset-env su alice -c 'id -un'"
+        )
+    };
+    let (bob, carol) = (su_as("bob"), su_as("carol"));
+    let mut terminal = machine.terminal(&["sh", "-c", &format!("{bob}; {bob}; {carol}")]);
+    terminal.answer(PASSWORD_PROMPT, PASSWORD);
+    terminal.answer(PROMPT, &phone.code()).see("alice\r\n");
+    terminal.answer(PASSWORD_PROMPT, PASSWORD);
+    let shown = terminal.see("alice\r\n");
+    assert!(!shown.contains(PROMPT), "{shown}");
+    terminal.answer(PASSWORD_PROMPT, PASSWORD);
+    terminal.answer(PROMPT, &phone.code()).see("alice\r\n");
+    assert_eq!(terminal.end().status, 0);
 }
 
 #[test]

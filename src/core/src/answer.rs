@@ -257,6 +257,7 @@ mod tests {
             let answer = Answer::new(text.as_bytes().to_vec().into());
             assert_eq!(answer.letter(), letter, "{text:?}");
             assert_eq!(answer.bytes(), text.as_bytes());
+            assert!(!answer.has_code() && !answer.is_behind_password());
         }
         assert!(matches!(Answer::wrong().typed(), Typed::Other));
     }
@@ -346,6 +347,10 @@ mod tests {
             let (before, read) = split(text.as_bytes(), digits);
             assert_eq!(before.as_deref(), Some(password.as_bytes()), "{text:?}");
             assert_eq!(read, code, "{text:?}");
+            let both = answer(text.as_bytes()).with_password();
+            assert!(both.is_behind_password());
+            let is_none = ["empty", "other"].contains(&code);
+            assert_eq!(both.has_code(), !is_none, "{text:?}");
         }
     }
 

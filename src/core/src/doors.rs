@@ -24,7 +24,7 @@ pub trait Conversation {
     /// Shows `prompt` and waits for an answer. Nothing is locked meanwhile.
     ///
     /// # Errors
-    /// [`NoAnswer`] where the person went away or can't be asked.
+    /// [`NoAnswer`], with the reason.
     fn ask(&mut self, prompt: &str, echo: Echo) -> Result<Answer, NoAnswer>;
 
     /// The same where the password and the code are typed together.
@@ -94,9 +94,14 @@ pub enum Echo {
     Off,
 }
 
-/// A question that was not answered: an interrupt, a closed line, a client that can't be asked.
+/// Why a question was not answered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct NoAnswer;
+pub enum NoAnswer {
+    /// An interrupt, a closed line, a client that can't be asked.
+    Gone,
+    /// The password came once more, as from clients that have an answer to one prompt and no other.
+    PasswordAgain,
+}
 
 /// What is kept of people, as a login needs it. No method hands out a secret, so that a service of
 /// root's own can stand behind it for callers that are not root.

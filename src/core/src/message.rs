@@ -119,7 +119,10 @@ pub fn new_backup_codes(codes: &[BackupCode]) -> Zeroizing<String> {
     text
 }
 
-/// What is said to whoever typed nothing where people enroll at the login.
+/// What is said where people enroll at the login by the password, to whoever typed no right code.
+pub const PASSWORD_NEEDED: &str = "Who has no device yet logs in by ssh in a terminal, and is shown a key there\nright after the right password.";
+
+/// The same where they need an invitation.
 pub const INVITATION_NEEDED: &str = "Who has no device yet logs in by ssh in a terminal, and types an invitation\nof the administrator in place of the verification code.";
 
 /// What is said of an enrollment that was confirmed by no right code.
@@ -150,10 +153,10 @@ pub fn announced(from: Time, now: Time) -> String {
 /// The prompt for the code after that one.
 pub const NEXT_PROMPT: &str = "The next code from your app: ";
 
-/// The prompt for a code of any of a user's devices, which proves that the user agrees.
+/// The prompt for a code of any of a user's devices or a backup code, which proves that the user agrees.
 #[must_use]
 pub fn any_code_prompt(user: &str) -> String {
-    format!("A code of any device of {user}: ")
+    format!("A code of any device of {user}, or a backup code: ")
 }
 
 /// What is said where a fault of ours denies a login. The log says which.

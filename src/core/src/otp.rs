@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::bounded::bounded;
 use crate::doors::Entropy;
@@ -106,13 +106,7 @@ impl Step {
 
 /// A code as text, one ASCII digit a byte, unused places zero bytes. Wiped on drop, compared in constant time.
 #[derive(Clone)]
-pub struct Code([u8; 8]);
-
-impl Drop for Code {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
+pub struct Code(Zeroizing<[u8; 8]>);
 
 impl Code {
     /// A code typed by a person: 6 to 8 ASCII digits and nothing else.
@@ -121,7 +115,7 @@ impl Code {
         if !(6..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        let mut code = Self([0; 8]);
+        let mut code = Self(Zeroizing::new([0; 8]));
         for (place, digit) in code.0.iter_mut().zip(digits) {
             *place = *digit;
         }
@@ -135,7 +129,7 @@ impl Code {
     pub fn random(digits: Digits, entropy: &(impl Entropy + ?Sized)) -> Result<Self, String> {
         /// Of ten digits each 25 bytes stand for one, and those above for none.
         const FAIR: u8 = 250;
-        let mut code = Self([0; 8]);
+        let mut code = Self(Zeroizing::new([0; 8]));
         let mut random = Zeroizing::new(Vec::new());
         for place in code.0.iter_mut().take(usize::from(digits.get())) {
             let byte = loop {
@@ -288,7 +282,7 @@ fn search(
     let mut found = subtle::Choice::from(0);
     let mut at = 0;
     for step in (steps.start().0..=steps.end().0).map(Step) {
-        let fits = make(step).0.ct_eq(&code.0);
+        let fits = make(step).0.ct_eq(code.0.as_slice());
         at.conditional_assign(&step.0, fits);
         found |= fits;
     }
@@ -308,12 +302,12 @@ pub fn hotp(secret: &Secret, algorithm: Algorithm, digits: Digits, counter: u64)
         Algorithm::Sha512 => keyed::<Hmac<Sha512>>(secret, counter),
     };
     // HMAC takes keys of any length, so there always is one.
-    mac.map_or(Code([0; 8]), |mac| shorten(&mac, digits))
+    mac.map_or(Code(Zeroizing::new([0; 8])), |mac| shorten(&mac, digits))
 }
 
 /// The last digits of the number in a MAC; without one, a code that nobody can type.
 fn shorten(mac: &[u8], digits: Digits) -> Code {
-    let mut code = Code([0; 8]);
+    let mut code = Code(Zeroizing::new([0; 8]));
     let Some(mut number) = truncate(mac) else {
         return code;
     };
@@ -523,6 +517,38 @@ mod tests {
             let code = Code::from_digits(digits.as_bytes()).unwrap();
             assert_eq!(code.to_digits().as_str(), digits);
         }
+    }
+
+    #[test]
+    fn every_digit_of_a_random_code_is_as_likely_as_any_other() {
+        struct Bytes;
+        impl Entropy for Bytes {
+            fn random(&self, length: usize) -> Result<Zeroizing<Vec<u8>>, String> {
+                // Taken from the end, where bytes that would make the low digits likelier stand before each that counts.
+                let bytes = [249, 255, 8, 250, 10, 253, 3, 252, 22, 251, 1, 254, 0, 250];
+                assert!(bytes.len() <= length);
+                Ok(bytes.to_vec().into())
+            }
+        }
+        let code = Code::random(Digits::default(), &Bytes).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(code.to_digits().as_str(), "012308");
+    }
+
+    #[test]
+    fn settings_are_told_in_a_line() {
+        let shown = Otp::default().to_string();
+        assert_eq!(shown, "time-based, SHA1, 6 digits, 30 seconds");
+        let token = Otp {
+            factor: MovingFactor::Counter,
+            ..Otp::default()
+        };
+        assert_eq!(token.to_string(), "counter-based, SHA1, 6 digits");
+    }
+
+    #[test]
+    fn the_step_before_the_first_is_none() {
+        assert_eq!(Step(0).before(), None);
+        assert_eq!(Step(5).before(), Some(Step(4)));
     }
 
     #[test]

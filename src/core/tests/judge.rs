@@ -24,6 +24,7 @@ use totp_core::secret::Secret;
 use totp_core::ssh_key::Fingerprint;
 use totp_core::throttle::{Codes, Limit, Limits, Refusal, Standing};
 use totp_core::time::{Span, Time};
+use totp_core::trust::Place;
 use zeroize::Zeroizing;
 
 /// A person with one device, whose logins are judged one after the other.
@@ -32,6 +33,7 @@ struct Person {
     state: State,
     config: Config,
     ssh_keys: Vec<Fingerprint>,
+    place: Option<Place>,
 }
 
 /// What came of an answer, in a word.
@@ -65,6 +67,10 @@ fn device(id: u64, name: &str, key: u8) -> Device {
     }
 }
 
+fn typed(text: &str) -> Answer {
+    Answer::new(Zeroizing::new(text.as_bytes().to_vec()))
+}
+
 fn home() -> Address {
     Address::V4([192, 0, 2, 1].into())
 }
@@ -84,6 +90,7 @@ impl Person {
             state: State::new(Time::from_unix(NOON)),
             config: Config::default(),
             ssh_keys: Vec::new(),
+            place: None,
         };
         person.enroll(device(1, "phone", 1));
         person
@@ -125,13 +132,16 @@ impl Person {
     }
 
     fn answer_from(&mut self, address: &Address, text: &str, now: i64) -> Verdict {
-        let answer = Answer::new(Zeroizing::new(text.as_bytes().to_vec()));
+        self.judge(address, &typed(text), now)
+    }
+
+    fn judge(&mut self, address: &Address, answer: &Answer, now: i64) -> Verdict {
         let attempt = Attempt {
-            answer: &answer,
+            answer,
             source: &address.clone().into(),
             binding: Binding::of("sshd", address),
             ssh_keys: &self.ssh_keys,
-            place: None,
+            place: self.place,
             codes: Codes::One,
             now: Time::from_unix(now),
         };
@@ -324,6 +334,20 @@ fn a_clock_that_went_back_a_little_is_nothing_to_report() {
     assert_eq!(wrong.out_of_reach, None);
 }
 
+#[test]
+fn out_of_reach_is_what_takes_longer_than_an_hour() {
+    // The first code that is good again is the one after the floor, and the window reaches one step ahead.
+    for (steps_ahead, is_told) in [(120, false), (121, true)] {
+        let mut person = Person::new();
+        let now = Step(u64::try_from(NOON / 30).unwrap());
+        person.state.devices[0].floor = Some(now.moved(steps_ahead));
+        let Verdict::Wrong(wrong) = person.answer_from(&home(), "000000", NOON) else {
+            panic!("a wrong code was not refused");
+        };
+        assert_eq!(wrong.out_of_reach.is_some(), is_told);
+    }
+}
+
 /// Logins of a device that is `ahead` seconds ahead, `apart` seconds from each other.
 fn drift_after(logins: i64, ahead: i64, apart: i64) -> i16 {
     let mut person = Person::new();
@@ -481,6 +505,28 @@ fn every_device_is_tried_and_named() {
 }
 
 #[test]
+fn who_is_accepted_is_told_how_many_digits_were_the_code() {
+    let mut person = Person::new();
+    let mut long = device(2, "long", 1);
+    long.otp.digits = Digits::new(8).unwrap();
+    let step = long.otp.period().unwrap().step_at(Time::from_unix(NOON));
+    let code = long.otp.code(&long.secret, step).to_digits();
+    person.enroll(long);
+    let untouched = person.state.clone();
+    let mut digits_of = |text: &str| {
+        person.state = untouched.clone();
+        let answer = typed(&format!("secret{text}")).with_password();
+        match person.judge(&home(), &answer, NOON) {
+            Verdict::Accepted(accepted) => accepted.digits().map(Digits::get),
+            _ => panic!("{text} was not accepted"),
+        }
+    };
+    assert_eq!(digits_of(&code[2..]), Some(6));
+    // Of one secret the shorter code is the end of the longer one: both fit.
+    assert_eq!(digits_of(&code), Some(8));
+}
+
+#[test]
 fn a_code_that_fits_two_devices_burns_both() {
     let mut person = Person::new();
     person.enroll(device(2, "copy", 1));
@@ -620,6 +666,24 @@ fn a_bound_device_counts_only_beside_its_ssh_key() {
     person.ssh_keys.push(ssh_key('k'));
     assert_eq!(person.login(NOON, 0), REPLAYED);
     assert_eq!(person.login(NOON + 30, 0), Outcome::Accepted);
+}
+
+#[test]
+fn a_place_is_proposed_to_be_trusted_by_a_code_of_a_device_that_is_not_bound() {
+    let (place, now) = (Place(7), Time::from_unix(NOON));
+    let mut person = Person::new();
+    person.place = Some(place);
+    assert_eq!(person.answer("000000", NOON), MISMATCH);
+    assert!(!person.state.trusts.confirm(place, now));
+    assert_eq!(person.login(NOON, 0), Outcome::Accepted);
+    assert!(person.state.trusts.confirm(place, now));
+
+    let mut person = Person::new();
+    person.place = Some(place);
+    person.enrollment.devices[0].ssh_key = Some(ssh_key('k'));
+    person.ssh_keys.push(ssh_key('k'));
+    assert_eq!(person.login(NOON, 0), Outcome::Accepted);
+    assert!(!person.state.trusts.confirm(place, now));
 }
 
 #[test]
@@ -940,7 +1004,14 @@ fn where_two_codes_are_needed_a_second_one_is_sent_after_the_first() {
     let second = person
         .sent(&home(), NOON + 5)
         .expect("no waiting after a right one");
-    assert_eq!(person.answer(&second, NOON + 6), Outcome::Accepted);
+    let Verdict::Accepted(accepted) = person.answer_from(&home(), &second, NOON + 6) else {
+        panic!("the second of two");
+    };
+    assert_eq!(
+        accepted.first_at(),
+        Some(Time::from_unix(NOON + 4)),
+        "the charge of the first is taken back"
+    );
 }
 
 #[test]

@@ -62,7 +62,8 @@ pub(crate) fn remove(
     }
     let left = enrollment.without(device);
     let mut others = left.devices.iter();
-    if left.is_empty() {
+    let as_last = left.is_empty();
+    if as_last {
         terminal.tell(&format!(
             "{device} is the last device of {name}: without it {name} is not enrolled, and logs in as the policy \
              says for such people."
@@ -72,14 +73,14 @@ pub(crate) fn remove(
             "The other devices of {name} are bound to ssh keys: without {device} they serve ssh logins only."
         ));
     }
-    let given = match (force, left.is_empty()) {
+    let given = match (force, as_last) {
         (true, _) => Given::Force,
         // Whoever takes the last one away disables.
         (false, true) => proof::to_disable(context, &account, &mut terminal)?,
         (false, false) => Given::Code(proof::any_code(context, &account, &mut terminal)?),
     };
     let store = context.store();
-    let removal = store.remove_device(&account, device, given.proof())?;
+    let removal = store.remove_device(&account, device, given.proof(), as_last)?;
     if removal == Removal::WrongCode {
         return Err(proof::is_wrong(context, &account));
     }

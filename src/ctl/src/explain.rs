@@ -8,6 +8,7 @@ use totp_core::flow::{Options, Request};
 use totp_core::policy::SecondFactor;
 use totp_core::throttle::{Codes, Standing};
 use totp_core::time::{Span, Time};
+use totp_host::enroll_stack;
 
 use crate::cli::Explain;
 use crate::context::Context;
@@ -58,6 +59,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
         _ => None,
     };
     let invited = invited.filter(|invite| system.now() < invite.expires);
+    let no_password = why_no_password(plan.next, standing);
     let explained = Explained {
         context,
         account: account.as_ref(),
@@ -65,6 +67,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
         plan,
         standing,
         offers: offers.unwrap_or_default(),
+        no_password,
         invited_until: invited.map(|invite| invite.expires),
     };
     let mut text = vec![
@@ -77,8 +80,21 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
         format!("  {}", explained.outcome()),
     ];
     text.extend(explained.sent());
+    let no_password = explained.no_password.iter();
+    text.extend(no_password.map(|reason| format!("  {reason}")));
     context.print(&text.join("\n"), &explained.document());
     Ok(())
+}
+
+/// Why the password entitles nobody to enroll, though the policy says so.
+fn why_no_password(next: Next, standing: Option<Standing>) -> Option<String> {
+    match (next, standing) {
+        (Next::Enroll { by_password: true }, Some(standing)) if !standing.takes_one_code() => {
+            Some("somebody has been guessing, so the password entitles to nothing".to_owned())
+        }
+        (Next::Enroll { by_password: true }, _) => enroll_stack::check().err(),
+        _ => None,
+    }
 }
 
 /// The user who calls su or sudo, where nobody says another: that of sudo asks for itself.
@@ -101,6 +117,7 @@ struct Explained<'a> {
     plan: Plan<'a>,
     standing: Option<Standing>,
     offers: Offers,
+    no_password: Option<String>,
     invited_until: Option<Time>,
 }
 
@@ -170,10 +187,10 @@ impl Explained<'_> {
             (Next::Deny, _) => {
                 "DENIED: asked for a code like everybody, but there is none that gets in".to_owned()
             }
-            (Next::Enroll { by_password: true }, _) => {
+            (Next::Enroll { .. }, _) if self.enrolls_by_password() => {
                 "ENROLLED at this login, after the password, or with an invitation".to_owned()
             }
-            (Next::Enroll { by_password: false }, _) => match self.invited_until {
+            (Next::Enroll { .. }, _) => match self.invited_until {
                 Some(until) => {
                     format!("ENROLLED at this login, with the invitation that lasts until {until}")
                 }
@@ -184,6 +201,10 @@ impl Explained<'_> {
             }
             (Next::Pass(_), _) => "ASKED for nothing".to_owned(),
         }
+    }
+
+    fn enrolls_by_password(&self) -> bool {
+        self.plan.next == Next::Enroll { by_password: true } && self.no_password.is_none()
     }
 
     /// Where codes are sent, a line each.
@@ -207,8 +228,12 @@ impl Explained<'_> {
             (_, Some(Standing::Refused(_))) => "refused",
             (Next::Ask, _) => "asked",
             (Next::Deny, _) => "denied",
-            (Next::Enroll { by_password: false }, _) if self.invited_until.is_none() => "denied",
-            (Next::Enroll { .. }, _) => "enrolled",
+            (Next::Enroll { .. }, _) => {
+                match self.enrolls_by_password() || self.invited_until.is_some() {
+                    true => "enrolled",
+                    false => "denied",
+                }
+            }
             (Next::Pass(_), _) => "ignored",
         };
         let codes = match self.standing {
@@ -219,7 +244,7 @@ impl Explained<'_> {
             _ => None,
         };
         let enroll_with = match next {
-            Next::Enroll { by_password } => Some(match by_password {
+            Next::Enroll { .. } => Some(match self.enrolls_by_password() {
                 true => json!(["password", "invite"]),
                 false => json!(["invite"]),
             }),
@@ -248,6 +273,7 @@ impl Explained<'_> {
                 "by_letter": !self.offers.is_only_way,
             })).collect::<Vec<_>>(),
             "enroll_with": enroll_with,
+            "no_password": self.no_password,
             "invited_until": self.invited_until.map(|until| until.to_string()),
             "why": match next {
                 Next::Pass(reason) => Some(reason.words()),

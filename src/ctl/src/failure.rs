@@ -147,9 +147,11 @@ impl From<LoadError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::ContactExists(_)
+            StoreError::BecameLast(_)
+            | StoreError::ContactExists(_)
             | StoreError::DeviceExists(_)
             | StoreError::Enrolled
+            | StoreError::Guessed
             | StoreError::NotInvited
             | StoreError::Name
             | StoreError::NoDevice(_)

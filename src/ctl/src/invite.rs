@@ -6,6 +6,7 @@ use totp_core::event::Change;
 use totp_core::policy::Unenrolled;
 use totp_core::record::Invite;
 use totp_core::time::Span;
+use totp_host::error::StoreError;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -44,10 +45,19 @@ pub(crate) fn make(context: &Context, user: &str, expires: Span) -> Result<(), F
 pub(crate) fn take_back(context: &Context, user: &str) -> Result<(), Failure> {
     let account = context.account(user)?;
     let name = &account.name;
-    if !context.store().take_invite_back(name)? {
-        return Err(Failure::refused(format_args!(
-            "{name} has no invitation: nothing has changed"
-        )));
+    match context.store().take_invite_back(&account) {
+        Ok(true) => {}
+        Ok(false) => {
+            return Err(Failure::refused(format_args!(
+                "{name} has no invitation: nothing has changed"
+            )));
+        }
+        Err(StoreError::Enrolled) => {
+            return Err(Failure::refused(format_args!(
+                "{name} has just enrolled by it: totpctl reset {name} --force takes the device away"
+            )));
+        }
+        Err(error) => return Err(error.into()),
     }
     context.changed(Change::InviteRevoked, &account, None);
     let text = format!("The invitation of {name} is void.");

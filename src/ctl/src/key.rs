@@ -210,12 +210,15 @@ impl Key {
         ));
         terminal.print(&text).map_err(failed)?;
         let qr = qr::new(&self.uri)?;
-        let picture = match drawing {
+        let is_utf8 = match drawing {
             Drawing::None => return Ok(()),
-            Drawing::Utf8 => qr.to_half_blocks(),
-            Drawing::Ascii => qr.to_ascii(),
-            Drawing::Auto if is_utf8_locale() => qr.to_half_blocks(),
-            Drawing::Auto => qr.to_ascii(),
+            Drawing::Utf8 => true,
+            Drawing::Ascii => false,
+            Drawing::Auto => is_utf8_locale(),
+        };
+        let picture = match is_utf8 {
+            true => qr.to_half_blocks(),
+            false => qr.to_ascii(),
         };
         // The last row is the prompt's.
         let (columns, rows) = totp_core::qr::size_of(&picture);
@@ -223,8 +226,12 @@ impl Key {
             Some((width, height)) if columns > width || rows >= height => terminal.print(&format!(
                 "The QR code needs a terminal of {columns} columns and {} rows.\n\
                      Type the key; or press Ctrl-C, enlarge this terminal of {width} columns\n\
-                     and {height} rows (or give --qr-file NAME.png), and begin again.\n",
-                rows.saturating_add(1)
+                     and {height} rows (or give --qr-file NAME.png{}), and begin again.\n",
+                rows.saturating_add(1),
+                match is_utf8 {
+                    true => "",
+                    false => ", or --qr utf8",
+                }
             )),
             _ => terminal.print(&picture),
         }

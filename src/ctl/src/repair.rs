@@ -1,6 +1,7 @@
 //! `totpctl repair`: gives people a state that works.
 
 use serde_json::{Value, json};
+use totp_core::device::DeviceName;
 use totp_core::event::Change;
 use totp_host::store::Found;
 
@@ -25,10 +26,34 @@ fn repaired(context: &Context, name: &str, force: bool) -> Result<(String, Value
     let found = context.store().repair(&account, force)?;
     let found = found.ok_or_else(|| not_enrolled(name))?;
     context.changed(Change::Repaired, &account, None);
-    let (was, kind) = match &found {
-        Found::Damaged(damage) => (format!("was damaged ({damage})"), "damaged"),
-        Found::Missing => ("was missing".to_owned(), "missing"),
-        Found::Whole => ("was whole".to_owned(), "whole"),
+    let (was, document) = match &found {
+        Found::Damaged(damage) if damage.is_newer() => (
+            format!("was of a newer version ({damage})"),
+            json!({ "user": name, "found": "newer", "damage": damage.to_string() }),
+        ),
+        Found::Damaged(damage) => (
+            format!("was damaged ({damage})"),
+            json!({ "user": name, "found": "damaged", "damage": damage.to_string() }),
+        ),
+        Found::Missing => (
+            "was missing".to_owned(),
+            json!({ "user": name, "found": "missing" }),
+        ),
+        Found::Whole(unknown) => {
+            let unknown: Vec<&str> = unknown.iter().map(DeviceName::as_str).collect();
+            let was = match unknown.is_empty() {
+                true => "was whole".to_owned(),
+                false => format!(
+                    "was whole, but did not know {}: if that is no device any more but came back with a secret file, \
+                     remove it",
+                    unknown.join(", ")
+                ),
+            };
+            (
+                was,
+                json!({ "user": name, "found": "whole", "unknown": unknown }),
+            )
+        }
     };
     let (_, state) = context.records(&account)?;
     let tokens = match state.devices.iter().any(|known| known.awaits_resync) {
@@ -39,9 +64,5 @@ fn repaired(context: &Context, name: &str, force: bool) -> Result<(String, Value
         "{name}: the state {was}. All codes of before are used up: wait for a new one.{tokens} \
          Backup codes and a backup key are void: make new ones."
     );
-    let mut document = json!({ "user": name, "found": kind });
-    if let (Found::Damaged(damage), Some(fields)) = (found, document.as_object_mut()) {
-        fields.insert("damage".to_owned(), json!(damage));
-    }
     Ok((text, document))
 }

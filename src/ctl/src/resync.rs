@@ -30,14 +30,9 @@ pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<
     let (second, second_at) = asked(message::NEXT_PROMPT)?;
     let codes = [(&first, first_at), (&second, second_at)];
     let resync = context.store().resync(&account, device, codes)?;
-    let known = match resync.ok_or_else(|| not_enrolled(name))? {
-        Resync::Done(known) => known,
-        Resync::FirstUnknown => return Err(first_unknown(context, device, factor)),
-        Resync::NotInARow => {
-            return Err(Failure::refused(format_args!(
-                "the second code is not the one that follows the first: type two in a row, within a minute"
-            )));
-        }
+    let Resync::Done(known) = resync.ok_or_else(|| not_enrolled(name))? else {
+        context.log_wrong_proof(&account);
+        return Err(wrong(context, device, factor));
     };
     context.changed(Change::Resynced, &account, Some(device));
     let (what, document) = match factor {
@@ -60,16 +55,16 @@ pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<
     Ok(())
 }
 
-fn first_unknown(context: &Context, device: &DeviceName, factor: MovingFactor) -> Failure {
+fn wrong(context: &Context, device: &DeviceName, factor: MovingFactor) -> Failure {
     match factor {
         MovingFactor::Counter => Failure::refused(format_args!(
-            "the first code was used before, or is none of the next {} of device {device}: check that it is that \
-             token, or enroll again",
+            "these are no two unused codes in a row among the next {} of device {device}: check that it is that token, \
+             or enroll again",
             Reach::WIDE_RESYNC
         )),
         MovingFactor::Time(_) => Failure::refused(format_args!(
-            "the first code was used before, or is none of device {device} within {} codes of this \
-             machine's time: check both clocks, or enroll again",
+            "these are no two unused codes in a row of device {device} within {} codes of this machine's time: type two \
+             that follow each other, within a minute; check both clocks, or enroll again",
             context.config.verify.resync_range
         )),
     }

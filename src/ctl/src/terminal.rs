@@ -60,15 +60,15 @@ impl Conversation for Terminal {
     fn ask(&mut self, prompt: &str, echo: Echo) -> Result<Answer, NoAnswer> {
         // Before anybody knows that it is their turn: what is typed by then is dropped.
         let hidden = (echo == Echo::Off).then(NoEcho::new);
-        self.print(prompt).map_err(|_| NoAnswer)?;
+        self.print(prompt).map_err(|_| NoAnswer::Gone)?;
         let line = standard_input().and_then(|mut input| read_line(&mut input));
-        let line = line.map_err(|_| NoAnswer)?;
+        let line = line.map_err(|_| NoAnswer::Gone)?;
         drop(hidden);
         // Whoever types a line ends it on the screen too.
         if !io::stdin().is_terminal() || line.is_none() {
-            self.print("\n").map_err(|_| NoAnswer)?;
+            self.print("\n").map_err(|_| NoAnswer::Gone)?;
         }
-        line.map(Answer::new).ok_or(NoAnswer)
+        line.map(Answer::new).ok_or(NoAnswer::Gone)
     }
 
     fn tell(&mut self, sentence: &str) {

@@ -17,6 +17,8 @@ use crate::slot::SlotError;
 /// Why records can't be read or changed.
 #[derive(Debug)]
 pub enum StoreError {
+    /// The device was not the last one when its removal began, and is now.
+    BecameLast(DeviceName),
     /// There is a contact of that kind.
     ContactExists(Channel),
     /// There is a device of that name.
@@ -27,6 +29,8 @@ pub enum StoreError {
     Entropy(String),
     /// A file or folder can't be used.
     File(FileError),
+    /// So many proofs were none that no further one is judged.
+    Guessed,
     /// The state can't be locked.
     Lock(PathBuf, LockError),
     /// The account's name makes no file name.
@@ -86,6 +90,12 @@ impl Damage {
             Self::Slot(_) | Self::Record(_) => true,
         }
     }
+
+    /// Whether it is none: a later version has written the state.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::Slot(SlotError::Version { .. }))
+    }
 }
 
 impl fmt::Display for Damage {
@@ -100,6 +110,11 @@ impl fmt::Display for Damage {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::BecameLast(name) => write!(
+                f,
+                "{name} is the last device since somebody has removed the others meanwhile, and this has changed \
+                 nothing: begin again"
+            ),
             Self::ContactExists(channel) => write!(
                 f,
                 "codes are sent {} to another address already: remove that one first (totpctl device remove)",
@@ -124,6 +139,10 @@ impl fmt::Display for StoreError {
             Self::NotInvited => f.write_str("there is no such invite: totpctl invite makes one"),
             Self::Entropy(reason) => f.write_str(reason),
             Self::File(error) => error.fmt(f),
+            Self::Guessed => f.write_str(
+                "too many wrong codes have been typed for this account, so none is judged here for a while: \
+                 totpctl unlock forgets them, and --force asks for none",
+            ),
             Self::Lock(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Name => f.write_str("the account's name is too long for a file name"),
             Self::NoDevice(name) => write!(

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 mod decoy;
+pub mod enroll_stack;
 pub mod error;
 pub mod file;
 pub mod folder;

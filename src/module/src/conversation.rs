@@ -42,16 +42,15 @@ impl<'a> Conversation<'a> {
             Echo::On => PAM_PROMPT_ECHO_ON,
             Echo::Off => PAM_PROMPT_ECHO_OFF,
         };
-        self.send(style, prompt).ok_or(NoAnswer)
+        self.send(style, prompt).ok_or(NoAnswer::Gone)
     }
 }
 
 impl totp_core::doors::Conversation for Conversation<'_> {
     fn ask(&mut self, prompt: &str, echo: Echo) -> Result<Answer, NoAnswer> {
         let answer = self.prompt(prompt, echo)?;
-        // A client that can answer only one prompt answers ours with the password. That is no guess.
         match password::typed_before(self.pamh) {
-            Some(password) if password.is(answer.bytes()) => Err(NoAnswer),
+            Some(password) if password.is(answer.bytes()) => Err(NoAnswer::PasswordAgain),
             _ => Ok(answer),
         }
     }

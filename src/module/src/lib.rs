@@ -23,6 +23,7 @@ use totp_core::message;
 use totp_core::ssh_key::Fingerprint;
 use totp_core::time::Span;
 use totp_core::trust::Place;
+use totp_host::enroll_stack;
 use totp_host::meter::Meter;
 use totp_host::process::Room;
 use totp_host::store::FileStore;
@@ -147,7 +148,7 @@ fn answer(
 ) -> (PamResultCode, ffi::Noted) {
     let nothing = ffi::Noted { trust: None };
     let service = item::<Service<'_>>(pamh).unwrap_or_default();
-    if service == password::SERVICE {
+    if service == enroll_stack::SERVICE {
         // We asked libpam whether a password is right, and its stack leads back to us.
         let event = Event::new(Severity::Error, "misconfigured");
         let reason = "the stack of this service must not have pam_totp in it";

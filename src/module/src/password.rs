@@ -3,21 +3,16 @@
 //! A stack that has us behind a `required` password module runs us after a wrong password as well. Before a password
 //! entitles anybody to enroll it is therefore checked again, by the stack of the service [`SERVICE`].
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-
 use pam::items::{AuthTok, RHost, Tty};
 use pam::module::PamHandle;
 use subtle::ConstantTimeEq;
 use totp_core::answer::Answer;
 use totp_core::doors::Account;
+use totp_host::enroll_stack::{self, SERVICE};
 use totp_host::pam::{Code, Item, Message, NO_EMPTY_PASSWORD, Reply, SILENT, Transaction};
 use zeroize::Zeroizing;
 
 use crate::item;
-
-/// The service that checks passwords. Its stack must not lead to this module.
-pub(crate) const SERVICE: &str = "totp-enroll";
 
 /// A password. Wiped on drop; has no `Debug`.
 pub(crate) struct Password(Zeroizing<Vec<u8>>);
@@ -56,7 +51,7 @@ pub(crate) fn is_right(
     account: &Account,
     password: &Password,
 ) -> Result<bool, String> {
-    refuse_other_stacks()?;
+    enroll_stack::check()?;
     let mut answer = |message: Message<'_>| match message {
         Message::AskHidden(_) => Some(password.0.clone()),
         Message::Error(_) | Message::Info(_) => Some(Reply::default()),
@@ -78,19 +73,4 @@ pub(crate) fn is_right(
         Code::AUTH_ERR | Code::MAX_TRIES | Code::USER_UNKNOWN => Ok(false),
         code => Err(format!("service {SERVICE}: {code}")),
     }
-}
-
-/// Without a file of exactly that name libpam would take the stack of `other`.
-fn refuse_other_stacks() -> Result<(), String> {
-    const PATH: &str = "/etc/pam.d/totp-enroll";
-    let problem = match fs::symlink_metadata(PATH) {
-        Err(error) => error.to_string(),
-        Ok(file) if !file.is_file() => "it is no file of its own".to_owned(),
-        Ok(file) if file.uid() != 0 => "it isn't root's".to_owned(),
-        Ok(file) if file.mode() & 0o022 != 0 => "others may write it".to_owned(),
-        Ok(_) => return Ok(()),
-    };
-    Err(format!(
-        "nobody can enroll by password, since {PATH} can't be used: {problem}; install the example of that name"
-    ))
 }

@@ -6,6 +6,9 @@
 //! `contender CONFDIR aloud USER ADDRESS TIME ANSWER...` gives one answer after the other, then empty ones,
 //! prints what it is told at once, each line with one system call, then `= ` and the PAM code, and ends the transaction.
 //!
+//! `contender CONFDIR enroll USER ADDRESS INVITE` types an invitation, then a code of the key that is shown, by the real
+//! clock, and exits with the PAM code.
+//!
 //! `contender CONFDIR many USER ADDRESS TIME COUNT ANSWER` logs in so many times, the clock set to TIME.
 //!
 //! `contender CONFDIR GATE USER` reads lines `PLACE ADDRESS TIME ANSWER`, and for each writes `ready`, waits
@@ -18,6 +21,8 @@ use std::{env, io, process};
 
 use end_to_end::clock;
 use end_to_end::libpam::{Code, Item, Login, Message, Reply};
+use end_to_end::phone::Phone;
+use end_to_end::product::PROMPT;
 use nix::fcntl::{Flock, FlockArg};
 
 struct Attempt<'a> {
@@ -99,6 +104,21 @@ fn main() {
             // Whatever is done to it now is done after the verdict was heard.
             drop(login);
             process::exit(code.0);
+        }
+        [confdir, "enroll", user, address, invite] => {
+            let person = |message: &Message| match message.text.as_str() {
+                _ if !message.style.is_prompt() => Reply::Null,
+                PROMPT => invite.into(),
+                text if text.contains("Add this key") => {
+                    let phone = Phone::of_shown_key(text);
+                    phone.code_at(clock::system()).as_str().into()
+                }
+                _ => "".into(),
+            };
+            let mut login = Login::start(confdir.as_ref(), "scratch", user.as_bytes(), person)
+                .expect("libpam reads the service");
+            login.set(Item::Rhost, address);
+            process::exit(login.authenticate(0).0);
         }
         [confdir, "many", user, address, time, count, answer] => {
             clock::set(time.parse().expect("seconds"));

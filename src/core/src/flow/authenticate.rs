@@ -198,16 +198,8 @@ impl<S: Store> Login<'_, S> {
     fn has_password(&mut self, account: &Account) -> Result<bool, String> {
         let subject = Subject::Invitee(account);
         let (store, caller) = (self.store, &self.request.caller);
-        let is_single = |standing: Standing| {
-            matches!(
-                standing,
-                Standing::Open {
-                    codes: Codes::One,
-                    ..
-                }
-            )
-        };
-        if !is_single(store.standing(subject, caller).map_err(fault)?.0) {
+        let (standing, _) = store.standing(subject, caller).map_err(fault)?;
+        if !standing.takes_one_code() {
             return Ok(false);
         }
         let mut charged = None;
@@ -250,7 +242,7 @@ impl<S: Store> Login<'_, S> {
                     ..self.event(Severity::Notice, Change::Enrolled.name())
                 };
                 self.log_and_notify(account, change, None);
-                let Err(NoAnswer) = enrolled.show_backup_codes(self.person) else {
+                let Err(_) = enrolled.show_backup_codes(self.person) else {
                     return Ok(Outcome::Enrolled(enrolled));
                 };
                 let event = self.event(Severity::Notice, "aborted");
@@ -289,7 +281,11 @@ impl<S: Store> Login<'_, S> {
     /// sshd runs the whole stack again for each try, so one prompt a call is right there. Where nothing is asked,
     /// somebody else has to.
     fn is_repeated(&self) -> bool {
-        self.request.caller.service == "sshd" || self.request.options.first_pass == FirstPass::Only
+        self.is_sshd() || self.request.options.first_pass == FirstPass::Only
+    }
+
+    fn is_sshd(&self) -> bool {
+        self.request.caller.service == "sshd"
     }
 
     fn first_turn(&self) -> Turn {
@@ -325,7 +321,10 @@ impl<S: Store> Login<'_, S> {
                 return Ok(Attempted::Nothing);
             }
             (_, Ok(answer)) => answer,
-            (_, Err(NoAnswer)) => return Ok(self.unanswered(subject, turn)),
+            // sshd puts rubbish of the same length in the place of all that people type whom it does not let in, so of
+            // them that can't be told: it counts for everybody.
+            (_, Err(NoAnswer::PasswordAgain)) if self.is_sshd() => Answer::wrong(),
+            (_, Err(_)) => return Ok(self.unanswered(subject, turn)),
         };
         if answer.is_behind_password() && offers.is_only_way && !answer.has_code() {
             // The code is on its way: there was none to be typed.
@@ -376,12 +375,21 @@ impl<S: Store> Login<'_, S> {
             (Turn::Prompt, Subject::Invitee(_)) => event.because(NOT_INVITED),
             (Turn::Prompt, Subject::Enrolled(_) | Subject::Stranger(_)) => event,
         });
-        // To strangers too: it tells nobody who is not enrolled.
-        let enrolls = self.config.policy.unenrolled == Unenrolled::Enroll;
-        if enrolls && !matches!(subject, Subject::Enrolled(_)) {
-            self.tell(message::INVITATION_NEEDED);
-        }
+        self.tell_who_enrolls();
         Attempted::Over
+    }
+
+    /// Where people enroll at the login. Everybody is told: else it would tell who is enrolled.
+    fn tell_who_enrolls(&mut self) {
+        let policy = &self.config.policy;
+        let by_password =
+            policy.enrolls_by_password(&self.request.caller.address, self.system.now());
+        if policy.unenrolled == Unenrolled::Enroll {
+            self.tell(match by_password {
+                true => message::PASSWORD_NEEDED,
+                false => message::INVITATION_NEEDED,
+            });
+        }
     }
 
     /// What was typed before our turn.
@@ -390,7 +398,7 @@ impl<S: Store> Login<'_, S> {
             // No prompt is there to carry what it says.
             let _ = self.announce(subject, offers);
         }
-        self.person.typed_before().ok_or(NoAnswer)
+        self.person.typed_before().ok_or(NoAnswer::Gone)
     }
 
     /// Where nothing but a code that is sent will do, it is sent before the password is typed with it.
@@ -574,7 +582,10 @@ impl<S: Store> Login<'_, S> {
         }
         let sentence = message::wrong(wrong.codes, wrong.standing, self.system.now());
         match wrong.standing {
-            Standing::Open { .. } => self.tell(&sentence),
+            Standing::Open { .. } => {
+                self.tell(&sentence);
+                self.tell_who_enrolls();
+            }
             Standing::Refused(_) => self.tell_even_if_hidden(&sentence),
         }
         self.report_long_limit(subject, wrong);

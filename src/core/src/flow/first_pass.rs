@@ -20,7 +20,7 @@ pub(crate) struct Unasked<'a>(pub(crate) &'a mut dyn Conversation);
 
 impl Conversation for Unasked<'_> {
     fn ask(&mut self, _: &str, _: Echo) -> Result<Answer, NoAnswer> {
-        Err(NoAnswer)
+        Err(NoAnswer::Gone)
     }
 
     fn typed_before(&mut self) -> Option<Answer> {

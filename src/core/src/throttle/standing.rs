@@ -81,6 +81,18 @@ impl Standing {
         }
     }
 
+    /// Whether an answer would be judged, and one right code be enough.
+    #[must_use]
+    pub fn takes_one_code(&self) -> bool {
+        matches!(
+            self,
+            Self::Open {
+                codes: Codes::One,
+                ..
+            }
+        )
+    }
+
     /// Why no answer is judged, where none is.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use totp_core::config::Config;
 use totp_core::flow::Arguments;
 use totp_core::policy::{EnrollWith, Unenrolled};
+use totp_host::enroll_stack;
 
 use super::Tree;
 use super::finding::{Finding, Findings};
@@ -74,9 +75,6 @@ pub(crate) const LOCKERS: [&str; 19] = [
 /// Doors that people come in by: where others ask for a code and one of these doesn't, that is worth a word.
 const DOORS: [&str; 6] = ["login", "sshd", "su", "su-l", "sudo", "sudo-i"];
 
-/// The service by which enrolling people's passwords are checked.
-const ENROLL: &str = "totp-enroll";
-
 /// Looks at every service.
 ///
 /// # Errors
@@ -114,7 +112,7 @@ pub(crate) fn look(
     };
     let mut asking = Vec::new();
     for (name, stack) in &stacks {
-        if is_part(name) || name == ENROLL {
+        if is_part(name) || name == enroll_stack::SERVICE {
             continue;
         }
         if let Some(service) = service(tree, name, stack, config, findings) {
@@ -532,14 +530,14 @@ fn enroll_stack(
 ) {
     const MEND: &str =
         "cp /usr/local/share/doc/pam_totp/examples/totp-enroll /etc/pam.d/totp-enroll";
-    let path = tree.path("/etc/pam.d").join(ENROLL);
+    let path = tree.path("/etc/pam.d").join(enroll_stack::SERVICE);
     let by_password = config.is_some_and(|config| {
         config.policy.enroll_with == EnrollWith::Password
             && config.policy.unenrolled == Unenrolled::Enroll
     });
     let mut add = |id, fact: String, meaning: &str| {
         let finding = Finding::new(id, fact, meaning, MEND);
-        findings.add(finding.at(&path, None).of(ENROLL));
+        findings.add(finding.at(&path, None).of(enroll_stack::SERVICE));
     };
     let nobody = "Nobody can enroll by password: the module checks it by this service.";
     let file = fs::symlink_metadata(&path).ok();
@@ -557,7 +555,7 @@ fn enroll_stack(
         let fact = format!("{} is a link, or others may change it.", path.display());
         add("totp-enroll-missing", fact, nobody);
     }
-    let stack = folders.stack(ENROLL, "auth");
+    let stack = folders.stack(enroll_stack::SERVICE, "auth");
     if stack.lines.iter().any(Line::is_ours) {
         let fact = "The stack leads to pam_totp.so, which refuses to be run by it.".to_owned();
         add("totp-enroll-loop", fact, nobody);

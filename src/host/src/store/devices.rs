@@ -1,7 +1,7 @@
 //! The devices of an account, renamed, bound to ssh keys, rotated, removed and disabled.
 
 use totp_core::address::Address;
-use totp_core::answer::Answer;
+use totp_core::answer::{Answer, Typed};
 use totp_core::challenge::Binding;
 use totp_core::contact::Channel;
 use totp_core::device::{Device, DeviceId, DeviceName};
@@ -11,7 +11,7 @@ use totp_core::otp::Step;
 use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, State};
 use totp_core::ssh_key::Fingerprint;
-use totp_core::throttle::{Codes, Source};
+use totp_core::throttle::{Codes, Source, Standing};
 
 use super::{FileStore, LockedRecords, OURS, StateFile, remove_records, write_enrollment};
 use crate::error::StoreError;
@@ -177,7 +177,8 @@ impl FileStore<'_> {
     /// Takes all devices away. When this returns, the account is not enrolled; `false` where the proof was none.
     ///
     /// # Errors
-    /// [`StoreError::Ended`] where the account is not enrolled; nothing has changed then.
+    /// [`StoreError::Ended`] where the account is not enrolled, [`StoreError::Guessed`] where too many proofs were none;
+    /// nothing has changed then.
     pub fn disable(&self, account: &Account, proof: Proof<'_>) -> Result<bool, StoreError> {
         let locked = self.lock_enrolled(account)?;
         if !self.is_proven(&locked, proof)? {
@@ -188,24 +189,30 @@ impl FileStore<'_> {
     }
 
     /// Takes a device or contact away. When this returns, none of its codes is accepted any more, by no login that is at its
-    /// prompt either.
+    /// prompt either. `as_last` says that the proof is for an end of the enrollment, which takes another one than the end
+    /// of a device may.
     ///
     /// # Errors
-    /// As for [`FileStore::rename_device`].
+    /// As for [`FileStore::rename_device`] and [`FileStore::disable`]; [`StoreError::BecameLast`] where the others were
+    /// removed since it was said that this is not the last one.
     pub fn remove_device(
         &self,
         account: &Account,
         device: &DeviceName,
         proof: Proof<'_>,
+        as_last: bool,
     ) -> Result<Removal, StoreError> {
         let locked = self.lock_enrolled(account)?;
         if !locked.enrolled.has(device) {
             return Err(StoreError::NoDevice(device.clone()));
         }
+        let left = locked.enrolled.without(device);
+        if left.is_empty() && !as_last && !matches!(proof, Proof::Force) {
+            return Err(StoreError::BecameLast(device.clone()));
+        }
         if !self.is_proven(&locked, proof)? {
             return Ok(Removal::WrongCode);
         }
-        let left = locked.enrolled.without(device);
         if left.is_empty() {
             remove_records(&locked.secrets, &self.states()?, account)?;
             return Ok(Removal::RemovedLast);
@@ -228,46 +235,63 @@ impl FileStore<'_> {
         })
     }
 
-    /// Judges a code; `None` where it is none, else by which way it was sent, if it was. It is used up; limits and counts
-    /// are those of logins, and stay.
+    /// Judges a code; `None` where it is none, else by which way it was sent, if it was. It is used up.
+    ///
+    /// A wrong one is a guess like any other, and counts as one at a login that names no address: whoever may run us
+    /// for one user alone would have no other limit. A right one is no login, so it forgets no count and makes no place
+    /// familiar.
     fn accepted_by(
         &self,
         locked: &LockedRecords,
         answer: &Answer,
     ) -> Result<Option<Option<Channel>>, StoreError> {
+        let (now, source) = (self.system.now(), Source::from(Address::Local));
+        let (verify, limits) = (&self.config.verify, &self.config.limits);
         let (record, state) = locked.file.read()?;
+        let state = state.without_future(now);
+        let is_judged = match state.standing(&source, limits, now) {
+            Standing::Open { codes, .. } => {
+                codes == Codes::One || matches!(answer.typed(), Typed::Backup(_))
+            }
+            Standing::Refused(_) => false,
+        };
+        if !is_judged {
+            return Err(StoreError::Guessed);
+        }
         let attempt = Attempt {
             answer,
-            source: &Source {
-                is_exempt: true,
-                ..Address::Local.into()
-            },
+            source: &source,
             binding: Binding::of(OURS, &Address::Local),
             ssh_keys: &[],
             place: None,
             codes: Codes::One,
-            now: self.system.now(),
+            now,
         };
-        let (verify, limits) = (&self.config.verify, &self.config.limits);
-        let tally = state.tally.clone();
         // Nobody has come by ssh: to have the device is enough.
         let enrolled = locked.enrolled.clone().unbound();
-        match judge(&enrolled, state, &attempt, verify, limits) {
-            (Verdict::Accepted(accepted), decided) => {
-                let decided = State { tally, ..decided };
-                locked.file.save(&record, &decided)?;
-                Ok(Some(accepted.sent_by()))
+        let (verdict, decided) = judge(&enrolled, state.clone(), &attempt, verify, limits);
+        let (by, decided) = match verdict {
+            Verdict::Accepted(accepted) => {
+                let tally = state.tally;
+                (Some(accepted.sent_by()), State { tally, ..decided })
             }
             // Three wrong ones kill a code that was sent.
-            (_, State { challenges, .. }) => {
+            Verdict::Wrong(_) => {
+                let (tally, challenges) = (decided.tally, decided.challenges);
                 let decided = State {
+                    tally,
                     challenges,
-                    ..locked.file.read()?.1
+                    ..state
                 };
-                locked.file.save(&record, &decided)?;
-                Ok(None)
+                (None, decided)
             }
-        }
+            Verdict::BackupKey { .. }
+            | Verdict::Empty
+            | Verdict::Invited(_)
+            | Verdict::Refused(_) => return Ok(None),
+        };
+        locked.file.save(&record, &decided)?;
+        Ok(by)
     }
 }
 

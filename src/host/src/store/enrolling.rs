@@ -301,14 +301,8 @@ impl FileStore<'_> {
             secrets => secrets?,
         };
         let states = self.states()?;
-        // The lock keeps logins out. Where the state is such that no login can use it, there are none.
-        let lock =
-            open_state(&states, &name, true).and_then(|file| self.lock(&states, &name, file));
-        let _lock = match lock {
-            Err(StoreError::NoState(_)) => None,
-            Err(StoreError::File(error)) if error.is_of_the_file() => None,
-            lock => Some(lock?),
-        };
+        // It keeps logins out.
+        let _lock = self.lock_if_usable(&states, &name)?;
         let invite = invites::remove(&secrets, account)?;
         let secret = removed(secrets.remove(&name))?;
         let state = removed(states.remove(&name))?;

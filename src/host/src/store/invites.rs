@@ -13,10 +13,10 @@ use crate::folder::Folder;
 const PREFIX: &str = ".invite-";
 
 impl FileStore<'_> {
-    /// Puts an invite in the place of the one before.
+    /// Puts an invite in the place of the one before, which entitles nobody any more when this returns.
     ///
     /// # Errors
-    /// [`StoreError::Enrolled`] where the account has a device: nobody needs an invite then.
+    /// [`StoreError::Enrolled`] where the account has a device, or gets one meanwhile: nobody needs an invite then.
     pub fn invite(&self, account: &Account, invite: Invite) -> Result<(), StoreError> {
         let secrets = Folder::open_or_make(&self.config.secret_dir)?;
         let states = Folder::open_or_make(&self.config.state_dir)?.refuse_network()?;
@@ -31,7 +31,20 @@ impl FileStore<'_> {
         };
         secrets.replace(&name_of(account)?, record.to_toml().as_bytes())?;
         let _ = secrets.tidy();
-        Ok(())
+        self.outwait_enrollment(&states, &account.name)?;
+        match enrollment(&secrets, account)? {
+            None => Ok(()),
+            Some(_) => {
+                remove(&secrets, &account.name)?;
+                Err(StoreError::Enrolled)
+            }
+        }
+    }
+
+    /// Returns when nobody is on the way to a device whose invite was looked at before. An invite is looked at under the
+    /// lock of the account's state.
+    fn outwait_enrollment(&self, states: &Folder, account: &str) -> Result<(), StoreError> {
+        self.lock_if_usable(states, &state_name(account)?).map(drop)
     }
 
     /// The invite of an account, run out or not.
@@ -73,14 +86,22 @@ impl FileStore<'_> {
         }
     }
 
-    /// Takes an invite back; `false` where there was none.
+    /// Takes an invite back, which entitles nobody any more when this returns; `false` where there was none.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn take_invite_back(&self, account: &str) -> Result<bool, StoreError> {
-        match self.secrets() {
-            Err(error) if error.is_missing() => Ok(false),
-            secrets => remove(&secrets?, account),
+    /// [`StoreError`], of somebody who got a device by it meanwhile [`StoreError::Enrolled`].
+    pub fn take_invite_back(&self, account: &Account) -> Result<bool, StoreError> {
+        let secrets = match self.secrets() {
+            Err(error) if error.is_missing() => return Ok(false),
+            secrets => secrets?,
+        };
+        if !remove(&secrets, &account.name)? {
+            return Ok(false);
+        }
+        self.outwait_enrollment(&self.states()?, &account.name)?;
+        match enrollment(&secrets, account)? {
+            None => Ok(true),
+            Some(_) => Err(StoreError::Enrolled),
         }
     }
 }

@@ -108,6 +108,19 @@ impl<'a> FileStore<'a> {
         })
     }
 
+    /// Locks a state; `None` where it is such that no login can use it, and none does.
+    fn lock_if_usable(
+        &self,
+        states: &Folder,
+        name: &str,
+    ) -> Result<Option<StateFile<lock::Locked>>, StoreError> {
+        match open_state(states, name, true).and_then(|file| self.lock(states, name, file)) {
+            Err(StoreError::NoState(_)) => Ok(None),
+            Err(StoreError::File(error)) if error.is_of_the_file() => Ok(None),
+            locked => locked.map(Some),
+        }
+    }
+
     /// A missing state is no fault where its person was reset meanwhile.
     fn unless_ended(&self, account: &Account, error: StoreError) -> StoreError {
         match error {

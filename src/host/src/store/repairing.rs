@@ -14,18 +14,19 @@ use totp_core::time::Time;
 
 use super::{FileStore, LockedRecords, OURS, enrollment, open_state, state_name};
 use crate::decoy;
-use crate::error::StoreError;
+use crate::error::{Damage, StoreError};
 use crate::slot;
 
 /// What a repair found.
 #[derive(Debug)]
 pub enum Found {
     /// A state that can't be used, and why.
-    Damaged(String),
+    Damaged(Damage),
     /// None at all.
     Missing,
-    /// A whole one.
-    Whole,
+    /// A whole one, which did not know these devices. They count again: a state from a backup is older than they are, or
+    /// they were removed and came back with a secret file.
+    Whole(Vec<DeviceName>),
 }
 
 /// How a resync ended.
@@ -33,10 +34,9 @@ pub enum Found {
 pub enum Resync {
     /// The device is in step, and this is what is known of it now.
     Done(DeviceState),
-    /// The first code is none of the device near this time or its counter, or was used before.
-    FirstUnknown,
-    /// The second code does not follow the first.
-    NotInARow,
+    /// They are no two codes in a row of the device near this time or its counter, or were used before. Not even root is
+    /// told which of them is wrong: the first could be guessed by that, uncounted and unused.
+    Wrong,
 }
 
 impl FileStore<'_> {
@@ -72,18 +72,21 @@ impl FileStore<'_> {
         };
         let found = match file.read() {
             Ok((record, state)) => {
+                let devices = enrolled.devices.iter();
+                let unknown = devices.filter(|device| state.device(device.id).is_none());
+                let unknown = unknown.map(|device| device.name.clone()).collect();
                 let state = self.with_floors(&enrolled, state.without_future(now), now);
                 file.save(&record, &state)?;
                 match is_missing {
                     true => Found::Missing,
-                    false => Found::Whole,
+                    false => Found::Whole(unknown),
                 }
             }
             Err(StoreError::State(_, damage)) if damage.is_of_content(force) => {
                 let state = self.with_floors(&enrolled, State::new(now), now);
                 // Under the lock of the old one: who waits for that opens this one.
                 states.replace(&name, &new_file(&state)?)?;
-                Found::Damaged(damage.to_string())
+                Found::Damaged(damage)
             }
             Err(error) => return Err(error),
         };
@@ -177,10 +180,9 @@ impl FileStore<'_> {
                     return Ok(known.map(Resync::Done));
                 }
                 _ if is_first && has_mark => is_first = false,
-                _ if is_first => return Ok(Some(Resync::FirstUnknown)),
-                _ => {}
+                _ => break,
             }
         }
-        Ok(Some(Resync::NotInARow))
+        Ok(Some(Resync::Wrong))
     }
 }

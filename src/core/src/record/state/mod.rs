@@ -1,6 +1,8 @@
 //! The state: what the logins of a person leave behind. A small binary record, rewritten at each attempt.
 
 mod bytes;
+#[cfg(test)]
+mod tests;
 
 pub use self::bytes::StateError;
 use crate::backup_code::{SetId, UsedCodes};
