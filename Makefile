@@ -1,6 +1,6 @@
 # make demo      builds, enrolls you in a scratch folder and logs in once
 # make test      all tests; the end-to-end ones need root
-# make stress    the long versions of some, with figures; half an hour and more
+# make stress    the long versions of some, with figures; an hour and more
 # make model     a million random answers judged twice, and all orders of steps of three logins
 # make timing    whether the time of a comparison tells what was compared
 # make fuzz      every parser and judge, an hour each; FUZZ_SECONDS=, FUZZ_TARGETS=; needs nightly with llvm-tools, cargo-fuzz
@@ -101,8 +101,8 @@ test:
 unit:
 	$(CARGO) test --workspace --exclude end-to-end $(CARGOFLAGS) $(VENDORED) -- --skip command::tests
 
-# One part by PART=race|guesses|strangers|addresses|faults; smaller by STRESS_ROUNDS, STRESS_GUESSES, STRESS_SAMPLES and
-# STRESS_ADDRESSES.
+# One part by PART=race|mixed|guesses|strangers|addresses|faults; smaller by STRESS_ROUNDS, STRESS_MIXED, STRESS_GUESSES,
+# STRESS_SAMPLES and STRESS_ADDRESSES.
 stress:
 	tests/set-up.sh test
 	$(MAKE) --no-print-directory all

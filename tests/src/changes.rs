@@ -6,10 +6,10 @@ use std::process::Command;
 use crate::clock::{self, EPOCH};
 use crate::disturbed::{Call, Ended, Job, Plan};
 use crate::gateway::Gateway;
-use crate::kept::Kept;
+use crate::ground::Ground;
 use crate::libpam::Code;
 use crate::phone::Phone;
-use crate::product::{ACCOUNT, HOME, IGNORED, NO_LIMITS, Scratch, answering};
+use crate::product::{ACCOUNT, HOME, IGNORED, NO_LIMITS, answering};
 use crate::ssh_key::SshKey;
 use crate::token::Token;
 
@@ -52,22 +52,25 @@ pub const ALL: [Change; 17] = [
 
 /// Somebody with a phone, and perhaps a tablet, whose records a command changes.
 struct Case {
-    scratch: Scratch,
+    scratch: Ground,
     phone: Phone,
     tablet: Phone,
 }
 
 impl Case {
-    fn of_nobody() -> Self {
+    fn of_nobody(plan: Plan) -> Self {
         Self {
-            scratch: Scratch::new(&format!("{NO_LIMITS}[policy]\nunenrolled = \"skip\"\n")),
+            scratch: Ground::new(
+                plan,
+                &format!("{NO_LIMITS}[policy]\nunenrolled = \"skip\"\n"),
+            ),
             phone: Phone::new(Phone::SECRET),
             tablet: Phone::new(OTHER),
         }
     }
 
-    fn new(has_tablet: bool) -> Self {
-        let case = Self::of_nobody();
+    fn new(plan: Plan, has_tablet: bool) -> Self {
+        let case = Self::of_nobody(plan);
         case.scratch.enroll(ACCOUNT, &case.phone);
         if has_tablet {
             case.scratch.enroll_device(ACCOUNT, "tablet", &case.tablet);
@@ -150,12 +153,11 @@ impl Case {
     /// Disturbs each call of a job from the first that has to do with records on, and has `check` look at what is left
     /// and bring it to an end.
     fn disturb(&self, plan: Plan, job: impl Fn() -> Job, check: impl Fn(&Ended)) {
-        let kept = Kept::of(["secrets", "state", "run"].map(|name| self.scratch.path(name)));
-        let job = || {
-            kept.restore();
-            job()
+        let of_interest = |calls| match plan {
+            Plan::PowerCuts => around_changes(of_records(calls)),
+            _ => of_records(calls),
         };
-        plan.disturb(job, of_records, check);
+        self.scratch.disturb(plan, job, of_interest, check);
     }
 
     /// The same of a command that takes the tablet's secret, or no input.
@@ -175,12 +177,24 @@ fn of_records(calls: Vec<Call>) -> Vec<Call> {
     calls
 }
 
+/// Calls that change a file, and those after them: a disk is the same before all others as before one of these.
+fn around_changes(calls: Vec<Call>) -> Vec<Call> {
+    let after = [false]
+        .into_iter()
+        .chain(calls.iter().map(Call::changes_files));
+    let around = calls.iter().zip(after);
+    around
+        .filter(|(call, is_after)| *is_after || call.changes_files())
+        .map(|(call, _)| call.clone())
+        .collect()
+}
+
 /// A telephone that codes are sent to, added and removed.
 pub fn a_telephone(plan: Plan) {
     let add = ["enroll", ACCOUNT, "--text", "+41791234567", "--no-confirm"];
     let remove = ["device", "remove", ACCOUNT, "text", "--force"];
     for (words, is_addition) in [(add, true), (remove, false)] {
-        let (gateway, case) = (Gateway::new(), Case::new(false));
+        let (gateway, case) = (Gateway::new(), Case::new(plan, false));
         case.scratch
             .configure(&format!("{NO_LIMITS}{}", gateway.settings()));
         if !is_addition {
@@ -204,7 +218,7 @@ pub fn a_telephone(plan: Plan) {
 
 /// A second device.
 pub fn an_enrollment(plan: Plan, _: &Path) {
-    let case = Case::new(false);
+    let case = Case::new(plan, false);
     case.disturb_totpctl(plan, ENROLL, |at| {
         assert!(case.lets_in(&case.phone, 0), "{at}");
         let is_there = case.lets_in(&case.tablet, 1);
@@ -220,7 +234,7 @@ pub fn an_enrollment(plan: Plan, _: &Path) {
 
 /// Of somebody who had no device yet.
 pub fn a_first_enrollment(plan: Plan, _: &Path) {
-    let case = Case::of_nobody();
+    let case = Case::of_nobody(plan);
     // With this one the folders come, and what strangers share: hundreds of calls.
     case.scratch.enroll("bin", &case.phone);
     case.disturb_totpctl(plan, ENROLL, |at| {
@@ -243,7 +257,7 @@ pub fn a_confirmed_enrollment(plan: Plan, _: &Path) {
         "--secret-file",
         "-",
     ];
-    let case = Case::new(false);
+    let case = Case::new(plan, false);
     // Of a time that no login below has: it is used up or it is not.
     let code = || case.tablet.code_at(clock::system());
     let job = || case.totpctl(&enroll, &format!("{OTHER}\n{}\n", code()));
@@ -263,7 +277,7 @@ pub fn a_confirmed_enrollment(plan: Plan, _: &Path) {
 /// Of one of two devices.
 pub fn a_removal(plan: Plan, _: &Path) {
     let remove = ["device", "remove", ACCOUNT, "tablet", "--force"];
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     case.disturb_totpctl(plan, &remove, |at| {
         assert!(case.lets_in(&case.phone, 0), "{at}");
         let is_there = case.lets_in(&case.tablet, 1);
@@ -279,12 +293,12 @@ pub fn a_removal(plan: Plan, _: &Path) {
 
 /// The first ones.
 pub fn backup_codes(plan: Plan, _: &Path) {
-    regenerate_backup_codes(plan, &Case::new(false), None);
+    regenerate_backup_codes(plan, &Case::new(plan, false), None);
 }
 
 /// In the place of older ones.
 pub fn new_backup_codes(plan: Plan, _: &Path) {
-    let case = Case::new(false);
+    let case = Case::new(plan, false);
     let old = case.scratch.new_backup_codes(ACCOUNT).remove(0);
     regenerate_backup_codes(plan, &case, Some(&old));
 }
@@ -312,7 +326,7 @@ pub fn disabling(plan: Plan, _: &Path) {
 /// By whoever has one, which is used up by it.
 pub fn disabling_by_a_code(plan: Plan, _: &Path) {
     let disable = ["disable", ACCOUNT];
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     let codes = case.scratch.new_backup_codes(ACCOUNT);
     let job = || case.totpctl(&disable, &format!("{}\n", codes[0]));
     case.disturb(plan, job, |at| {
@@ -340,7 +354,7 @@ pub fn resetting(plan: Plan, _: &Path) {
 }
 
 fn end_an_enrollment(plan: Plan, words: &[&str]) {
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     case.disturb_totpctl(plan, words, |at| {
         let is_enrolled = case.is_enrolled();
         assert!(!is_enrolled || !at.status.success(), "{at}: it said so");
@@ -366,7 +380,7 @@ pub fn an_unlock(plan: Plan, _: &Path) {
 }
 
 fn keep_all_devices(plan: Plan, words: &[&str]) {
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     case.disturb_totpctl(plan, words, |at| {
         assert!(
             case.lets_in(&case.phone, 0) && case.lets_in(&case.tablet, 1),
@@ -386,7 +400,7 @@ pub fn a_rotation(plan: Plan, _: &Path) {
         let codes = new.codes(clock::system(), 1).join("\n");
         format!("{NEW}\n{codes}\n")
     };
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     let job = || case.totpctl(&ROTATE, &input());
     case.disturb(plan, job, |at| {
         let (has_old, has_new) = (case.lets_in(&case.phone, 0), case.lets_in(&new, 1));
@@ -404,7 +418,7 @@ pub fn a_rotation(plan: Plan, _: &Path) {
 
 /// Of the phone.
 pub fn a_bond_to_an_ssh_key(plan: Plan, _: &Path) {
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     let key = SshKey::new(&case.scratch.path("key"));
     let bind = [
         "device",
@@ -431,7 +445,7 @@ pub fn a_bond_to_an_ssh_key(plan: Plan, _: &Path) {
 /// Of the phone.
 pub fn another_name(plan: Plan, _: &Path) {
     let rename = ["device", "rename", ACCOUNT, "phone", "pixel"];
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     case.disturb_totpctl(plan, &rename, |at| {
         let name = case.status()["devices"][0]["name"].clone();
         assert!(name == "phone" || name == "pixel", "{at}: {name}");
@@ -449,7 +463,7 @@ pub fn another_name(plan: Plan, _: &Path) {
 /// In the place of an older one.
 pub fn a_new_backup_key(plan: Plan, _: &Path) {
     let words = ["backup-key", ACCOUNT, "--regenerate"];
-    let case = Case::new(false);
+    let case = Case::new(plan, false);
     let old = case.scratch.new_backup_key(ACCOUNT);
     case.disturb_totpctl(plan, &words, |at| {
         assert_eq!(
@@ -466,7 +480,7 @@ pub fn a_new_backup_key(plan: Plan, _: &Path) {
 
 /// Which ends the enrollment.
 pub fn a_login_by_the_backup_key(plan: Plan, contender: &Path) {
-    let case = Case::new(true);
+    let case = Case::new(plan, true);
     let key = case.scratch.new_backup_key(ACCOUNT);
     case.disturb(
         plan,
@@ -491,7 +505,7 @@ pub fn a_login_by_the_backup_key(plan: Plan, contender: &Path) {
 /// Three codes ahead: none of those up to it is good any more.
 pub fn a_login_by_an_event_token(plan: Plan, contender: &Path) {
     let token = Token::new(NEW);
-    let case = Case::new(false);
+    let case = Case::new(plan, false);
     case.scratch.enroll_uri(ACCOUNT, "token", &token.uri(0));
     let job = || case.login(contender, &token.code(3));
     case.disturb(plan, job, |at| {

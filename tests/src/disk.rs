@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::dice::Dice;
 
-/// What is durable at once where the power goes, or is torn there: a block of a disk.
-const BLOCK: usize = 512;
+/// What is durable at once, or not at all, where the power goes. A disk's blocks are larger: what survives this survives
+/// that.
+const BLOCK: usize = 64;
 
 /// Something that a program did to files, by their full names.
 #[derive(Clone, Debug)]
@@ -83,6 +84,26 @@ impl Disk {
                 file.write(offset.unwrap_or(file.seen.len()), bytes);
             }
         }
+    }
+
+    /// Does several things.
+    pub fn apply_all<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) {
+        for change in changes {
+            self.apply(change);
+        }
+    }
+
+    /// Whether programs see a file of that name.
+    pub fn has(&self, path: &Path) -> bool {
+        self.seen.contains_key(path)
+    }
+
+    /// What programs see.
+    pub fn seen(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let files = self.seen.iter();
+        files
+            .map(|(path, file)| (path.clone(), self.files[*file].seen.clone()))
+            .collect()
     }
 
     /// What is there after a power cut now; what is lost depends on `seed`.

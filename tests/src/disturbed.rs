@@ -23,6 +23,8 @@ pub enum Plan {
     Faults,
     /// It fails with each of the errors.
     AllFaults,
+    /// Killed before it by a power cut, which comes after the end in one more run.
+    PowerCuts,
 }
 
 #[derive(Clone, Copy)]
@@ -43,7 +45,7 @@ impl fmt::Display for Disturbance {
 impl Plan {
     fn of_call(self, index: usize) -> Vec<Disturbance> {
         match self {
-            Self::Kills => vec![Disturbance::Kill],
+            Self::Kills | Self::PowerCuts => vec![Disturbance::Kill],
             Self::Faults => vec![Disturbance::Fault(ERRORS[index % ERRORS.len()])],
             Self::AllFaults => ERRORS.map(Disturbance::Fault).to_vec(),
         }
@@ -67,6 +69,9 @@ impl Plan {
                 hits += usize::from(ended.was_hit);
                 check(&ended);
             }
+        }
+        if self == Self::PowerCuts {
+            check(&job().undisturbed());
         }
         println!(
             "{plan:?}: {hits} of {runs} runs hit: {:?}",
@@ -93,6 +98,29 @@ pub struct Call {
     pub arguments: String,
     /// The how manieth of that name.
     count: usize,
+}
+
+impl Call {
+    /// Whether it may have changed a file or made one durable.
+    pub fn changes_files(&self) -> bool {
+        match self.name.as_str() {
+            "openat" => self.arguments.contains("O_CREAT"),
+            "write" => !self.arguments.starts_with("1, "),
+            name => [
+                "fdatasync",
+                "fsync",
+                "ftruncate",
+                "mkdirat",
+                "pwrite64",
+                "rename",
+                "renameat",
+                "renameat2",
+                "unlink",
+                "unlinkat",
+            ]
+            .contains(&name),
+        }
+    }
 }
 
 /// The end of a program that was disturbed.
@@ -136,6 +164,16 @@ impl Job {
                 }
             })
             .collect()
+    }
+
+    fn undisturbed(self) -> Ended {
+        let (status, out, _) = self.traced(&["-e", "trace=none"]);
+        Ended {
+            how: format!("{:?}", self.command),
+            status,
+            out,
+            was_hit: false,
+        }
     }
 
     fn disturbed(self, call: &Call, disturbance: Disturbance) -> Ended {

@@ -31,18 +31,15 @@ pub struct Held {
 pub enum Stop {
     /// With the lock just taken.
     BeforeRead,
-    /// With the save written.
-    BeforeSync,
     /// With the save on disk.
-    AfterSync,
+    AfterSave,
 }
 
 impl Stop {
     const fn tampering(self) -> &'static str {
         match self {
             Self::BeforeRead => "flock:signal=STOP:when=1",
-            Self::BeforeSync => "pwrite64:signal=STOP",
-            Self::AfterSync => "fdatasync:signal=STOP",
+            Self::AfterSave => "pwrite64:signal=STOP",
         }
     }
 }
@@ -74,7 +71,7 @@ impl Held {
         let state = scratch.state(ACCOUNT);
         let path = state.to_str().expect("a plain path");
         let inject = format!("inject={inject}");
-        let calls = "trace=flock,pwrite64,fdatasync";
+        let calls = "trace=flock,pwrite64";
         let mut login = Command::new(contender);
         login.arg(scratch.path("pam.d")).args([
             "once",
@@ -163,8 +160,8 @@ impl Paused {
 
     /// Stopped when it has saved a state.
     pub fn at_save(scratch: &Scratch, command: &Command) -> Self {
-        let inject = "inject=fdatasync:signal=STOP:when=1";
-        let options = ["-e", "trace=fdatasync", "-e", inject];
+        let inject = "inject=pwrite64:signal=STOP:when=1";
+        let options = ["-e", "trace=pwrite64", "-e", inject];
         Self::new(scratch, command, &options)
     }
 

@@ -161,12 +161,23 @@ impl Machine {
 
     /// The same, yet to be given a terminal.
     pub fn ssh_command(&self, user: &str, words: &[&str]) -> Command {
+        self.ssh_started_by(&["setsid", "--ctty"], 9, user, words)
+    }
+
+    /// The same without a terminal: the program `askpass` answers each prompt once.
+    pub fn ssh_by_askpass(&self, askpass: &str, user: &str, words: &[&str]) -> Command {
+        let askpass = format!("SSH_ASKPASS={askpass}");
+        let starter = ["env", &askpass, "SSH_ASKPASS_REQUIRE=force"];
+        self.ssh_started_by(&starter, 1, user, words)
+    }
+
+    fn ssh_started_by(&self, starter: &[&str], tries: u8, user: &str, words: &[&str]) -> Command {
         let ssh = format!(
-            "setsid --ctty ssh -F none -i {CLIENT_KEY} -oIdentitiesOnly=yes -oNumberOfPasswordPrompts=9 \
+            "ssh -F none -i {CLIENT_KEY} -oIdentitiesOnly=yes -oNumberOfPasswordPrompts={tries} \
              -oGlobalKnownHostsFile={KNOWN_HOSTS} -oUserKnownHostsFile=none {user}@127.0.0.1"
         );
         let ssh: Vec<&str> = ssh.split(' ').collect();
-        self.command(&[&ssh, words].concat())
+        self.command(&[starter, &ssh, words].concat())
     }
 
     /// A command of root that leads the session of a terminal, as what getty starts does.
@@ -211,9 +222,14 @@ impl Machine {
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// A path of the machine, as it is seen from outside.
+    pub fn path(&self, path: &str) -> PathBuf {
+        format!("/proc/{}/root{path}", self.init).into()
+    }
+
     /// Everything in a folder of the machine.
     pub fn tree(&self, folder: &str) -> Tree {
-        tree(Path::new(&format!("/proc/{}/root{folder}", self.init)))
+        tree(&self.path(folder))
     }
 
     /// What all programs logged.

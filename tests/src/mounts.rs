@@ -31,6 +31,14 @@ pub fn privately(test: impl FnOnce() + Send) {
     });
 }
 
+/// The same for what needs an [`Image`]: where there are no loop devices, says so and runs nothing.
+pub fn with_images(test: impl FnOnce() + Send) {
+    privately(|| match Image::new() {
+        Some(_) => test(),
+        None => println!("not run: no file system can be mounted by a loop device here"),
+    });
+}
+
 /// Hides `folder` behind an empty file system of `bytes`.
 pub fn hide(folder: &Path, bytes: usize) {
     let options = format!("size={bytes},mode=0755");
@@ -106,7 +114,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// An empty one, to be made within [`privately`]; `None`, and a line that says so, where there are no loop devices.
+    /// An empty one, to be made within [`privately`]; `None` where there are no loop devices.
     pub fn new() -> Option<Self> {
         // What the device is told to sync need not wait for a disk of this machine's.
         let folder = tempfile::tempdir_in("/dev/shm").expect("a temporary folder");
@@ -121,10 +129,7 @@ impl Image {
             .arg(image.file("now")));
         match image.mount("now").status() {
             Ok(status) if status.success() => Some(image),
-            _ => {
-                println!("not run: no file system can be mounted by a loop device here");
-                None
-            }
+            _ => None,
         }
     }
 
@@ -153,6 +158,21 @@ impl Image {
         self.unmount();
         self.copy("cut", "now");
         run(&mut self.mount("now"));
+    }
+
+    /// From now on the device fails whatever is written.
+    pub fn fail(&self) {
+        let file = self.file("now");
+        let mut find = Command::new("losetup");
+        find.args(["--noheadings", "--output", "NAME", "--associated"]);
+        let found = find.arg(&file).output().expect("losetup is installed");
+        let device = String::from_utf8(found.stdout).expect("text");
+        // It has no block any more.
+        let device_file = File::options().write(true).open(&file);
+        device_file
+            .and_then(|file| file.set_len(0))
+            .expect("our own file");
+        run(Command::new("losetup").args(["--set-capacity", device.trim()]));
     }
 
     fn file(&self, name: &str) -> PathBuf {

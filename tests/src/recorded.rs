@@ -1,5 +1,6 @@
 //! What a program did to the files of some folders, as strace saw it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
@@ -11,20 +12,44 @@ const CALLS: &str = "trace=open,openat,openat2,creat,write,writev,pwrite64,pwrit
      fsync,fdatasync,sync,syncfs,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,sendfile,\
      copy_file_range";
 
-/// Runs a job, and tells how it ended and what it did to files of `folders`.
-pub fn run(job: &Job, folders: &[PathBuf]) -> (ExitStatus, Vec<Change>) {
+/// What a call has changed. A kill comes before it or after it, a power cut at any moment of it.
+pub type Call = Vec<Change>;
+
+/// Runs a job, and tells how it ended and which of its calls changed files of `folders`.
+pub fn run(job: &Job, folders: &[PathBuf]) -> (ExitStatus, Vec<Call>) {
     // All text in hexadecimal, and the name of each descriptor's file.
     let (status, _, trace) = job.traced(&["-y", "-xx", "-s", "16384", "-e", CALLS]);
-    let calls = trace.lines().filter_map(Line::parse);
     let of_these = |path: &Path| folders.iter().any(|folder| path.starts_with(folder));
-    let changes = calls.filter_map(|line| line.change(of_these)).collect();
-    (status, changes)
+    let mut synced = HashSet::new();
+    let mut calls = Vec::new();
+    for line in trace.lines().filter_map(Line::parse) {
+        if line.name == "openat" {
+            match line.arguments[2].contains("O_DSYNC") {
+                true => synced.insert(line.result),
+                false => synced.remove(line.result),
+            };
+        }
+        let Some(change) = line.change(of_these) else {
+            continue;
+        };
+        let mut call = vec![change];
+        if let Change::Write(path, ..) = &call[0] {
+            let path = path.clone();
+            if synced.contains(line.arguments[0]) {
+                call.push(Change::Sync(path));
+            }
+        }
+        calls.push(call);
+    }
+    (status, calls)
 }
 
 /// A call that succeeded.
 struct Line<'a> {
     name: &'a str,
     arguments: Vec<&'a str>,
+    /// Of a call that opens a file its descriptor, as the arguments of others have it.
+    result: &'a str,
 }
 
 impl<'a> Line<'a> {
@@ -32,7 +57,12 @@ impl<'a> Line<'a> {
         let (name, rest) = line.split_once('(')?;
         let (arguments, result) = rest.rsplit_once(") = ")?;
         let arguments = arguments.split(", ").collect();
-        (!result.starts_with('-')).then_some(Self { name, arguments })
+        let line = Self {
+            name,
+            arguments,
+            result,
+        };
+        (!result.starts_with('-')).then_some(line)
     }
 
     /// What it changed, where that is one of the files that are meant.

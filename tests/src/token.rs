@@ -2,24 +2,30 @@
 
 use std::process::Command;
 
-/// A token with a button: SHA1, six digits.
+/// A token with a button: SHA1.
 #[derive(Clone, Debug)]
 pub struct Token {
     /// In base32.
     pub secret: String,
+    /// Six or more.
+    pub digits: u8,
 }
 
 impl Token {
-    /// One with this secret.
+    /// One with this secret and six digits.
     pub fn new(secret: &str) -> Self {
-        let secret = secret.to_owned();
-        Self { secret }
+        Self {
+            secret: secret.to_owned(),
+            digits: 6,
+        }
     }
 
     /// What its QR code says, where `counter` is that of the next code.
     pub fn uri(&self, counter: u64) -> String {
-        let Self { secret } = self;
-        format!("otpauth://hotp/Example:someone?secret={secret}&issuer=Example&counter={counter}")
+        let Self { secret, digits } = self;
+        format!(
+            "otpauth://hotp/Example:someone?secret={secret}&issuer=Example&digits={digits}&counter={counter}"
+        )
     }
 
     /// The code of a counter (RFC 4226).
@@ -31,7 +37,8 @@ impl Token {
     pub fn codes(&self, counter: u64, following: usize) -> Vec<String> {
         let output = Command::new("oathtool")
             .args(["--hotp", "--base32", "--counter", &counter.to_string()])
-            .args(["--window", &following.to_string(), &self.secret])
+            .args(["--window", &following.to_string()])
+            .args(["--digits", &self.digits.to_string(), &self.secret])
             .output()
             .expect("oathtool is installed");
         assert!(

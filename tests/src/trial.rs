@@ -9,9 +9,8 @@ use std::time::Instant;
 use crate::clock::{self, EPOCH};
 use crate::disturbed::{Call, Ended, Job, Plan};
 use crate::gateway::Gateway;
-use crate::kept::Kept;
+use crate::ground::Ground;
 use crate::libpam::{Code, Item, Message, Reply};
-use crate::mounts::Image;
 use crate::patience::PATIENCE;
 use crate::phone::Phone;
 use crate::product::{ACCOUNT, HOME, Outcome, Scratch, attempts_left};
@@ -61,7 +60,7 @@ const SETTINGS: &str = "[limits]\ndaily = 0\n";
 /// Somebody who has logged in from [`HOME`] before, about to type something.
 struct Trial {
     way: Way,
-    scratch: Scratch,
+    scratch: Ground,
     phone: Phone,
     answers: Vec<String>,
     /// How many logins were disturbed when somebody had heard their verdict.
@@ -71,32 +70,11 @@ struct Trial {
 /// Disturbs each system call between the first prompt of such a login and its end. `contender` is the program of that
 /// name.
 pub fn disturb_login(plan: Plan, way: Way, contender: &Path) {
-    let trial = Trial::new(way, Scratch::new);
-    let kept = Kept::of(["secrets", "state", "run"].map(|name| trial.scratch.path(name)));
-    let job = || {
-        kept.restore();
-        trial.login(contender)
-    };
-    plan.disturb(job, after_the_prompt, |ended| trial.check(ended));
-    trial.assert_heard();
-}
-
-/// Cuts the power before each of these calls, where the records lie on a disk of their own. To be done within
-/// [`mounts::privately`](crate::mounts::privately).
-pub fn cut_power_in_login(way: Way, contender: &Path) {
-    let Some(image) = Image::new() else { return };
-    let trial = Trial::new(way, |settings| Scratch::on(image.path(), settings));
-    image.keep();
-    let job = || {
-        image.restore();
-        trial.login(contender)
-    };
-    Plan::Kills.disturb(job, after_the_prompt, |ended| {
-        image.cut_power();
-        // It lies in memory.
-        let _ = fs::remove_dir_all(trial.scratch.path("run"));
-        trial.check(ended);
-    });
+    let trial = Trial::new(plan, way);
+    let job = || trial.login(contender);
+    trial
+        .scratch
+        .disturb(plan, job, after_the_prompt, |ended| trial.check(ended));
     trial.assert_heard();
 }
 
@@ -109,15 +87,14 @@ fn after_the_prompt(calls: Vec<Call>) -> Vec<Call> {
 }
 
 impl Trial {
-    fn new(way: Way, scratch: impl FnOnce(&str) -> Scratch) -> Self {
+    fn new(plan: Plan, way: Way) -> Self {
         let gateway = Gateway::new();
         let program = match way {
             Way::SentCode => gateway.program(),
             _ => PathBuf::from("/bin/true"),
         };
-        let scratch = scratch(&format!(
-            "{SETTINGS}[delivery.text]\ncommand = [{program:?}, \"{{address}}\"]\n"
-        ));
+        let delivery = format!("[delivery.text]\ncommand = [{program:?}, \"{{address}}\"]\n");
+        let scratch = Ground::new(plan, &format!("{SETTINGS}{delivery}"));
         let (phone, token) = (Phone::new(Phone::SECRET), Token::new(SEED));
         scratch.enroll(ACCOUNT, &phone);
         scratch.enroll(NEIGHBOUR, &phone);

@@ -114,7 +114,7 @@ fn assert_in_at_once(machine: &Machine, owner: &str, phone: &mut Enrolled) {
 
 #[test]
 fn t20_t21_t28_a_login_stopped_in_the_lock_delays_nobody_for_long_and_no_guess_is_free() {
-    let stops = [Stop::BeforeRead, Stop::BeforeSync, Stop::AfterSync];
+    let stops = [Stop::BeforeRead, Stop::AfterSave];
     let stopped = |stop: Stop| {
         let case = Case::new();
         let held = held(&case, stop, HOME, &case.wrong());
@@ -140,7 +140,7 @@ fn t20_t21_t28_a_login_stopped_in_the_lock_delays_nobody_for_long_and_no_guess_i
 fn t28_a_right_code_of_a_login_stopped_in_the_lock_gets_nobody_in_twice() {
     let case = Case::new();
     let right = case.phone.code_at(EPOCH);
-    let held = held(&case, Stop::AfterSync, HOME, &right);
+    let held = held(&case, Stop::AfterSave, HOME, &right);
     clock::set(EPOCH);
     let began = Instant::now();
     let code = case
@@ -155,7 +155,7 @@ fn t28_a_right_code_of_a_login_stopped_in_the_lock_gets_nobody_in_twice() {
 
 #[test]
 fn t28_a_login_killed_in_the_lock_delays_nobody() {
-    for stop in [Stop::BeforeRead, Stop::BeforeSync, Stop::AfterSync] {
+    for stop in [Stop::BeforeRead, Stop::AfterSave] {
         let case = Case::new();
         let held = held(&case, stop, HOME, &case.wrong());
         kill(held.pid, Signal::SIGKILL).expect("it lives");
@@ -176,7 +176,7 @@ fn t28_signals_from_the_terminal_wait_until_the_lock_is_free() {
         "INT", "QUIT", "HUP", "TERM", "TSTP", "TTIN", "XFSZ", "XCPU", "ALRM",
     ] {
         let case = Case::new();
-        let inject = format!("fdatasync:signal={signal}");
+        let inject = format!("pwrite64:signal={signal}");
         let held = Held::traced(contender(), &case.scratch, &inject, HOME, &case.wrong());
         held.wait_for(&format!("SIG{signal}"));
         assert_eq!(holder(&case.scratch), None, "it came in the lock: {signal}");
@@ -196,8 +196,8 @@ fn t28_a_real_su_that_its_caller_stops_in_the_lock_is_killed_and_this_is_logged(
     let owner = &owners[0];
     // root's strace gives alice the one moment that she would have to hit.
     let attack = format!(
-        "strace -u alice -o /tmp/trace -P /var/lib/pam_totp/state/{owner} -e trace=fdatasync \
-         -e inject=fdatasync:signal=STOP su {owner} -c 'id -un'"
+        "strace -u alice -o /tmp/trace -P /var/lib/pam_totp/state/{owner} -e trace=pwrite64 \
+         -e inject=pwrite64:signal=STOP su {owner} -c 'id -un'"
     );
     let mut su = machine.terminal(&["sh", "-c", &attack]);
     su.answer("Password: ", PASSWORD).answer(PROMPT, &wrong);
@@ -235,7 +235,7 @@ fn t20_t21_t28_a_login_frozen_in_the_lock_delays_nobody_for_long() {
         return;
     };
     let case = Case::new();
-    let mut held = held(&case, Stop::AfterSync, HOME, &case.wrong());
+    let mut held = held(&case, Stop::AfterSave, HOME, &case.wrong());
     group.add(u32::try_from(held.pid.as_raw()).expect("an id"));
     group.set("cgroup.freeze", "1");
     // Without its tracer and continued, only the group holds it.

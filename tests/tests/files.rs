@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use end_to_end::clock::{self, EPOCH};
 use end_to_end::libpam::Code;
-use end_to_end::mounts::{self, Disk};
+use end_to_end::mounts::{self, Disk, Image};
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, NO_LIMITS, Scratch};
 use end_to_end::tree::tree;
@@ -511,4 +511,29 @@ fn a_read_only_file_system_denies_until_it_can_be_written() {
         disk.make_writable();
         assert_eq!(case.promptly(case.fresh(), || ()), Code::SUCCESS);
     });
+}
+
+#[test]
+fn a_save_that_the_disk_fails_is_denied_and_taken_back() {
+    mounts::with_images(|| {
+        let image = Image::new().expect("a loop device");
+        let case = Case::of(Scratch::on(image.path(), NO_LIMITS), 1);
+        let state = || fs::read(case.scratch.state(ACCOUNT)).unwrap();
+        let (newest, before) = newest_record(&state());
+        image.fail();
+        assert!(case.refuses(case.fresh(), || ()));
+        // Of one that only memory has the next save would overwrite the last one that is on the disk.
+        assert_eq!(newest_record(&state()), (newest, before));
+    });
+}
+
+/// The serial number of the newest record that a state has, and its slot.
+fn newest_record(state: &[u8]) -> (u64, Vec<u8>) {
+    let slots = state.chunks(SLOT);
+    let records = slots.filter(|slot| slot.starts_with(b"PAMTOTP"));
+    let numbered = records.map(|slot| {
+        let serial = slot[8..16].try_into().expect("eight bytes");
+        (u64::from_le_bytes(serial), slot.to_vec())
+    });
+    numbered.max().expect("a record")
 }

@@ -205,12 +205,13 @@ fn t06_of_10000_guesses_every_answered_one_is_counted() {
     );
 }
 
-/// Runs one login under strace, which makes the module's sync do what `inject` says.
-fn with_sync(case: &Case, inject: &str, answer: &str) -> std::process::Output {
+/// Runs one login under strace, which does to a call of the module's what `inject` says.
+fn tampered(case: &Case, inject: &str, answer: &str) -> std::process::Output {
     let mut strace = Command::new("strace");
     strace
-        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync"])
-        .args(["-e", &format!("inject=fdatasync:{inject}")])
+        .args(["-f", "-qq", "-o", "/dev/null"])
+        .args(["-e", "trace=flock,pwrite64"])
+        .args(["-e", &format!("inject={inject}")])
         .arg(env!("CARGO_BIN_EXE_contender"))
         .arg(case.scratch.path("pam.d"))
         .args(["once", ACCOUNT, HOME])
@@ -224,7 +225,7 @@ fn t07_what_cannot_be_counted_is_not_judged_be_it_right_or_wrong() {
     let right = case.phone.code_at(case.now.get());
     let before = tree(&case.scratch.path("state"));
     for answer in [&right, &case.wrong] {
-        let ended = with_sync(&case, "error=EIO", answer);
+        let ended = tampered(&case, "pwrite64:error=EIO", answer);
         assert_eq!(ended.status.code(), Some(Code::AUTH_ERR.0), "{ended:?}");
     }
     assert_eq!(
@@ -239,8 +240,9 @@ fn t07_what_cannot_be_counted_is_not_judged_be_it_right_or_wrong() {
 #[test]
 fn t07_a_wrong_answer_is_on_disk_before_anybody_hears_of_it() {
     let case = Case::new("");
-    // Killed once the sync is over, which is before a word is said.
-    let ended = with_sync(&case, "signal=KILL:when=1", &case.wrong);
+    // Killed when it is to let the lock go, which is before a word is said.
+    const AFTER_THE_SAVE: &str = "flock:signal=KILL:when=2";
+    let ended = tampered(&case, AFTER_THE_SAVE, &case.wrong);
     assert!(
         ended
             .status
@@ -254,7 +256,7 @@ fn t07_a_wrong_answer_is_on_disk_before_anybody_hears_of_it() {
         "it was counted"
     );
     let right = case.phone.code_at(case.now.get());
-    with_sync(&case, "signal=KILL:when=1", &right);
+    tampered(&case, AFTER_THE_SAVE, &right);
     assert!(
         !case.gets_in_from("203.0.113.9"),
         "a code whose login was killed is used up"

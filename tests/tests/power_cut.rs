@@ -5,17 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use end_to_end::changes::{self, Change};
 use end_to_end::clock::{self, EPOCH};
-use end_to_end::disk::{Change, Disk};
-use end_to_end::disturbed::Job;
+use end_to_end::disk::{self, Disk};
+use end_to_end::disturbed::{Job, Plan};
 use end_to_end::kept;
 use end_to_end::libpam::Code;
 use end_to_end::mounts;
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, HOME, Scratch};
-use end_to_end::recorded;
+use end_to_end::recorded::{self, Call};
 use end_to_end::token::Token;
-use end_to_end::trial::{Way, cut_power_in_login};
+use end_to_end::trial::{Way, disturb_login};
 
 const TABLET: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 const NEW: &str = "NZSXO43FMNZGK5DONZSXO43FMNZGK5DO";
@@ -36,11 +37,21 @@ struct Step {
     phones: Vec<Phone>,
 }
 
-/// What was done so far, as far as somebody has heard of it, and what goes on.
+/// What is done, one thing after the other.
 struct Story {
     scratch: Scratch,
     token: Token,
+    /// No code of anybody's.
+    wrong: String,
     steps: Vec<Step>,
+    records: Records,
+}
+
+/// The folders of records.
+struct Records {
+    folders: [PathBuf; 2],
+    /// What was in them at the beginning.
+    before: Disk,
 }
 
 /// A moment: a step, and how much of what it changes is done. Where that is all, somebody has heard so.
@@ -49,13 +60,8 @@ type Moment = (usize, usize);
 #[test]
 fn whatever_is_not_synced_may_be_lost() {
     let story = Story::new();
-    let folders = ["secrets", "state"].map(|name| story.scratch.path(name));
-    let before = Disk::new(folders.iter().flat_map(|folder| files(folder)));
-    let changes: Vec<Vec<Change>> = story
-        .steps
-        .iter()
-        .map(|step| step.record(&folders))
-        .collect();
+    let calls = story.record();
+    let changes: Vec<Vec<disk::Change>> = calls.into_iter().map(|calls| calls.concat()).collect();
     let moments: Vec<Moment> = changes
         .iter()
         .enumerate()
@@ -66,30 +72,99 @@ fn whatever_is_not_synced_may_be_lost() {
     assert!(moments.len() < cuts, "{} moments", moments.len());
     for cut in 0..cuts {
         let (step, done) = moments[cut % moments.len()];
-        let mut disk = before.clone();
-        let earlier = changes[..step].iter().flatten();
-        for change in earlier.chain(&changes[step][..done]) {
-            disk.apply(change);
-        }
-        for folder in &folders {
-            fs::remove_dir_all(folder).expect("our own folder");
-            kept::make_folder(folder, 0o700);
-        }
-        for (path, bytes) in disk.after_power_cut(cut as u64) {
-            kept::write(&path, 0o600, &bytes);
-        }
+        let mut disk = story.records.before.clone();
+        disk.apply_all(changes[..step].iter().flatten());
+        disk.apply_all(&changes[step][..done]);
+        story.records.put(disk.after_power_cut(cut as u64));
         let heard = step + usize::from(done == changes[step].len());
         story.check(
             heard,
+            0,
             &format!("cut {cut}, step {step}, {done} of {:?}", changes[step]),
         );
     }
 }
 
+/// What somebody who was killed has left in memory is what the next one builds on.
+#[test]
+fn whoever_comes_after_a_kill_may_lose_their_power_too() {
+    const CUTS: u64 = 3;
+    let story = Story::new();
+    let calls = story.record();
+    let mut cuts = 0;
+    for (step, calls_of_step) in calls.iter().enumerate() {
+        for killed in 1..=calls_of_step.len() {
+            let mut disk = story.records.before.clone();
+            disk.apply_all(calls[..step].iter().flatten().flatten());
+            disk.apply_all(calls_of_step[..killed].iter().flatten());
+            story.records.put(disk.seen());
+            let next = story.job(&story.wrong, EPOCH);
+            let changes = story.records.record(&next, Code::AUTH_ERR.0).concat();
+            for done in 0..=changes.len() {
+                let mut disk = disk.clone();
+                disk.apply_all(&changes[..done]);
+                let is_heard = done == changes.len();
+                for cut in 0..CUTS {
+                    cuts += 1;
+                    story.records.put(disk.after_power_cut(cut));
+                    story.check(
+                        step,
+                        u64::from(is_heard),
+                        &format!(
+                            "cut {cut}, step {step}, killed after {:?}, then {done} of {changes:?}",
+                            &calls_of_step[..killed]
+                        ),
+                    );
+                }
+            }
+        }
+    }
+    println!("{cuts} power cuts after a kill");
+}
+
+#[test]
+fn whoever_enrolls_after_a_kill_is_enrolled_after_a_power_cut_too() {
+    const CUTS: u64 = 8;
+    let (scratch, phone) = (Scratch::new(SETTINGS), Phone::new(Phone::SECRET));
+    // Who comes first makes what all share.
+    scratch.enroll("bin", &phone);
+    let records = Records::of(&scratch);
+    let enroll = || {
+        let words = ["enroll", ACCOUNT, "--secret-file", "-", "--no-confirm"];
+        Job::new(scratch.command(&words), &format!("{}\n", Phone::SECRET))
+    };
+    let calls = records.record(&enroll(), 0);
+    let code = phone.code_at(EPOCH);
+    for killed in 0..calls.len() {
+        let mut disk = records.before.clone();
+        disk.apply_all(calls[..killed].iter().flatten());
+        if disk.has(&scratch.secret(ACCOUNT)) {
+            break;
+        }
+        records.put(disk.seen());
+        disk.apply_all(records.record(&enroll(), 0).iter().flatten());
+        for cut in 0..CUTS {
+            records.put(disk.after_power_cut(cut));
+            clock::set(EPOCH);
+            let code = scratch.login(ACCOUNT, code.as_str()).code;
+            clock::unset();
+            let before = &calls[..killed];
+            assert_eq!(code, Code::SUCCESS, "cut {cut}, killed after {before:?}");
+        }
+    }
+}
+
+fn contender() -> &'static Path {
+    env!("CARGO_BIN_EXE_contender").as_ref()
+}
+
 /// What has not reached a real file system's device is lost.
 fn cut_power(way: Way) {
-    let contender = env!("CARGO_BIN_EXE_contender").as_ref();
-    mounts::privately(|| cut_power_in_login(way, contender));
+    mounts::with_images(|| disturb_login(Plan::PowerCuts, way, contender()));
+}
+
+fn cut_power_in(change: Change) {
+    mounts::with_images(|| change(Plan::PowerCuts, contender()));
 }
 
 #[test]
@@ -103,6 +178,11 @@ fn a_login_by_an_event_token() {
 }
 
 #[test]
+fn a_login_by_a_code_that_was_sent() {
+    cut_power(Way::SentCode);
+}
+
+#[test]
 fn a_login_by_a_phone() {
     cut_power(Way::RightCode);
 }
@@ -110,6 +190,26 @@ fn a_login_by_a_phone() {
 #[test]
 fn a_wrong_answer() {
     cut_power(Way::WrongCode);
+}
+
+#[test]
+fn an_enrollment() {
+    cut_power_in(changes::an_enrollment);
+}
+
+#[test]
+fn a_rotation() {
+    cut_power_in(changes::a_rotation);
+}
+
+#[test]
+fn new_backup_codes() {
+    cut_power_in(changes::new_backup_codes);
+}
+
+#[test]
+fn resetting() {
+    cut_power_in(changes::resetting);
 }
 
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
@@ -123,12 +223,32 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         .collect()
 }
 
-impl Step {
-    fn record(&self, folders: &[PathBuf]) -> Vec<Change> {
-        let (status, changes) = recorded::run(&self.job, folders);
-        assert_eq!(status.code(), Some(self.status));
-        assert!(!changes.is_empty());
-        changes
+impl Records {
+    fn of(scratch: &Scratch) -> Self {
+        let folders = ["secrets", "state"].map(|name| scratch.path(name));
+        Self {
+            before: Disk::new(folders.iter().flat_map(|folder| files(folder))),
+            folders,
+        }
+    }
+
+    /// Does something, and tells by which calls.
+    fn record(&self, job: &Job, status: i32) -> Vec<Call> {
+        let (ended, calls) = recorded::run(job, &self.folders);
+        assert_eq!(ended.code(), Some(status));
+        assert!(!calls.is_empty());
+        calls
+    }
+
+    /// Puts these files in the place of all that are there.
+    fn put(&self, files: Vec<(PathBuf, Vec<u8>)>) {
+        for folder in &self.folders {
+            fs::remove_dir_all(folder).expect("our own folder");
+            kept::make_folder(folder, 0o700);
+        }
+        for (path, bytes) in files {
+            kept::write(&path, 0o600, &bytes);
+        }
     }
 }
 
@@ -141,13 +261,15 @@ impl Story {
         let backup_codes = scratch.new_backup_codes(ACCOUNT);
         let (tablet, rotated) = (Phone::new(TABLET), Phone::new(NEW));
 
-        let mut story = Self {
-            scratch,
-            token,
-            steps: Vec::new(),
-        };
         let now = EPOCH;
         let wrong = phone.wrong_code_at(now);
+        let mut story = Self {
+            records: Records::of(&scratch),
+            scratch,
+            token,
+            wrong: wrong.clone(),
+            steps: Vec::new(),
+        };
         story.login(&phone.code_at(now), now, [&phone]);
         story.wrong(&wrong, now);
         story.wrong(&wrong, now);
@@ -230,15 +352,24 @@ impl Story {
         Job::new(login, "")
     }
 
-    /// What was heard of the first steps is true, and of the next one all or nothing.
-    fn check(&self, heard: usize, at: &str) {
+    /// Does all of it, and tells by which calls.
+    fn record(&self) -> Vec<Vec<Call>> {
+        let steps = self.steps.iter();
+        steps
+            .map(|step| self.records.record(&step.job, step.status))
+            .collect()
+    }
+
+    /// What was heard of the first steps is true, and of the next one all or nothing. `wrong` more answers were heard
+    /// to be wrong since.
+    fn check(&self, heard: usize, wrong: u64, at: &str) {
         let (over, rest) = self.steps.split_at(heard);
         let (last, next) = (over.last(), rest.first());
         // Somebody who is let in has the earlier ones forgotten.
         let least = match next {
             Some(Step { spent: Some(_), .. }) => 0,
             _ => last.map_or(0, |step| step.wrong),
-        };
+        } + wrong;
         let status = self.scratch.status(ACCOUNT);
         let counted = &status["users"][0]["unfamiliar"]["total"];
         assert!(

@@ -20,6 +20,8 @@ enum Flaw {
     AnswerBeforeSave,
     /// The verdict is written, the person hears it, then it is synced.
     AnswerBeforeSync,
+    /// A process can die between the write and the sync of a save.
+    KillBeforeSync,
     /// Nobody looks whether the locked file is still the one of that name.
     NoCheckOfTheName,
     /// The state is read, then locked.
@@ -37,11 +39,36 @@ struct Machine {
     is_after_power_cut: bool,
 }
 
-/// A state file as processes see it, and as it is on the disk.
+/// A state file as processes see it, and as it would be after a power cut.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct StateFile {
     memory: Record,
-    disk: Record,
+    /// `None` where nothing whole may be left.
+    disk: Option<Record>,
+}
+
+impl StateFile {
+    fn new(record: Record) -> Self {
+        Self {
+            memory: record,
+            disk: Some(record),
+        }
+    }
+
+    /// What is written takes the place of the older of two records. Where the newest has not reached the disk, that is
+    /// the last one there, and a power cut may tear both.
+    fn write(&mut self, record: Record) {
+        self.disk = self.disk.filter(|disk| *disk == self.memory);
+        self.memory = record;
+    }
+
+    fn sync(&mut self) {
+        self.disk = Some(self.memory);
+    }
+
+    fn lose_power(&mut self) {
+        self.memory = self.disk.unwrap_or_default();
+    }
 }
 
 /// What is remembered of logins.
@@ -82,6 +109,7 @@ enum At {
     Locked(usize),
     Checked(usize),
     Read(usize),
+    /// In the call that saves, between its write and its sync.
     Written(usize),
     Saved(usize),
     /// Out of the inner lock.
@@ -226,19 +254,16 @@ impl Protocol {
                         } else {
                             process.at = At::Written(file);
                             process.read = None;
-                            machine.files[file].memory = Record {
+                            machine.files[file].write(Record {
                                 floor: read.floor.max(code + 1),
                                 answers: read.answers + 1,
-                            };
+                            });
                         }
                     }
                     Task::Replace => {
                         process.at = At::Saved(file);
                         process.read = None;
-                        machine.files.push(StateFile {
-                            memory: read,
-                            disk: read,
-                        });
+                        machine.files.push(StateFile::new(read));
                     }
                 }
             }
@@ -247,7 +272,7 @@ impl Protocol {
             }
             At::Written(file) => {
                 process.at = At::Saved(file);
-                machine.files[file].disk = machine.files[file].memory;
+                machine.files[file].sync();
             }
             At::Saved(file) => process.at = At::HalfFree(file),
             At::HalfFree(_) => process.at = At::Free,
@@ -291,10 +316,7 @@ impl Model for Protocol {
                 .map(|code| Process::new(Task::Login { code }));
             Machine {
                 processes: logins.chain([Process::new(Task::Replace)]).collect(),
-                files: vec![StateFile {
-                    memory: Record::default(),
-                    disk: Record::default(),
-                }],
+                files: vec![StateFile::new(Record::default())],
                 is_after_power_cut: false,
             }
         };
@@ -306,12 +328,17 @@ impl Model for Protocol {
             if process.is_gone() {
                 continue;
             }
-            events.push(Event::Crash(index));
+            // A save is one call, which signals come before or after.
+            let is_in_a_call = matches!(process.at, At::Written(_));
+            let takes_signals = !is_in_a_call || self.has(Flaw::KillBeforeSync);
+            if takes_signals {
+                events.push(Event::Crash(index));
+            }
             if process.is_stopped {
                 continue;
             }
             events.push(Event::Step(index));
-            if process.at.outer_lock().is_some() {
+            if takes_signals && process.at.outer_lock().is_some() {
                 events.push(Event::Stop(index));
             }
             if let At::Open(file) = process.at {
@@ -343,7 +370,7 @@ impl Model for Protocol {
             Event::PowerCut => {
                 machine.is_after_power_cut = true;
                 for file in &mut machine.files {
-                    file.memory = file.disk;
+                    file.lose_power();
                 }
                 let processes = machine.processes.iter_mut();
                 // Those that have not started yet do so afterwards.
@@ -364,7 +391,11 @@ impl Model for Protocol {
                 (0..protocol.codes).all(|code| machine.accepted(code) <= 1)
             }),
             Property::always(COUNTED, |_, machine: &Machine| {
-                usize::from(machine.files[machine.named()].disk.answers) >= machine.answered()
+                let disk = machine.files[machine.named()].disk.unwrap_or_default();
+                usize::from(disk.answers) >= machine.answered()
+            }),
+            Property::always(KEPT, |_, machine: &Machine| {
+                machine.files.iter().all(|file| file.disk.is_some())
             }),
             // No run goes on for ever, so whoever can't go on would have to wait for ever.
             Property::always(NO_WAIT, |protocol: &Self, machine: &Machine| {
@@ -385,8 +416,8 @@ impl Model for Protocol {
                 "the file is replaced between two logins",
                 |_, machine: &Machine| {
                     machine.files.len() == 2
-                        && machine.files[1].disk.answers == 2
-                        && machine.files[0].disk.answers == 1
+                        && machine.files[1].memory.answers == 2
+                        && machine.files[0].memory.answers == 1
                 },
             ),
         ]
@@ -395,6 +426,7 @@ impl Model for Protocol {
 
 const ONCE: &str = "a code is accepted once";
 const COUNTED: &str = "an answer that was heard is on the disk";
+const KEPT: &str = "a whole record is on the disk";
 const NO_WAIT: &str = "nobody waits for ever";
 
 /// As many logins as `make model` says; three have more states than a test without optimisation gets through.
@@ -428,6 +460,7 @@ fn a_step_left_out_or_moved_is_found() {
         (Flaw::AnswerBeforeSave, ONCE),
         (Flaw::AnswerBeforeSave, COUNTED),
         (Flaw::AnswerBeforeSync, ONCE),
+        (Flaw::KillBeforeSync, KEPT),
         (Flaw::UnnamedLockFirst, NO_WAIT),
     ] {
         let found = HasDiscoveries::AllOf([broken].into());

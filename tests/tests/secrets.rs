@@ -101,7 +101,7 @@ fn t43_a_signal_that_waited_for_the_save_leaves_no_secret_in_a_core() {
     for signal in ["QUIT", "ABRT", "TRAP"] {
         let secret = secret::fresh();
         let case = Case::with(&secret);
-        let inject = format!("fdatasync:signal={signal}");
+        let inject = format!("pwrite64:signal={signal}");
         let contender = env!("CARGO_BIN_EXE_contender").as_ref();
         let mut held = Held::traced(contender, &case.scratch, &inject, HOME, &case.wrong());
         let status = held.strace.wait().expect("a child");

@@ -115,6 +115,18 @@ impl Status {
     }
 }
 
+#[cfg(test)]
+impl From<File> for CheckedFile {
+    /// For tests of what is in a file: nothing was checked.
+    fn from(file: File) -> Self {
+        Self {
+            file,
+            length: 0,
+            identity: (0, 0, 0),
+        }
+    }
+}
+
 impl Deref for CheckedFile {
     type Target = File;
 
@@ -179,7 +191,7 @@ pub(crate) fn open_checked(
     writable: bool,
 ) -> Result<CheckedFile, Fault> {
     let access = if writable {
-        OFlag::O_RDWR
+        OFlag::O_RDWR | OFlag::O_DSYNC
     } else {
         OFlag::O_RDONLY
     };

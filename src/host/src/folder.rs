@@ -122,7 +122,7 @@ impl Folder {
         self.path.join(name)
     }
 
-    /// Opens a file to read, and to write where `writable`.
+    /// Opens a file to read, and to write where `writable`: each write is durable when it returns.
     ///
     /// # Errors
     /// [`FileError`]; [`Fault::Missing`] where there is no such file.
@@ -193,13 +193,14 @@ impl Folder {
         self.put(name, bytes, RenameFlags::empty())
     }
 
-    /// Makes a file of mode 0600 where none of that name is; where one is, leaves it alone.
+    /// Makes a file of mode 0600 where none of that name is; where one is, leaves it alone. Whoever has made it may have
+    /// been killed before its name was durable, which it is on return.
     ///
     /// # Errors
     /// [`FileError`].
     pub fn create(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
         if fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
-            return Ok(());
+            return self.sync();
         }
         match self.put(name, bytes, RenameFlags::RENAME_NOREPLACE) {
             Err(FileError {
@@ -209,7 +210,7 @@ impl Folder {
                         ..
                     },
                 ..
-            }) => Ok(()),
+            }) => self.sync(),
             result => result,
         }
     }

@@ -77,6 +77,11 @@ impl Deref for Locked {
 }
 
 impl Locked {
+    /// The file, to be saved to.
+    pub(crate) fn file(&self) -> &CheckedFile {
+        &self.file
+    }
+
     /// Locks `file`, opened to be written, or whichever has come in its place by the name in `folder`.
     ///
     /// # Errors

@@ -1,8 +1,11 @@
 //! Slot files: a record that is rewritten in place and survives a torn write.
 //!
 //! A slot file has two slots of 4096 bytes. A save writes the record into the slot that holds the older
-//! one and syncs once; if that write is torn, the other slot still holds the record before it, whose
+//! one; if that write is torn, the other slot still holds the record before it, whose
 //! successor nobody was told of. The blocks exist from the start, so a full disk stops no save.
+//!
+//! The write and its sync are one system call, which a kill comes before or after. Between two calls it would leave a
+//! record that only memory has, and the next save would overwrite the last one that is on the disk.
 //!
 //! ```text
 //! magic     8   "PAMTOTP\x02": the last byte is the version of the format
@@ -19,6 +22,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use sha2::{Digest, Sha256};
+
+use crate::file::CheckedFile;
 
 /// A record as it was read.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -84,14 +89,11 @@ fn newest(file: &[u8]) -> Result<Record, SlotError> {
 ///
 /// # Errors
 /// [`SlotError`]; what was saved must then not be acted on.
-pub fn save(file: &File, current: &Record, body: &[u8]) -> Result<(), SlotError> {
+pub fn save(file: &CheckedFile, current: &Record, body: &[u8]) -> Result<(), SlotError> {
     let serial = current.serial.checked_add(1).ok_or(SlotError::Damaged)?;
     let slot = encode_slot(serial, body)?;
     let offset = slot_offset(serial);
-    let saved = file
-        .write_all_at(&slot, offset)
-        .and_then(|()| file.sync_data());
-    saved.map_err(|error| {
+    file.write_all_at(&slot, offset).map_err(|error| {
         // Memory may now hold a record that the disk does not. Nobody may build on it: the next save
         // would overwrite the last one that is on disk.
         let _ = file.write_all_at(&[0; BODY], offset);
@@ -222,10 +224,10 @@ impl std::error::Error for SlotError {}
 mod tests {
     use super::*;
 
-    fn file(bytes: &[u8]) -> File {
+    fn file(bytes: &[u8]) -> CheckedFile {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(bytes, 0).unwrap();
-        file
+        file.into()
     }
 
     fn bytes(file: &File) -> Vec<u8> {
@@ -235,7 +237,7 @@ mod tests {
     }
 
     /// A file with the records "old" and "new!", the newest in the second slot.
-    fn sample() -> File {
+    fn sample() -> CheckedFile {
         let file = file(&new_file(b"old").unwrap());
         save(&file, &read(&file).unwrap(), b"new!").unwrap();
         file

@@ -1,7 +1,7 @@
 //! The long versions of what the tests show in short, with figures. Run by `make stress`; ends with 1 where a promise
 //! does not hold.
 //!
-//! `stress [race|guesses|strangers|addresses|faults]`, all of them where none is named.
+//! `stress [race|mixed|guesses|strangers|addresses|faults]`, all of them where none is named.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,14 +13,16 @@ use end_to_end::clock::{self, EPOCH};
 use end_to_end::crowd::Crowd;
 use end_to_end::disturbed::Plan;
 use end_to_end::libpam::Code;
+use end_to_end::mixed::{COUNT, EDITS, Mixed};
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, HOME, NO_LIMITS, Scratch};
 use end_to_end::trial::{WAYS, disturb_login};
 
 fn main() -> ExitCode {
     type Part = (&'static str, fn() -> bool);
-    let parts: [Part; 5] = [
+    let parts: [Part; 6] = [
         ("race", race),
+        ("mixed", mixed),
         ("guesses", guesses),
         ("strangers", strangers),
         ("addresses", addresses),
@@ -74,6 +76,26 @@ fn race() -> bool {
     println!(
         "race: {rounds} rounds of 24 processes with one code: accepted more than once in {more_than_one}, \
          not at all in {none}"
+    );
+    more_than_one + none == 0
+}
+
+/// The same by ssh, sudo and su, while totpctl changes the records.
+fn mixed() -> bool {
+    let rounds = number("STRESS_MIXED", 500);
+    let mut mixed = Mixed::new();
+    let (mut more_than_one, mut none, mut ended) = (0, 0, 0);
+    for edit in EDITS.into_iter().cycle().take(rounds) {
+        match mixed.round(edit) {
+            0 if edit.ends_the_token() => ended += 1,
+            0 => none += 1,
+            1 => {}
+            _ => more_than_one += 1,
+        }
+    }
+    println!(
+        "mixed: {rounds} rounds of {COUNT} by ssh, sudo and su with one code and a change by totpctl: accepted more \
+         than once in {more_than_one}, not at all in {none}, and in {ended} where the change ended the device"
     );
     more_than_one + none == 0
 }

@@ -7,7 +7,7 @@
 //! handles SIGCHLD meanwhile and expects none.
 //! `forgetful=HEX,...`: at and after each prompt none of the byte strings is in memory. Each HEX shows the
 //! bytes under `MASK`, so that the witness itself never holds them.
-//! `dies=prompt` or `dies=save`: fdatasync(2) ends the process as a fault would. It calls it itself at the
+//! `dies=prompt` or `dies=save`: pwrite(2) ends the process as a fault would. It calls it itself at the
 //! prompt, or leaves that to the module.
 
 #![allow(unsafe_code)]
@@ -88,7 +88,7 @@ impl Watch {
     fn begin(&self) {
         match self {
             Self::Same(before) => *before.borrow_mut() = process(),
-            Self::DiesAtPrompt | Self::DiesAtSave => die_at_fdatasync(),
+            Self::DiesAtPrompt | Self::DiesAtSave => die_at_pwrite(),
             Self::Nothing | Self::Forgetful(_) => {}
         }
     }
@@ -101,9 +101,9 @@ impl Watch {
                 assert_eq!(CHILDREN.load(Ordering::Relaxed), 0, "SIGCHLD {place}");
             }
             Self::Forgetful(masked) => assert_eq!(find(masked), None, "{place}"),
-            // SAFETY: takes an integer; the process ends by it.
+            // SAFETY: reads nothing, since no byte is asked for; the process ends by it.
             Self::DiesAtPrompt => unsafe {
-                libc::fdatasync(0);
+                libc::pwrite(0, std::ptr::null(), 0, 0);
             },
         }
     }
@@ -149,25 +149,25 @@ fn find(masked: &[Vec<u8>]) -> Option<(usize, String)> {
         })
 }
 
-/// From now on fdatasync(2) ends the process by SIGSYS, which no mask holds off, as none does a fault.
-fn die_at_fdatasync() {
+/// From now on pwrite(2) ends the process by SIGSYS, which no mask holds off, as none does a fault.
+fn die_at_pwrite() {
     let statement = |code, k| libc::sock_filter {
         code,
         jt: 0,
         jf: 0,
         k,
     };
-    let is_fdatasync = libc::sock_filter {
+    let is_pwrite = libc::sock_filter {
         code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
         jt: 0,
         jf: 1,
-        k: libc::SYS_fdatasync as u32,
+        k: libc::SYS_pwrite64 as u32,
     };
     let give = (libc::BPF_RET | libc::BPF_K) as u16;
     let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     let mut filter = [
         statement(load, 0),
-        is_fdatasync,
+        is_pwrite,
         statement(give, libc::SECCOMP_RET_KILL_PROCESS),
         statement(give, libc::SECCOMP_RET_ALLOW),
     ];

@@ -204,7 +204,7 @@ impl<F: Deref<Target = File>> StateFile<F> {
 
 impl StateFile<lock::Locked> {
     fn save(&self, current: &Record, state: &State) -> Result<(), StoreError> {
-        slot::save(&self.file, current, &state.encode())
+        slot::save(self.file.file(), current, &state.encode())
             .map_err(|error| StoreError::State(self.path.clone(), Damage::Slot(error)))
     }
 }
