@@ -61,3 +61,50 @@ pub struct Pool {
     /// Marks left that no second code followed, until root forgets them.
     pub marks: u16,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::throttle::Daily;
+
+    fn place(wrong: &[i64], daily: &[i64]) -> Place {
+        let times = |times: &[i64]| times.iter().copied().map(Time::from_unix).collect();
+        Place {
+            wrong: times(wrong),
+            daily: times(daily),
+            ..Place::new(Address::Local)
+        }
+    }
+
+    #[test]
+    fn a_place_keeps_as_many_times_as_the_highest_limit_and_marks_need() {
+        let highest = (0..=u8::MAX).filter(|most| Daily::new(i64::from(*most)).is_some());
+        let highest = usize::from(highest.max().unwrap());
+        assert_eq!(Place::MAX_TIMES, highest + Mark::MAX);
+    }
+
+    #[test]
+    fn a_place_is_empty_that_nothing_is_known_of() {
+        assert!(place(&[], &[]).is_empty());
+        let familiar = Place {
+            accepted: Some(Time::from_unix(1)),
+            ..place(&[], &[])
+        };
+        for known in [place(&[1], &[]), place(&[], &[1]), familiar] {
+            assert!(!known.is_empty(), "{known:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_wrong_answer_is_the_latest_of_both_kinds() {
+        for (wrong, daily, last) in [
+            (&[][..], &[][..], None),
+            (&[1, 3], &[], Some(3)),
+            (&[], &[1, 3], Some(3)),
+            (&[1, 5], &[2, 4], Some(5)),
+            (&[1, 4], &[2, 5], Some(5)),
+        ] {
+            assert_eq!(place(wrong, daily).last(), last.map(Time::from_unix));
+        }
+    }
+}

@@ -138,6 +138,7 @@ mod tests {
     #[test]
     fn wrong_answers_further_apart_than_the_window_never_lock() {
         assert_eq!(standing(&RULE, &[0, 8, 16, 24, 32], 32), open(1));
+        assert_eq!(standing(&RULE, &[0, 8, 15], 15), open(1));
     }
 
     #[test]
