@@ -41,7 +41,7 @@ use nix::unistd::{
 
 use crate::account;
 use crate::file::{FileError, check_program, clear_of_standard_streams};
-use crate::process::{self, CriticalSection, Room};
+use crate::process::{self, CriticalSection};
 
 /// How long a program may take.
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -60,8 +60,8 @@ pub struct Command<'a> {
     pub input: &'a [u8],
 }
 
-/// Runs it to its end, for [`LIMIT`] at most; then its process group is killed. Limits that are too low are raised
-/// meanwhile (by [`Room`]). No part of the input is in an error.
+/// Runs it to its end, for [`LIMIT`] at most; then its process group is killed. Limits that are too low are raised for
+/// it. No part of the input is in an error.
 ///
 /// # Errors
 /// [`CommandError`], also where the program has another exit status than 0.
@@ -69,7 +69,6 @@ pub fn run(command: &Command<'_>) -> Result<(), CommandError> {
     if !Uid::effective().is_root() {
         return Err(CommandError::NotRoot);
     }
-    let _room = Room::make();
     let plan = Plan::of(command)?;
     let (report, teller) = pipe(OFlag::O_NONBLOCK)?;
     let since = Instant::now();
@@ -217,6 +216,7 @@ fn leave(plan: &Plan, teller: &OwnedFd) -> Result<(), End> {
         unsafe { libc::signal(number, libc::SIG_DFL) };
     }
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    process::raise_needed();
     process::raise(Resource::RLIMIT_NPROC, RLIM_INFINITY);
     umask(Mode::from_bits_truncate(0o022));
     chdir(c"/")

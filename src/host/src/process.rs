@@ -227,6 +227,14 @@ fn is_only_thread() -> bool {
     std::fs::metadata("/proc/self/task").is_ok_and(|folder| folder.nlink() == 3)
 }
 
+/// Raises the limits that are too low, for good: in a copy of a process, which has them for itself. Does only what a signal
+/// handler may.
+pub(crate) fn raise_needed() {
+    for (resource, needed) in NEEDED {
+        raise(resource, needed);
+    }
+}
+
 /// Raises a limit that is too low, as far as this process may; returns what it was (soft, hard) where it was changed.
 pub(crate) fn raise(resource: Resource, needed: rlim_t) -> Option<(rlim_t, rlim_t)> {
     let (soft, hard) = getrlimit(resource).ok()?;
