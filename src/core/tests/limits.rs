@@ -501,6 +501,17 @@ fn what_is_usual_ends_after_thirty_days_without_a_login() {
 }
 
 #[test]
+fn a_usual_place_has_one_entry_however_often_somebody_comes_from_it() {
+    let mut person = Person::new("");
+    for _ in 0..3 {
+        assert_eq!(person.login(&home()), Accepted);
+        person.guess(&home());
+        assert_eq!(person.state.tally.places.len(), 1);
+        person.now += MINUTE;
+    }
+}
+
+#[test]
 fn a_usual_place_that_was_forgotten_takes_its_wrong_answers_along() {
     let mut person = Person::new("[limits]\nfamiliar_for = \"1h\"");
     assert_eq!(person.login(&home()), Accepted);

@@ -102,3 +102,56 @@ impl Standing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::throttle::Limits;
+    use crate::time::Span;
+
+    fn refused(until: i64, limit: Limit) -> Standing {
+        let until = Time::from_unix(until);
+        Standing::Refused(Refusal { until, limit })
+    }
+
+    fn open(left: Option<u8>, codes: Codes) -> Standing {
+        Standing::Open { left, codes }
+    }
+
+    #[test]
+    fn of_two_standings_the_stricter_holds() {
+        let (place, address) = (refused(1, Limit::Place), refused(2, Limit::Address));
+        let free = open(Some(3), Codes::One);
+        for (one, other, both) in [
+            (place, address, address),
+            (address, place, address),
+            (place, refused(1, Limit::Address), place),
+            (place, free, place),
+            (free, place, place),
+            (free, open(Some(2), Codes::Two), open(Some(2), Codes::Two)),
+            (open(Some(1), Codes::Two), free, open(Some(1), Codes::Two)),
+            (free, Standing::UNLIMITED, free),
+        ] {
+            assert_eq!(one.and(other), both, "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_standing_says_can_be_asked_for() {
+        let rule = Rule {
+            most: 3,
+            interval: Span::from_minutes(15),
+            lock_time: Limits::default().lock_time,
+        };
+        for (standing, is_unused, takes_one, is_refused) in [
+            (open(Some(3), Codes::One), true, true, false),
+            (open(None, Codes::Two), true, false, false),
+            (open(Some(2), Codes::One), false, true, false),
+            (refused(1, Limit::Place), false, false, true),
+        ] {
+            assert_eq!(standing.is_unused(&rule), is_unused, "{standing:?}");
+            assert_eq!(standing.takes_one_code(), takes_one, "{standing:?}");
+            assert_eq!(standing.refusal().is_some(), is_refused, "{standing:?}");
+        }
+    }
+}
