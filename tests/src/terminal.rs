@@ -29,9 +29,11 @@ impl Terminal {
 
     /// The same, where everything may take as long as `deadline`.
     pub fn open_patiently(command: Command, log: Arc<Log>, deadline: Duration) -> Self {
+        // Whoever runs the tests in the background of a shell has Ctrl-C ignored.
+        const TELL_AND_BECOME: &str = "echo $$; exec env --default-signal=INT,QUIT \"$@\"";
         let mut telling_its_pid = Command::new("/bin/sh");
         telling_its_pid
-            .args(["-c", "echo $$; exec \"$@\"", "sh"])
+            .args(["-c", TELL_AND_BECOME, "sh"])
             .arg(command.get_program())
             .args(command.get_args());
         let deadline_ms = u64::try_from(deadline.as_millis()).expect("some minutes");
