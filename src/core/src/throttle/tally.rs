@@ -461,3 +461,42 @@ impl Tally {
         places.chain(pools).chain(marks).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A place and a pool of people who are not enrolled, each with its wrong answers.
+    fn masked(place: &[i64], pool: &[i64]) -> Tally {
+        let times = |times: &[i64]| times.iter().copied().map(Time::from_unix).collect();
+        Tally {
+            places: vec![Place {
+                wrong: times(place),
+                ..Place::new(Address::Masked(1))
+            }],
+            pools: vec![Pool {
+                address: Address::Masked(2),
+                daily: times(pool),
+                total: 1,
+                marks: 0,
+            }],
+            marks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn of_people_who_are_not_enrolled_the_oldest_entry_is_forgotten_first() {
+        for (place, pool, place_stays) in [
+            (&[1, 5][..], &[2, 3][..], true),
+            (&[1, 3], &[2, 5], false),
+            (&[4], &[4], false),
+        ] {
+            let mut tally = masked(place, pool);
+            assert!(tally.forget_oldest_masked());
+            let left = (tally.places.len(), tally.pools.len());
+            let expected = if place_stays { (1, 0) } else { (0, 1) };
+            assert_eq!(left, expected, "{place:?} {pool:?}");
+            assert!(tally.forget_oldest_masked() && !tally.forget_oldest_masked());
+        }
+    }
+}
