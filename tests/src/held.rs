@@ -95,8 +95,9 @@ impl Held {
         static TRACES: AtomicUsize = AtomicUsize::new(0);
         let number = TRACES.fetch_add(1, Ordering::Relaxed);
         let trace = scratch.path(&format!("trace{number}"));
-        let mut strace = Command::new("strace")
-            .arg("-o")
+        // Whoever runs the tests in the background of a shell has some signals ignored.
+        let mut strace = Command::new("env")
+            .args(["--default-signal=INT,QUIT", "strace", "-o"])
             .arg(&trace)
             .args(options)
             .args([
