@@ -16,7 +16,8 @@ use crate::token::Token;
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 /// What a rotation puts in the place of the phone's.
 const NEW: &str = "NZSXO43FMNZGK5DONZSXO43FMNZGK5DO";
-const ENROLL: &[&str] = &[
+/// Enrolls a second device of a given key, without asking for its code.
+pub const ENROLL: &[&str] = &[
     "enroll",
     ACCOUNT,
     "--device",

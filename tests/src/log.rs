@@ -53,7 +53,13 @@ impl Log {
     /// Fails unless a line sent before this call contains all of `parts`.
     #[track_caller]
     pub fn assert_has(&self, parts: &[&str]) {
-        let lines = self.lines();
+        self.assert_has_after(0, parts);
+    }
+
+    /// The same of the lines behind the first `count`.
+    #[track_caller]
+    pub fn assert_has_after(&self, count: usize, parts: &[&str]) {
+        let lines = self.lines().split_off(count);
         assert!(
             lines.iter().any(|line| has_all(line, parts)),
             "nobody logged {parts:?}, but:\n{}",

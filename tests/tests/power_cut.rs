@@ -276,16 +276,7 @@ impl Story {
         story.login(&backup_codes[0], now, [&phone]);
         story.login(&story.token.code(2), now, [&phone]);
         story.wrong(&wrong, now);
-        let enroll = [
-            "enroll",
-            ACCOUNT,
-            "--device",
-            "tablet",
-            "--secret-file",
-            "-",
-            "--no-confirm",
-        ];
-        story.command(&enroll, &format!("{TABLET}\n"), [&phone, &tablet]);
+        story.command(changes::ENROLL, &format!("{TABLET}\n"), [&phone, &tablet]);
         story.login(&tablet.code_at(now), now, [&phone, &tablet]);
         story.login(&phone.code_at(now + 30), now + 30, [&phone, &tablet]);
         story.command(
