@@ -20,6 +20,7 @@ pub mod pam;
 pub mod process;
 mod shared;
 pub mod slot;
+mod stack;
 pub mod store;
 pub mod system;
 pub mod terminal;

@@ -21,6 +21,7 @@ use crate::file::{CheckedFile, Others};
 use crate::folder::Folder;
 use crate::lock::LockError;
 use crate::slot::Record;
+use crate::stack;
 
 impl FileStore<'_> {
     /// Opens the subject's state, and tells what its answers are counted by there; `None` for strangers where
@@ -141,7 +142,8 @@ impl FileStore<'_> {
             codes,
             now,
         };
-        let (verdict, state) = judge(enrollment, state, &attempt, &self.config.verify, limits);
+        let (verdict, state) =
+            stack::wiped_after(|| judge(enrollment, state, &attempt, &self.config.verify, limits));
         Some((verdict, state, reservation))
     }
 

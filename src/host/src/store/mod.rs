@@ -34,6 +34,7 @@ use crate::file::{CheckedFile, FileError, Others};
 use crate::folder::Folder;
 use crate::lock::{self, LockError, Waiting};
 use crate::slot::{self, Record};
+use crate::stack;
 
 /// What stands for a service where totpctl asks for a code.
 pub const OURS: &str = "totpctl";
@@ -268,6 +269,10 @@ pub(crate) fn read_enrollment(
     secrets: &Folder,
     name: &str,
 ) -> Result<Option<Enrollment>, StoreError> {
+    stack::wiped_after(|| parse_enrollment(secrets, name))
+}
+
+fn parse_enrollment(secrets: &Folder, name: &str) -> Result<Option<Enrollment>, StoreError> {
     let bytes = match secrets.read(name, Others::None, MAX_SECRET_BYTES) {
         Err(error) if error.is_missing() => return Ok(None),
         bytes => bytes?,
