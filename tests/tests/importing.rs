@@ -120,6 +120,25 @@ fn google_authenticators_own_file_moves_with_its_used_codes_and_its_scratch_code
 }
 
 #[test]
+fn a_window_that_was_narrower_stays_so_with_another_key() {
+    const NEW: &str = "MZXW6YTBOI4TQNZWGU2DGMRRGBQWEY3E";
+    let scratch = Scratch::new(NO_LIMITS);
+    let options = ["--time-based", "--disallow-reuse", "--no-rate-limit"];
+    let (path, _) = google(&scratch, &[&options[..], &["--window-size=1"]].concat());
+    import(&scratch, "google", &path, &["--user", ACCOUNT]);
+    let has_window = || {
+        let text = fs::read_to_string(scratch.secret(ACCOUNT)).expect("a secret");
+        text.lines().any(|line| line == "window = 0")
+    };
+    assert!(has_window());
+    let code = Phone::new(NEW).code_at(step() * 30);
+    let rotate = ["rotate", ACCOUNT, "--secret-file", "-"];
+    let rotated = scratch.totpctl(&rotate, &format!("{NEW}\n{code}\n"));
+    assert!(rotated.status.success(), "{rotated:?}");
+    assert!(has_window());
+}
+
+#[test]
 fn google_authenticators_counter_goes_on() {
     let scratch = Scratch::new(NO_LIMITS);
     let (path, key) = google(

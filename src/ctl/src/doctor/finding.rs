@@ -28,7 +28,7 @@ impl fmt::Display for Severity {
 }
 
 /// Every id, in the order of danger: first who gets in, then who doesn't.
-const IDS: [(&str, Severity); 66] = {
+const IDS: [(&str, Severity); 67] = {
     use Severity::{Danger, Note, Warning};
     [
         ("skipped", Danger),
@@ -41,6 +41,7 @@ const IDS: [(&str, Severity); 66] = {
         ("config", Danger),
         ("line-config", Danger),
         ("arguments", Danger),
+        ("nothing-before", Danger),
         ("module-missing", Danger),
         ("stack-broken", Danger),
         ("unreachable", Danger),

@@ -329,7 +329,7 @@ fn answers(line: &Line, is_missing: bool) -> Vec<Code> {
 }
 
 /// Whether a module checks something that only the right person has or knows.
-fn is_proof(line: &Line) -> bool {
+pub(crate) fn is_proof(line: &Line) -> bool {
     const OTHERS: [&str; 46] = [
         "pam_access.so",
         "pam_cap.so",

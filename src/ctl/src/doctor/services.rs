@@ -6,13 +6,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use totp_core::config::Config;
-use totp_core::flow::Arguments;
+use totp_core::flow::{Arguments, FirstPass};
 use totp_core::policy::{EnrollWith, Unenrolled};
 use totp_host::enroll_stack;
 
 use super::Tree;
 use super::finding::{Finding, Findings};
-use super::reach::{Reach, follow};
+use super::reach::{Reach, follow, is_proof};
 use super::stack::{
     ABORT, AUTH_ERR, CODES, Folders, Kind, Line, MODULE_UNKNOWN, SERVICE_ERR, Stack,
 };
@@ -173,11 +173,25 @@ fn service(
         reach: Reach::default(),
     };
     let mut is_missing = false;
-    for (_, line) in &ours {
+    for (index, line) in &ours {
         is_missing |= module_file(tree, name, line, findings);
         match Arguments::parse(line.arguments().iter().map(String::as_str)) {
             Ok(arguments) => {
                 service.nullok |= arguments.options.nullok;
+                let before = stack.lines.iter().take(*index);
+                if arguments.options.first_pass == FirstPass::Only && !before.into_iter().any(asks)
+                {
+                    findings.add(
+                        Finding::new(
+                            "nothing-before",
+                            "use_first_pass takes what a module before this one has asked for, and none of those asks.",
+                            "There is never a code: every login by this service is denied.",
+                            "Put the line behind the one of pam_unix.so, or take use_first_pass out of it.",
+                        )
+                        .at(&line.file, Some(line.number))
+                        .of(name),
+                    );
+                }
                 if let Some(path) = &arguments.config {
                     service.config = line_config(tree, name, line, path, findings);
                 }
@@ -217,6 +231,11 @@ fn service(
 }
 
 /// What the simulation has found.
+/// Whether a module may ask for a password.
+fn asks(line: &Line) -> bool {
+    is_proof(line) || line.is_ours() || ["pam_exec.so", "pam_mount.so"].contains(&line.module())
+}
+
 fn ways(
     stack: &Stack,
     name: &str,
