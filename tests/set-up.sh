@@ -60,8 +60,9 @@ if [ ! -e $policy ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update
+# It only adds: what would take something else away fails.
 # shellcheck disable=SC2086 # a list of words
-apt-get install --yes --no-install-recommends $missing
+apt-get install --yes --no-remove --no-install-recommends $missing
 # A machine that had no sshd does not get one at its next start.
 case $missing in
 *openssh-server*) systemctl disable ssh.service ssh.socket >/dev/null 2>&1 || true ;;
