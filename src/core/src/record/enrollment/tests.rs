@@ -192,10 +192,13 @@ fn versions_and_duplicates_are_told_apart() {
     );
 }
 
+/// Miri, which takes a thousand times as long, looks at one place of so many.
+const STRIDE: usize = if cfg!(miri) { 509 } else { 1 };
+
 #[test]
 fn a_file_cut_at_any_byte_is_refused() {
     let text = sample().to_toml();
-    for end in 0..text.len() {
+    for end in (0..text.len()).step_by(STRIDE) {
         assert!(Enrollment::parse(&text[..end]).is_err(), "cut at {end}");
     }
 }
@@ -203,7 +206,7 @@ fn a_file_cut_at_any_byte_is_refused() {
 #[test]
 fn a_file_with_any_bit_flipped_is_refused() {
     let text = sample().to_toml();
-    for bit in 0..text.len() * 8 {
+    for bit in (0..text.len() * 8).step_by(STRIDE) {
         let mut bytes = text.as_bytes().to_vec();
         bytes[bit / 8] ^= 1 << (bit % 8);
         let flipped = String::from_utf8(bytes);
