@@ -2,9 +2,9 @@
 
 use crate::address::Address;
 use crate::answer::Answer;
-use crate::challenge::{Binding, Challenges};
+use crate::challenge::Binding;
 use crate::config::Verify;
-use crate::device::DeviceName;
+use crate::device::{Device, DeviceName};
 use crate::judge::{Attempt, Verdict, judge};
 use crate::otp::MovingFactor;
 use crate::record::state::DeviceState;
@@ -56,28 +56,30 @@ pub fn resync(
     mut state: State,
     device: &DeviceName,
     codes: [(&Answer, Time); 2],
-    (verify, limits): (&Verify, &Limits),
+    verify: &Verify,
 ) -> Result<State, OutOfStep> {
     state.share_floors(enrolled);
-    // Of this device alone: others may have its secret. Nobody has come by ssh.
-    let mut alone = enrolled.clone().unbound();
-    alone.devices.retain(|one| one.name == *device);
-    alone.contacts.clear();
-    let source = Source {
-        is_exempt: true,
-        ..Address::Local.into()
+    // This device alone: others may have its secret, and no backup code stands for one of its codes. Nobody has come
+    // by ssh.
+    let device = Device {
+        ssh_key: None,
+        ..enrolled.device(device).cloned().ok_or(OutOfStep)?
+    };
+    let id = device.id;
+    let alone = Enrollment {
+        devices: vec![device],
+        ..Enrollment::new(enrolled.uid)
     };
     let mut trial = State {
         tally: Tally::default(),
-        challenges: Challenges::default(),
         ..state.clone()
     };
     // However far the counter of an event token has got.
     let mut known = trial.devices.iter_mut();
-    if let Some(known) = known.find(|known| alone.devices.iter().any(|one| one.id == known.id)) {
+    if let Some(known) = known.find(|known| known.id == id) {
         known.awaits_resync = true;
     }
-    let mut is_first = true;
+    let source = Source::from(Address::Local);
     for (answer, now) in codes {
         let attempt = Attempt {
             answer,
@@ -88,20 +90,16 @@ pub fn resync(
             codes: Codes::Two,
             now,
         };
-        let (verdict, decided) = judge(&alone, trial, &attempt, verify, limits);
-        let has_mark = decided.tally.mark_of(&source.address, now).is_some();
-        match verdict {
-            Verdict::Accepted(accepted) if accepted.devices().contains(device) => {
-                // What is known of limits, counts and other codes is of logins, and stays.
-                state.devices = decided.devices;
-                state.share_floors(enrolled);
-                return Ok(State {
-                    saved: now,
-                    ..state.without_future(now)
-                });
-            }
-            _ if is_first && has_mark => is_first = false,
-            _ => break,
+        // Without any wrong answer before, the first of two codes keeps the second out by no limit.
+        let (verdict, decided) = judge(&alone, trial, &attempt, verify, &Limits::default());
+        if let Verdict::Accepted(_) = verdict {
+            // What is known of limits, counts and other codes is of logins, and stays.
+            state.devices = decided.devices;
+            state.share_floors(enrolled);
+            return Ok(State {
+                saved: now,
+                ..state.without_future(now)
+            });
         }
         trial = decided;
     }

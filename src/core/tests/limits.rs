@@ -9,6 +9,7 @@
 
 use totp_core::address::{Address, TtyName};
 use totp_core::answer::Answer;
+use totp_core::backup_code::{BackupCode, BackupSet, SetId, UsedCodes};
 use totp_core::challenge::Binding;
 use totp_core::config::Config;
 use totp_core::device::{Device, DeviceId, DeviceName};
@@ -16,7 +17,7 @@ use totp_core::judge::{Attempt, Verdict, WrongReason, judge};
 use totp_core::otp::Otp;
 use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, State};
-use totp_core::repair::resync;
+use totp_core::repair::{OutOfStep, resync};
 use totp_core::secret::Secret;
 use totp_core::throttle::{Codes, Limits, Place, Pool, Source, Standing, Tally};
 use totp_core::time::Time;
@@ -128,6 +129,23 @@ impl Person {
     fn login(&mut self, address: &Address) -> Outcome {
         let code = self.code(0);
         self.answer(address, &code)
+    }
+
+    /// What root makes of two codes of the phone, the second given half a minute later.
+    fn resync(&self, codes: &[impl AsRef<str>; 2]) -> Result<State, OutOfStep> {
+        let answers = codes.each_ref().map(|code| {
+            let typed = code.as_ref().as_bytes().to_vec();
+            Answer::new(typed.into())
+        });
+        let [first, second] = &answers;
+        let [at, later] = [0, 30].map(|later| Time::from_unix(self.now + later));
+        resync(
+            &self.enrollment,
+            self.state.clone(),
+            &self.enrollment.devices[0].name,
+            [(first, at), (second, later)],
+            &self.config.verify,
+        )
     }
 
     /// One wrong answer from each of so many addresses that were never seen before.
@@ -563,17 +581,33 @@ fn root_sets_a_phone_right_whatever_strangers_did_and_gives_no_place_more_time()
         marks: Tally::MAX_STRANGE_MARKS,
     });
     person.now -= 5 * MINUTE;
-    let answers = [330, 360].map(|ahead| Answer::new(person.code(ahead).into_bytes().into()));
-    let times = [0, 30].map(|later| Time::from_unix(person.now + later));
-    let codes = [(&answers[0], times[0]), (&answers[1], times[1])];
-    let Config { verify, limits, .. } = &person.config;
-    let phone = person.enrollment.devices[0].name.clone();
-    let before = person.state.clone();
-    let state = resync(&person.enrollment, before, &phone, codes, (verify, limits)).unwrap();
+    let codes = [330, 360].map(|ahead| person.code(ahead));
+    let state = person.resync(&codes).unwrap();
     assert_eq!(state.devices[0].drift, 11);
     let read = State::decode(&state.encode()).unwrap();
     let source = person.config.source(&home());
-    assert!(!read.tally.is_familiar(&source, limits, times[1]));
+    assert!(
+        !read
+            .tally
+            .is_familiar(&source, &person.config.limits, read.saved)
+    );
+}
+
+#[test]
+fn a_backup_code_sets_nothing_right() {
+    let mut person = Person::new("");
+    let backup = BackupCode::new(&[7; BackupCode::RANDOM_BYTES]).unwrap();
+    let set = BackupSet::of(SetId(1), [9; 16], std::slice::from_ref(&backup));
+    person.enrollment.backup_codes = Some(set);
+    let (id, used) = (SetId(1), 0);
+    person.state.sets.push(UsedCodes { id, used });
+    let [first, second] = [330, 360].map(|ahead| person.code(ahead));
+    let backup = backup.shown().to_string();
+    for codes in [[&backup, &first], [&first, &backup]] {
+        assert!(person.resync(&codes).is_err(), "{codes:?}");
+    }
+    assert!(person.resync(&[&first, &second]).is_ok());
+    assert_eq!(person.answer(&home(), &backup), Accepted);
 }
 
 #[test]

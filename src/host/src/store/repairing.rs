@@ -97,8 +97,8 @@ impl FileStore<'_> {
             locked => locked?,
         };
         let (record, state) = file.read()?;
-        let rules = (&self.config.verify, &self.config.limits);
-        let state = match repair::resync(&enrolled, state, device, codes, rules) {
+        let verify = &self.config.verify;
+        let state = match repair::resync(&enrolled, state, device, codes, verify) {
             Ok(state) => state,
             Err(failure) => return Ok(Some(Err(failure))),
         };
