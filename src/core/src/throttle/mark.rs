@@ -23,6 +23,8 @@ pub struct Mark {
 impl Mark {
     /// Marks of a user at most.
     pub const MAX: usize = 4;
+    /// Bytes of its record at most.
+    pub const MAX_BYTES: usize = Address::MAX_BYTES + 8 + 8 + 4 + 1;
 
     pub(super) fn is_live(&self, now: Time) -> bool {
         now.since(self.at) < Span::from_seconds(u32::from(self.lasts))

@@ -20,6 +20,8 @@ pub struct Place {
 impl Place {
     /// Times kept of one kind at most: the highest `daily`, and marks.
     pub const MAX_TIMES: usize = 32 + Mark::MAX;
+    /// Bytes of its record at most, beside those of the wrong answers: three counts and a time.
+    pub const MAX_BYTES: usize = Address::MAX_BYTES + 3 + 4;
 
     pub(super) fn new(address: Address) -> Self {
         Self {
@@ -35,8 +37,18 @@ impl Place {
         since.is_some_and(|accepted| now.since(accepted) < limits.familiar_for)
     }
 
+    /// Whether it was familiar until its time was over.
+    pub(super) fn has_expired(&self, limits: &Limits, now: Time) -> bool {
+        self.accepted.is_some() && !self.is_familiar(limits, now)
+    }
+
+    /// Whether any wrong answer is counted.
+    pub(super) fn counts_any(&self) -> bool {
+        !self.wrong.is_empty() || !self.daily.is_empty()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.wrong.is_empty() && self.daily.is_empty() && self.accepted.is_none()
+        !self.counts_any() && self.accepted.is_none()
     }
 
     pub(super) fn forgive(&mut self) {
@@ -60,6 +72,24 @@ pub struct Pool {
     pub total: u32,
     /// Marks left that no second code followed, until root forgets them.
     pub marks: u16,
+}
+
+impl Pool {
+    /// Bytes of its record at most, beside those of the wrong answers: a count, and the two numbers.
+    pub const MAX_BYTES: usize = Address::MAX_BYTES + 1 + 4 + 2;
+
+    pub(super) fn new(address: Address) -> Self {
+        Self {
+            address,
+            daily: Vec::new(),
+            total: 0,
+            marks: 0,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.daily.is_empty() && self.total == 0 && self.marks == 0
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +121,22 @@ mod tests {
             ..place(&[], &[])
         };
         for known in [place(&[1], &[]), place(&[], &[1]), familiar] {
+            assert!(!known.is_empty(), "{known:?}");
+        }
+    }
+
+    #[test]
+    fn a_pool_is_empty_that_nothing_is_known_of() {
+        let empty = Pool::new(Address::Elsewhere);
+        assert!(empty.is_empty());
+        let change: [fn(&mut Pool); 3] = [
+            |pool| pool.daily.push(Time::from_unix(1)),
+            |pool| pool.total = 1,
+            |pool| pool.marks = 1,
+        ];
+        for change in change {
+            let mut known = empty.clone();
+            change(&mut known);
             assert!(!known.is_empty(), "{known:?}");
         }
     }

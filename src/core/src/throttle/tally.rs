@@ -21,12 +21,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Places told apart at most.
-    pub const MAX_PLACES: usize = 120;
-    /// Pools kept at most.
-    pub const MAX_POOLS: usize = 60;
     /// Bytes that all of it takes at most.
     pub const MAX_BYTES: usize = 2600;
+    /// Places told apart at most: as many as there is room for.
+    pub const MAX_PLACES: usize = Self::MAX_BYTES / Place::MAX_BYTES;
+    /// Pools kept at most.
+    pub const MAX_POOLS: usize = 60;
     /// Familiar addresses kept at most.
     pub const MAX_FAMILIAR: usize = 16;
     /// Marks that unfamiliar places get and no second code follows. A guesser with ever new addresses has one chance
@@ -115,8 +115,8 @@ impl Tally {
             place.wrong.clear();
             place.accepted = becomes_familiar.then_some(now);
         }
-        let familiar = |place: &&Place| place.accepted.is_some();
-        while self.places.iter().filter(familiar).count() > Self::MAX_FAMILIAR {
+        let familiar = self.places.iter().filter(|place| place.accepted.is_some());
+        for _ in Self::MAX_FAMILIAR..familiar.count() {
             self.demote_oldest();
         }
         self.fit(limits);
@@ -177,8 +177,8 @@ impl Tally {
     /// Whether any wrong answer is counted.
     #[must_use]
     pub fn counts_any(&self) -> bool {
-        let is_counted = |place: &Place| !place.wrong.is_empty() || !place.daily.is_empty();
-        !self.pools.is_empty() || self.places.iter().any(is_counted)
+        let in_pools = self.pools.iter().any(|pool| !pool.is_empty());
+        in_pools || self.places.iter().any(Place::counts_any)
     }
 
     /// Forgets all wrong answers. What is familiar stays so.
@@ -201,10 +201,9 @@ impl Tally {
         let Some(place) = self.own_place(address) else {
             return false;
         };
-        let had_any = !place.wrong.is_empty() || !place.daily.is_empty();
+        let had_any = place.counts_any();
         place.forgive();
-        self.places
-            .retain(|place| place.address != *address || place.accepted.is_some());
+        self.places.retain(|place| !place.is_empty());
         had_any
     }
 
@@ -217,10 +216,7 @@ impl Tally {
             clamp(&mut place.wrong);
             clamp(&mut place.daily);
         }
-        let is_future = |place: &Place| place.accepted.is_some_and(|accepted| accepted > now);
-        while let Some(index) = self.places.iter().position(is_future) {
-            self.demote(index);
-        }
+        self.demote_where(|place| place.accepted > Some(now));
         self.pools
             .iter_mut()
             .for_each(|pool| clamp(&mut pool.daily));
@@ -246,11 +242,9 @@ impl Tally {
         let pool = self.pool(&source.elsewhere);
         let pooled = pool.map_or(0, |pool| in_a_day(&pool.daily));
         // Those of places that are familiar no longer join the pool with the next charge, and count with it already.
-        let ended = self
-            .places
-            .iter()
-            .filter(|place| place.accepted.is_some() && !place.is_familiar(limits, now));
-        ended.fold(pooled, |sum, place| {
+        let places = self.places.iter();
+        let expired = places.filter(|place| place.has_expired(limits, now));
+        expired.fold(pooled, |sum, place| {
             sum.saturating_add(in_a_day(&place.daily))
         })
     }
@@ -300,12 +294,7 @@ impl Tally {
 
     fn change_pool(&mut self, address: &Address, change: impl FnOnce(&mut Pool)) {
         if self.pool(address).is_none() {
-            self.pools.push(Pool {
-                address: address.clone(),
-                daily: Vec::new(),
-                total: 0,
-                marks: 0,
-            });
+            self.pools.push(Pool::new(address.clone()));
         }
         let mut pools = self.pools.iter_mut();
         if let Some(pool) = pools.find(|pool| pool.address == *address) {
@@ -321,19 +310,12 @@ impl Tally {
             rule.forget(&mut place.wrong, now);
             drop_old(&mut place.daily);
         }
-        while let Some(index) = self
-            .places
-            .iter()
-            .position(|place| place.accepted.is_some() && !place.is_familiar(limits, now))
-        {
-            self.demote(index);
-        }
+        self.demote_where(|place| place.has_expired(limits, now));
         self.places.retain(|place| !place.is_empty());
         self.pools
             .iter_mut()
             .for_each(|pool| drop_old(&mut pool.daily));
-        self.pools
-            .retain(|pool| !pool.daily.is_empty() || pool.total != 0 || pool.marks != 0);
+        self.pools.retain(|pool| !pool.is_empty());
         self.marks.retain(|mark| mark.is_live(now));
     }
 
@@ -347,6 +329,14 @@ impl Tally {
         }
         for pool in &mut self.pools {
             keep_last(&mut pool.daily, daily);
+        }
+    }
+
+    fn demote_where(&mut self, is_over: impl Fn(&Place) -> bool) {
+        for index in 0..self.places.len() {
+            if self.places.get(index).is_some_and(&is_over) {
+                self.demote(index);
+            }
         }
     }
 
@@ -383,10 +373,7 @@ impl Tally {
     /// Keeps what the limits go by, and folds places until the rest fits.
     fn fit(&mut self, limits: &Limits) {
         self.trim(limits);
-        while self.bytes() > Self::MAX_BYTES
-            || self.places.len() > Self::MAX_PLACES
-            || self.pools.len() > Self::MAX_POOLS
-        {
+        while self.bytes() > Self::MAX_BYTES || self.pools.len() > Self::MAX_POOLS {
             let folded = self.forget_oldest_masked()
                 || self.fold(|address| !address.is_local())
                 || self.fold(|address| address.is_local() && !address.is_console())
@@ -447,56 +434,21 @@ impl Tally {
     /// The most that the record of all this takes.
     fn bytes(&self) -> usize {
         const TIME: usize = 4;
-        let places = self.places.iter().map(|place| {
-            let times = place.wrong.len().saturating_add(place.daily.len());
-            times
-                .saturating_mul(TIME)
-                .saturating_add(Address::MAX_BYTES + 7)
-        });
-        let pools = self.pools.iter().map(|pool| {
-            let times = pool.daily.len().saturating_mul(TIME);
-            times.saturating_add(Address::MAX_BYTES + 7)
-        });
-        let marks = self.marks.iter().map(|_| Address::MAX_BYTES + 21);
-        places.chain(pools).chain(marks).sum()
+        let of_places = self.places.iter();
+        let of_places = of_places.flat_map(|place| [&place.wrong, &place.daily]);
+        let of_pools = self.pools.iter().map(|pool| &pool.daily);
+        let kinds = [
+            (self.places.len(), Place::MAX_BYTES),
+            (self.pools.len(), Pool::MAX_BYTES),
+            (self.marks.len(), Mark::MAX_BYTES),
+            (of_places.chain(of_pools).map(Vec::len).sum(), TIME),
+        ];
+        let kinds = kinds.into_iter();
+        kinds
+            .map(|(count, bytes)| count.saturating_mul(bytes))
+            .sum()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A place and a pool of people who are not enrolled, each with its wrong answers.
-    fn masked(place: &[i64], pool: &[i64]) -> Tally {
-        let times = |times: &[i64]| times.iter().copied().map(Time::from_unix).collect();
-        Tally {
-            places: vec![Place {
-                wrong: times(place),
-                ..Place::new(Address::Masked(1))
-            }],
-            pools: vec![Pool {
-                address: Address::Masked(2),
-                daily: times(pool),
-                total: 1,
-                marks: 0,
-            }],
-            marks: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn of_people_who_are_not_enrolled_the_oldest_entry_is_forgotten_first() {
-        for (place, pool, place_stays) in [
-            (&[1, 5][..], &[2, 3][..], true),
-            (&[1, 3], &[2, 5], false),
-            (&[4], &[4], false),
-        ] {
-            let mut tally = masked(place, pool);
-            assert!(tally.forget_oldest_masked());
-            let left = (tally.places.len(), tally.pools.len());
-            let expected = if place_stays { (1, 0) } else { (0, 1) };
-            assert_eq!(left, expected, "{place:?} {pool:?}");
-            assert!(tally.forget_oldest_masked() && !tally.forget_oldest_masked());
-        }
-    }
-}
+mod tests;

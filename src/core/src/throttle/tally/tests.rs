@@ -1,0 +1,212 @@
+use super::*;
+use crate::address::TtyName;
+use crate::device::DeviceId;
+use crate::otp::Step;
+use crate::record::State;
+
+const NOON: Time = Time::from_unix(1_800_000_000);
+
+fn home() -> Address {
+    Address::V4([192, 0, 2, 1].into())
+}
+
+fn hotel() -> Address {
+    Address::V4([203, 0, 113, 9].into())
+}
+
+fn place(address: Address, wrong: usize, daily: usize, accepted: Option<Time>) -> Place {
+    Place {
+        address,
+        wrong: vec![NOON; wrong],
+        daily: vec![NOON; daily],
+        accepted,
+    }
+}
+
+fn pool(address: Address, daily: usize, total: u32, marks: u16) -> Pool {
+    Pool {
+        address,
+        daily: vec![NOON; daily],
+        total,
+        marks,
+    }
+}
+
+fn tally(places: &[Place], pools: &[Pool]) -> Tally {
+    Tally {
+        places: places.to_vec(),
+        pools: pools.to_vec(),
+        marks: Vec::new(),
+    }
+}
+
+/// A place and a pool of people who are not enrolled, each with its wrong answers.
+fn masked(place: &[i64], pool: &[i64]) -> Tally {
+    let times = |times: &[i64]| times.iter().copied().map(Time::from_unix).collect();
+    Tally {
+        places: vec![Place {
+            wrong: times(place),
+            ..Place::new(Address::Masked(1))
+        }],
+        pools: vec![Pool {
+            address: Address::Masked(2),
+            daily: times(pool),
+            total: 1,
+            marks: 0,
+        }],
+        marks: Vec::new(),
+    }
+}
+
+#[test]
+fn of_people_who_are_not_enrolled_the_oldest_entry_is_forgotten_first() {
+    for (place, pool, place_stays) in [
+        (&[1, 5][..], &[2, 3][..], true),
+        (&[1, 3], &[2, 5], false),
+        (&[4], &[4], false),
+    ] {
+        let mut tally = masked(place, pool);
+        assert!(tally.forget_oldest_masked());
+        let left = (tally.places.len(), tally.pools.len());
+        let expected = if place_stays { (1, 0) } else { (0, 1) };
+        assert_eq!(left, expected, "{place:?} {pool:?}");
+        assert!(tally.forget_oldest_masked() && !tally.forget_oldest_masked());
+    }
+}
+
+#[test]
+fn wrong_answers_are_counted_of_a_place_and_of_all_unfamiliar_ones() {
+    let elsewhere = || Address::Elsewhere;
+    for (tally, counts_any) in [
+        (tally(&[], &[]), false),
+        (tally(&[place(home(), 0, 0, Some(NOON))], &[]), false),
+        (tally(&[], &[pool(elsewhere(), 0, 0, 0)]), false),
+        (tally(&[place(home(), 1, 0, None)], &[]), true),
+        (tally(&[place(home(), 0, 1, Some(NOON))], &[]), true),
+        (tally(&[], &[pool(elsewhere(), 1, 0, 0)]), true),
+        (tally(&[], &[pool(elsewhere(), 0, 1, 0)]), true),
+        (tally(&[], &[pool(elsewhere(), 0, 0, 1)]), true),
+    ] {
+        assert_eq!(tally.counts_any(), counts_any, "{tally:?}");
+    }
+}
+
+#[test]
+fn the_wrong_answers_of_one_place_are_forgotten_and_no_others() {
+    let others = [
+        place(hotel(), 1, 0, None),
+        place(Address::Uid(7), 0, 0, Some(NOON)),
+    ];
+    for (wrong, daily, accepted, had_any) in [
+        (2, 0, None, true),
+        (2, 2, Some(NOON), true),
+        (0, 2, Some(NOON), true),
+        (0, 0, Some(NOON), false),
+    ] {
+        let known = place(home(), wrong, daily, accepted);
+        let mut tally = tally(&[&[known][..], &others].concat(), &[]);
+        assert_eq!(tally.forgive_place(&home()), had_any, "{wrong} {daily}");
+        let left = accepted.map(|accepted| place(home(), 0, 0, Some(accepted)));
+        assert_eq!(tally.places, [left.as_slice(), &others].concat());
+        assert!(!tally.forgive_place(&home()), "they are forgotten");
+    }
+}
+
+#[test]
+fn who_is_counted_with_a_crowd_is_forgiven_with_it() {
+    let crowd = place(Address::Crowd, 3, 0, None);
+    let mut tally = tally(&[crowd.clone(), place(home(), 0, 0, Some(NOON))], &[]);
+    assert!(!tally.forgive_place(&Address::Uid(7)), "another crowd's");
+    assert!(!tally.forgive_place(&home()), "it has a place of its own");
+    assert_eq!(tally.places.first(), Some(&crowd));
+    assert!(tally.forgive_place(&hotel()));
+    assert!(tally.place(&Address::Crowd).is_none());
+}
+
+#[test]
+fn a_login_is_remembered_of_a_place_that_becomes_a_usual_one() {
+    let console = Address::Tty(TtyName::console("tty1").unwrap());
+    for (address, entries) in [(home(), 1), (console, 0), (Address::Local, 0)] {
+        let mut tally = Tally::default();
+        for _ in 0..2 {
+            tally.accept(&address.clone().into(), &Limits::default(), NOON);
+            assert_eq!(tally.places.len(), entries, "{address}");
+        }
+    }
+}
+
+#[test]
+fn a_place_is_said_to_be_familiar_until_it_is_no_longer() {
+    let limits = Limits::default();
+    let tally = tally(&[place(home(), 0, 0, Some(NOON))], &[]);
+    let end = NOON.after(limits.familiar_for);
+    let last = end.before(Span::from_seconds(1));
+    let until = |address: Address, now| tally.familiar_until(&address.into(), &limits, now);
+    assert_eq!(until(home(), NOON), Some(end));
+    assert_eq!(until(home(), last), Some(end));
+    assert_eq!(until(home(), end), None);
+    assert_eq!(until(hotel(), NOON), None);
+}
+
+#[test]
+fn as_much_room_is_reckoned_with_as_the_longest_record_takes() {
+    let longest = Address::Tty(TtyName::console("ttyS123456789012").unwrap());
+    let mark = Mark {
+        address: longest.clone(),
+        device: DeviceId(1),
+        step: Step(1),
+        at: NOON,
+        lasts: 60,
+    };
+    let place = place(longest.clone(), 3, 5, Some(NOON));
+    let tally = Tally {
+        places: vec![place; 2],
+        pools: vec![pool(longest, 7, 1, 1); 3],
+        marks: vec![mark; 4],
+    };
+    let (bytes, empty) = (tally.bytes(), State::new(NOON));
+    let record = State {
+        tally,
+        ..empty.clone()
+    };
+    assert_eq!(
+        empty.encode().len() + bytes,
+        record.encode().len(),
+        "of a record without a tally, and of the tally"
+    );
+}
+
+#[test]
+fn places_are_folded_when_the_record_is_full_and_not_before() {
+    let limits = Limits::default();
+    let address = |n: u8| Address::V4([198, 51, 100, n].into());
+    // Of 88 places 76 have one wrong answer, and 12 have two.
+    let places = (0..88).map(|n| place(address(n), if n < 12 { 2 } else { 1 }, 0, None));
+    let mut tally = tally(&places.collect::<Vec<_>>(), &[]);
+    assert_eq!(tally.bytes(), Tally::MAX_BYTES);
+    let full = tally.clone();
+    tally.fit(&limits);
+    assert_eq!(tally, full);
+    let known = Source::from(address(12));
+    tally.change_place(&known.address, |place| place.wrong.push(NOON));
+    tally.fit(&limits);
+    let stays = |n: &u8| tally.place(&address(*n)).is_some();
+    assert!((0..86).all(|n| stays(&n)) && !(86..88).any(|n| stays(&n)));
+    let crowd = tally.place(&Address::Crowd);
+    assert_eq!(crowd.map(|crowd| crowd.wrong.len()), Some(2));
+}
+
+#[test]
+fn people_who_are_not_enrolled_are_forgotten_when_there_are_too_many_and_not_before() {
+    let limits = Limits::default();
+    let most = u64::try_from(Tally::MAX_POOLS).unwrap();
+    let mut tally = Tally::default();
+    for person in 0..=most {
+        assert_eq!(tally.pools.len().try_into(), Ok(person));
+        let pool = pool(Address::Masked(person), 1, 1, 0);
+        tally.pools.push(pool);
+        tally.fit(&limits);
+    }
+    let people = tally.pools.iter().map(|pool| pool.address.clone());
+    assert!(people.eq((1..=most).map(Address::Masked)));
+}
