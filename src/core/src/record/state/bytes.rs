@@ -132,9 +132,10 @@ impl State {
         }
         record.count(sendings.len());
         for sending in sendings {
-            record.put([
-                u8::from(sending.channel == Channel::Text) | u8::from(sending.is_familiar) << 1
-            ]);
+            record.put([sum_of([
+                (sending.channel == Channel::Text, SENT_BY_TEXT),
+                (sending.is_familiar, SENT_HOME),
+            ])]);
             record.time(sending.at);
         }
         record.bytes
@@ -202,6 +203,18 @@ const AWAITS_RESYNC: u8 = 32;
 const IS_TOKEN: u8 = 64;
 /// Beside the wrong answers of a code that was sent.
 const AT_HOME: u8 = 128;
+const SENT_BY_TEXT: u8 = 1;
+const SENT_HOME: u8 = 2;
+
+/// The flags that are set, each of them a bit of its own.
+fn sum_of<const N: usize>(flags: [(bool, u8); N]) -> u8 {
+    let set = flags.into_iter().filter(|(is_set, _)| *is_set);
+    set.map(|(_, flag)| flag).sum()
+}
+
+fn is_set(flags: u8, flag: u8) -> bool {
+    flags & flag != 0
+}
 
 struct Writer {
     bytes: Vec<u8>,
@@ -228,16 +241,17 @@ impl Writer {
     }
 
     fn device(&mut self, device: &DeviceState) {
-        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let lean = device.lean.map(|lean| lean.side);
         self.put(device.id.0.to_le_bytes());
-        self.put([flag(device.floor.is_some(), HAS_FLOOR)
-            | flag(device.last_used.is_some(), HAS_LAST_USE)
-            | flag(lean == Some(Side::Ahead), LEANS_AHEAD)
-            | flag(lean == Some(Side::Behind), LEANS_BEHIND)
-            | flag(device.floor_reported, FLOOR_REPORTED)
-            | flag(device.awaits_resync, AWAITS_RESYNC)
-            | flag(device.is_token, IS_TOKEN)]);
+        self.put([sum_of([
+            (device.floor.is_some(), HAS_FLOOR),
+            (device.last_used.is_some(), HAS_LAST_USE),
+            (lean == Some(Side::Ahead), LEANS_AHEAD),
+            (lean == Some(Side::Behind), LEANS_BEHIND),
+            (device.floor_reported, FLOOR_REPORTED),
+            (device.awaits_resync, AWAITS_RESYNC),
+            (device.is_token, IS_TOKEN),
+        ])]);
         self.put(device.floor.map_or(0, |floor| floor.0).to_le_bytes());
         self.put(device.drift.to_le_bytes());
         self.time(device.last_used.unwrap_or(self.saved));
@@ -252,8 +266,7 @@ impl Writer {
         self.time(challenge.sent);
         let lasts = u16::try_from(challenge.lasts.seconds()).unwrap_or(u16::MAX);
         self.put(lasts.to_le_bytes());
-        let familiar = if challenge.is_familiar { AT_HOME } else { 0 };
-        self.put([challenge.wrong | familiar]);
+        self.put([challenge.wrong | sum_of([(challenge.is_familiar, AT_HOME)])]);
     }
 
     fn address(&mut self, address: &Address) {
@@ -335,28 +348,27 @@ impl Reader<'_> {
     fn device(&mut self) -> Result<DeviceState, StateError> {
         let id = DeviceId(u64::from_le_bytes(self.take()?));
         let flags = self.byte(|flags| {
-            flags < 2 * IS_TOKEN
-                && flags & (LEANS_AHEAD | LEANS_BEHIND) != LEANS_AHEAD | LEANS_BEHIND
+            let leans_both_ways = is_set(flags, LEANS_AHEAD) && is_set(flags, LEANS_BEHIND);
+            flags < 2 * IS_TOKEN && !leans_both_ways
         })?;
-        let is_set = |flag: u8| flags & flag != 0;
         let floor = Step(u64::from_le_bytes(self.take()?));
         let drift = i16::from_le_bytes(self.take()?);
         let last_used = self.time()?;
         let since = self.time()?;
-        let side = match (is_set(LEANS_AHEAD), is_set(LEANS_BEHIND)) {
+        let side = match (is_set(flags, LEANS_AHEAD), is_set(flags, LEANS_BEHIND)) {
             (true, _) => Some(Side::Ahead),
             (_, true) => Some(Side::Behind),
             _ => None,
         };
         Ok(DeviceState {
             id,
-            floor: is_set(HAS_FLOOR).then_some(floor),
+            floor: is_set(flags, HAS_FLOOR).then_some(floor),
             drift,
             lean: side.map(|side| Lean { side, since }),
-            last_used: is_set(HAS_LAST_USE).then_some(last_used),
-            floor_reported: is_set(FLOOR_REPORTED),
-            awaits_resync: is_set(AWAITS_RESYNC),
-            is_token: is_set(IS_TOKEN),
+            last_used: is_set(flags, HAS_LAST_USE).then_some(last_used),
+            floor_reported: is_set(flags, FLOOR_REPORTED),
+            awaits_resync: is_set(flags, AWAITS_RESYNC),
+            is_token: is_set(flags, IS_TOKEN),
         })
     }
 
@@ -412,18 +424,18 @@ impl Reader<'_> {
         };
         let last = self.byte(|last| last & !AT_HOME <= Challenge::MOST_WRONG)?;
         challenge.wrong = last & !AT_HOME;
-        challenge.is_familiar = last & AT_HOME != 0;
+        challenge.is_familiar = is_set(last, AT_HOME);
         Ok(challenge)
     }
 
     fn sending(&mut self) -> Result<Sending, StateError> {
-        let flags = self.byte(|flags| flags <= 3)?;
+        let flags = self.byte(|flags| flags < 2 * SENT_HOME)?;
         Ok(Sending {
-            channel: match flags & 1 {
-                0 => Channel::Mail,
-                _ => Channel::Text,
+            channel: match is_set(flags, SENT_BY_TEXT) {
+                true => Channel::Text,
+                false => Channel::Mail,
             },
-            is_familiar: flags & 2 != 0,
+            is_familiar: is_set(flags, SENT_HOME),
             at: self.time()?,
         })
     }
@@ -461,218 +473,4 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn address() -> impl Strategy<Value = Address> {
-        prop_oneof![
-            any::<[u8; 4]>().prop_map(|octets| Address::V4(octets.into())),
-            any::<[u8; 8]>().prop_map(Address::V6),
-            any::<u32>().prop_map(Address::Uid),
-            "tty(S|)[0-9]{1,12}".prop_map(|name| Address::Tty(TtyName::console(&name).unwrap())),
-            Just(Address::Local),
-            Just(Address::Unreadable),
-            Just(Address::Crowd),
-            Just(Address::LocalCrowd),
-            Just(Address::ConsoleCrowd),
-            Just(Address::Elsewhere),
-            any::<u64>().prop_map(Address::Masked),
-        ]
-    }
-
-    prop_compose! {
-        fn device(saved: Time)(
-            id in any::<u64>(),
-            floor in any::<Option<u64>>(),
-            drift in any::<i16>(),
-            lean in any::<Option<(bool, u32)>>(),
-            last_used in any::<Option<u32>>(),
-            (floor_reported, awaits_resync, is_token) in any::<(bool, bool, bool)>(),
-        ) -> DeviceState {
-            let ago = |age| saved.before(Span::from_seconds(age));
-            DeviceState {
-                id: DeviceId(id),
-                floor: floor.map(Step),
-                drift,
-                lean: lean.map(|(ahead, age)| Lean {
-                    side: if ahead { Side::Ahead } else { Side::Behind },
-                    since: ago(age),
-                }),
-                last_used: last_used.map(ago),
-                floor_reported,
-                awaits_resync,
-                is_token,
-            }
-        }
-    }
-
-    prop_compose! {
-        fn place(saved: Time)(
-            address in address(),
-            wrong in times(saved),
-            daily in times(saved),
-            accepted in any::<Option<u32>>(),
-        ) -> Place {
-            let accepted = accepted.map(|age| saved.before(Span::from_seconds(age)));
-            Place { address, wrong, daily, accepted }
-        }
-    }
-
-    prop_compose! {
-        fn pool(saved: Time)(
-            address in address(),
-            daily in times(saved),
-            total in any::<u32>(),
-            marks in any::<u16>(),
-        ) -> Pool {
-            Pool { address, daily, total, marks }
-        }
-    }
-
-    prop_compose! {
-        fn mark(saved: Time)(
-            address in address(),
-            (device, step) in any::<(u64, u64)>(),
-            (age, lasts) in any::<(u32, u8)>(),
-        ) -> Mark {
-            Mark {
-                address,
-                device: DeviceId(device),
-                step: Step(step),
-                at: saved.before(Span::from_seconds(age)),
-                lasts,
-            }
-        }
-    }
-
-    fn times(saved: Time) -> impl Strategy<Value = Vec<Time>> {
-        let time = any::<u32>().prop_map(move |age| saved.before(Span::from_seconds(age)));
-        prop::collection::vec(time, 0..=3)
-    }
-
-    fn trusts(count: usize, saved: Time) -> Trusts {
-        let trust = |place| Trust {
-            place: trust::Place(place),
-            since: saved.before(Span::from_seconds(7)),
-            is_confirmed: place % 2 == 0,
-        };
-        Trusts::new((0..).take(count).map(trust).collect())
-    }
-
-    fn challenges(count: usize, saved: Time) -> Challenges {
-        let at = saved.before(Span::from_seconds(11));
-        let challenge = |number: u8| Challenge {
-            contact: DeviceId(u64::from(number)),
-            binding: Binding(u64::MAX - u64::from(number)),
-            salt: [number; 8],
-            hash: [!number; 16],
-            sent: at,
-            lasts: Span::from_minutes(15),
-            wrong: number % 4,
-            is_familiar: number % 3 == 0,
-        };
-        let sending = |number: u8| Sending {
-            channel: Channel::ALL[usize::from(number % 2)],
-            is_familiar: number % 3 == 0,
-            at,
-        };
-        Challenges {
-            contacts: (0..).take(count).map(DeviceId).collect(),
-            pending: (0..).take(count).map(challenge).collect(),
-            sendings: (0..).take(count * 8).map(sending).collect(),
-        }
-    }
-
-    fn state() -> impl Strategy<Value = State> {
-        (-5_000_000_000_i64..5_000_000_000)
-            .prop_map(Time::from_unix)
-            .prop_flat_map(|saved| {
-                let devices = prop::collection::vec(device(saved), 0..=State::MAX_DEVICES);
-                let places = prop::collection::vec(place(saved), 0..=40);
-                let pools = prop::collection::vec(pool(saved), 0..=8);
-                let marks = prop::collection::vec(mark(saved), 0..=Mark::MAX);
-                let trusts = (0..=Trusts::MAX).prop_map(move |count| trusts(count, saved));
-                let challenges = (0..=4_usize).prop_map(move |count| challenges(count, saved));
-                let all = (devices, places, pools, marks, trusts, challenges);
-                all.prop_map(
-                    move |(devices, places, pools, marks, trusts, challenges)| State {
-                        saved,
-                        devices,
-                        tally: Tally {
-                            places,
-                            pools,
-                            marks,
-                        },
-                        sets: vec![UsedCodes {
-                            id: SetId(7),
-                            used: 0x8001,
-                        }],
-                        trusts,
-                        challenges,
-                    },
-                )
-            })
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_encoded_decodes(state in state()) {
-            let record = state.encode();
-            prop_assert!(record.len() <= State::MAX_BYTES);
-            prop_assert_eq!(State::decode(&record), Ok(state));
-        }
-
-        #[test]
-        fn a_record_cut_anywhere_is_refused_with_the_place(state in state(), cut in any::<prop::sample::Index>()) {
-            let record = state.encode();
-            let end = cut.index(record.len());
-            let error = State::decode(&record[..end]).expect_err("a cut record was taken");
-            prop_assert!(error.offset <= end);
-        }
-
-        #[test]
-        fn whatever_is_decoded_is_bounded_and_encodes(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-            if let Ok(state) = State::decode(&bytes) {
-                prop_assert!(state.devices.len() <= State::MAX_DEVICES);
-                prop_assert_eq!(State::decode(&state.encode()), Ok(state));
-            }
-        }
-
-        #[test]
-        fn no_time_lies_in_the_future_after_the_clock_went_back(state in state(), back in 0..9_000_000_000_i64) {
-            let now = Time::from_unix(state.saved.unix() - back);
-            let clamped = state.clone().without_future(now);
-            let Tally { places, pools, marks } = &clamped.tally;
-            let times = places.iter().flat_map(|p| p.wrong.iter().chain(&p.daily).chain(&p.accepted));
-            let times = times.chain(pools.iter().flat_map(|pool| &pool.daily));
-            let times = times.chain(marks.iter().map(|mark| &mark.at));
-            let times = times.chain(clamped.trusts.all().iter().map(|trust| &trust.since));
-            let Challenges { pending, sendings, .. } = &clamped.challenges;
-            let times = times.chain(pending.iter().map(|challenge| &challenge.sent));
-            let times = times.chain(sendings.iter().map(|sending| &sending.at));
-            prop_assert!(times.chain([&clamped.saved]).all(|time| *time <= now));
-            prop_assert_eq!(clamped.clone().without_future(now), clamped);
-            prop_assert_eq!(state.clone().without_future(state.saved), state);
-        }
-    }
-
-    #[test]
-    fn the_largest_record_fits_its_slot() {
-        const DEVICE: usize = 27;
-        const LARGEST: usize = 8
-            + 1
-            + State::MAX_DEVICES * DEVICE
-            + 3
-            + Tally::MAX_BYTES
-            + 1
-            + State::MAX_SETS * 10
-            + 1
-            + Trusts::MAX * 13
-            + 3
-            + Challenges::MAX_CONTACTS * 8
-            + Challenges::MAX_PENDING * 47
-            + Challenges::MAX_SENDINGS * 5;
-        const { assert!(LARGEST <= State::MAX_BYTES) };
-    }
-}
+mod tests;
