@@ -213,9 +213,18 @@ fn status(scratch: &Scratch) -> Vec<String> {
     lines(&said, &scratch.path("")).expect("whole lines")
 }
 
+const UNUSED: &str = "  phone: 6 digits, 30 s, SHA1, never used, drift +0 steps";
+
+/// What it says of wrong answers from unfamiliar addresses: those of a day, and those without end.
+fn elsewhere(today: u8, total: u8) -> String {
+    format!(
+        "  wrong answers from unfamiliar addresses: {today} in 24 hours (8 allowed), {total} since a login from one \
+         (100 allowed)"
+    )
+}
+
 #[test]
 fn status_tells_of_wrong_answers_and_locks_until_they_are_forgotten() {
-    const UNUSED: &str = "  phone: 6 digits, 30 s, SHA1, never used, drift +0 steps";
     let scratch = Scratch::new("");
     let phone = Phone::new(Phone::SECRET);
     scratch.enroll(ACCOUNT, &phone);
@@ -230,10 +239,7 @@ fn status_tells_of_wrong_answers_and_locks_until_they_are_forgotten() {
         let login = scratch.login(ACCOUNT, owner.wrong_code().as_str());
         assert_eq!(login.code, Code::AUTH_ERR);
         let place = format!("  {HOME}: {told}");
-        let elsewhere = format!(
-            "  wrong answers from unfamiliar addresses: {count} in 24 hours (8 allowed), {count} since a \
-             login from one (100 allowed)"
-        );
+        let elsewhere = elsewhere(count, count);
         let expected = [&enrolled, UNUSED, &place, &elsewhere, &advice];
         assert_eq!(status(&scratch), expected);
     }
@@ -252,6 +258,21 @@ fn status_tells_of_wrong_answers_and_locks_until_they_are_forgotten() {
     let used = UNUSED.replace("never used", "last used $TIME");
     let place = format!("  {HOME}: familiar until $TIME, attempts left: 3");
     assert_eq!(status(&scratch), [enrolled, used, place]);
+}
+
+#[test]
+fn status_tells_of_the_wrong_answers_of_a_day_whatever_login_came_after_them() {
+    let scratch = Scratch::new("");
+    let phone = Phone::new(Phone::SECRET);
+    scratch.enroll(ACCOUNT, &phone);
+    let mut owner = Enrolled::with(phone);
+    for (answer, outcome) in [
+        (owner.wrong_code(), Code::AUTH_ERR),
+        (owner.code(), Code::SUCCESS),
+    ] {
+        assert_eq!(scratch.login(ACCOUNT, answer.as_str()).code, outcome);
+    }
+    assert!(status(&scratch).contains(&elsewhere(1, 0)));
 }
 
 #[test]

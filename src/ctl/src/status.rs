@@ -353,7 +353,8 @@ fn elsewhere_report(context: &Context, state: &State) -> (Option<String>, Value)
             ..
         }
     );
-    let line = (total != 0).then(|| {
+    // A login from one ends the count without end, but not that of the day.
+    let line = (today != 0 || total != 0).then(|| {
         let allowed = limits.daily_for(state.worth_in_phones());
         let two = if needs_two {
             ": two codes in a row are needed"

@@ -197,6 +197,36 @@ fn places_are_folded_when_the_record_is_full_and_not_before() {
 }
 
 #[test]
+fn of_a_full_record_strangers_go_first_then_local_callers_then_usual_places_then_consoles() {
+    /// Places that fit in with one wrong answer each.
+    const ROOM: usize = Tally::MAX_BYTES / (Place::MAX_BYTES + 4);
+    let console = |n: usize| Address::Tty(TtyName::console(&format!("tty{n}")).unwrap());
+    for excess in 0..=4 {
+        let shared = [Address::Crowd, Address::LocalCrowd, Address::ConsoleCrowd];
+        let others = [hotel(), Address::Uid(7), home()];
+        let last = ROOM + excess - shared.len() - others.len();
+        let in_order = others.iter().cloned().chain([console(last)]);
+        let in_order: Vec<_> = in_order.collect();
+
+        let consoles = (1..=last).map(console);
+        let addresses = shared.into_iter().chain(others).chain(consoles);
+        let places = addresses.map(|address| {
+            let accepted = (address == home()).then_some(NOON);
+            place(address, 1, 0, accepted)
+        });
+        let mut tally = tally(&places.collect::<Vec<_>>(), &[]);
+        tally.fit(&Limits::default());
+
+        assert_eq!(tally.places.len(), ROOM);
+        let stays = in_order
+            .iter()
+            .map(|address| tally.place(address).is_some());
+        let expected = (0..in_order.len()).map(|index| index >= excess);
+        assert!(stays.eq(expected), "{excess}: {:?}", tally.places);
+    }
+}
+
+#[test]
 fn people_who_are_not_enrolled_are_forgotten_when_there_are_too_many_and_not_before() {
     let limits = Limits::default();
     let most = u64::try_from(Tally::MAX_POOLS).unwrap();
