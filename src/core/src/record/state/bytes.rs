@@ -266,7 +266,8 @@ impl Writer {
         self.time(challenge.sent);
         let lasts = u16::try_from(challenge.lasts.seconds()).unwrap_or(u16::MAX);
         self.put(lasts.to_le_bytes());
-        self.put([challenge.wrong | sum_of([(challenge.is_familiar, AT_HOME)])]);
+        let familiar = sum_of([(challenge.is_familiar, AT_HOME)]);
+        self.put([challenge.wrong.saturating_add(familiar)]);
     }
 
     fn address(&mut self, address: &Address) {
