@@ -205,22 +205,20 @@ fn of_a_full_record_strangers_go_first_then_local_callers_then_usual_places_then
         let shared = [Address::Crowd, Address::LocalCrowd, Address::ConsoleCrowd];
         let others = [hotel(), Address::Uid(7), home()];
         let last = ROOM + excess - shared.len() - others.len();
+        let known = |address: Address| {
+            let accepted = (address == home()).then_some(NOON);
+            place(address, 1, 0, accepted)
+        };
         let in_order = others.iter().cloned().chain([console(last)]);
-        let in_order: Vec<_> = in_order.collect();
+        let in_order: Vec<_> = in_order.map(known).collect();
 
         let consoles = (1..=last).map(console);
         let addresses = shared.into_iter().chain(others).chain(consoles);
-        let places = addresses.map(|address| {
-            let accepted = (address == home()).then_some(NOON);
-            place(address, 1, 0, accepted)
-        });
-        let mut tally = tally(&places.collect::<Vec<_>>(), &[]);
+        let mut tally = tally(&addresses.map(known).collect::<Vec<_>>(), &[]);
         tally.fit(&Limits::default());
 
         assert_eq!(tally.places.len(), ROOM);
-        let stays = in_order
-            .iter()
-            .map(|address| tally.place(address).is_some());
+        let stays = in_order.iter().map(|place| tally.places.contains(place));
         let expected = (0..in_order.len()).map(|index| index >= excess);
         assert!(stays.eq(expected), "{excess}: {:?}", tally.places);
     }
