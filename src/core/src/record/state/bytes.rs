@@ -430,7 +430,7 @@ impl Reader<'_> {
     }
 
     fn sending(&mut self) -> Result<Sending, StateError> {
-        let flags = self.byte(|flags| flags < 2 * SENT_HOME)?;
+        let flags = self.byte(|flags| flags <= SENT_BY_TEXT + SENT_HOME)?;
         Ok(Sending {
             channel: match is_set(flags, SENT_BY_TEXT) {
                 true => Channel::Text,
