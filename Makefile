@@ -3,7 +3,7 @@
 # make stress    the long versions of some, with figures; an hour and more
 # make model     a million random answers judged twice, and all orders of steps of three logins
 # make timing    whether the time of a comparison tells what was compared
-# make fuzz      every parser and judge, an hour each; FUZZ_SECONDS=, FUZZ_TARGETS=; needs nightly with llvm-tools, cargo-fuzz
+# make fuzz      every parser, judge and what files hold, an hour each; FUZZ_SECONDS=, FUZZ_TARGETS=; needs nightly with llvm-tools, cargo-fuzz
 # make mutants   whatever decides, changed in every small way, against the tests; hours; needs cargo-mutants
 # make miri      what is pure, and the slot files, under Miri; needs nightly with miri
 # make memory    ten thousand logins in one process: what they leave, and each access, by memcheck and AddressSanitizer;
@@ -136,6 +136,7 @@ miri: export PROPTEST_CASES := 2
 miri:
 	$(CARGO) +nightly miri test --package totp-core --lib $(CARGOFLAGS)
 	$(CARGO) +nightly miri test --package totp-import $(CARGOFLAGS)
+	$(CARGO) +nightly miri test --package totpctl --test corpora $(CARGOFLAGS) -- what_was_found_once
 	$(CARGO) +nightly miri test --package totp-host --lib $(CARGOFLAGS) -- slot::
 
 # Valgrind looks at what is shipped. std keeps a pointer into the middle of a block, which makes that one "possibly lost".

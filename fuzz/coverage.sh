@@ -9,6 +9,7 @@ cd "$(dirname "$0")"
 sources() {
     case $1 in
     address) echo core/src/address.rs ;;
+    addresses) echo host/src/addresses/mod.rs host/src/addresses/entry.rs host/src/addresses/counted.rs host/src/shared.rs ;;
     answer) echo core/src/answer.rs core/src/backup_code.rs ;;
     arguments) echo core/src/flow/arguments.rs ;;
     base32) echo core/src/secret.rs ;;
@@ -18,13 +19,16 @@ sources() {
     google | oath) echo "import/src/$1.rs" ;;
     judge) echo core/src/judge.rs core/src/throttle ;;
     key_uri) echo core/src/key_uri.rs ;;
+    meter) echo host/src/meter.rs host/src/shared.rs ;;
     migration) echo import/src/otpauth/migration.rs ;;
     network) echo core/src/network.rs ;;
     otpauth) echo import/src/otpauth/mod.rs core/src/key_uri.rs ;;
     pskc) echo import/src/pskc ;;
     recipient) echo core/src/contact.rs ;;
     secret_file) echo core/src/record/enrollment.rs core/src/document.rs ;;
+    slot) echo host/src/slot.rs ;;
     ssh_auth_info) echo core/src/ssh_key.rs ;;
+    stack) echo ctl/src/rollout/edit.rs ;;
     state) echo core/src/record/state/bytes.rs ;;
     template) echo core/src/delivery.rs ;;
     *) echo "which lines count for $1?" >&2 && exit 1 ;;

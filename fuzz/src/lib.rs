@@ -4,6 +4,9 @@
 mod import;
 mod judge;
 mod sent;
+mod slot;
+mod stack;
+mod table;
 
 use std::fmt::Write as _;
 
@@ -24,12 +27,15 @@ use totp_core::ssh_key::Fingerprint;
 pub use import::{google, migration, oath, otpauth, pskc};
 pub use judge::judge;
 pub use sent::{recipient, template};
+pub use slot::slot;
+pub use stack::stack;
+pub use table::{addresses, meter};
 
 /// What is done to any bytes.
 pub type Target = fn(&[u8]);
 
-/// All of them, by the names of their corpora.
-pub const TARGETS: [(&str, Target); 20] = [
+/// Those that need nothing of the system, by the names of their corpora.
+pub const PURE: [(&str, Target); 21] = [
     ("address", address),
     ("answer", answer),
     ("arguments", arguments),
@@ -48,9 +54,14 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("recipient", recipient),
     ("secret_file", secret_file),
     ("ssh_auth_info", ssh_auth_info),
+    ("stack", stack),
     ("state", state),
     ("template", template),
 ];
+
+/// Those of files, which they make.
+pub const OF_FILES: [(&str, Target); 3] =
+    [("addresses", addresses), ("meter", meter), ("slot", slot)];
 
 /// PAM_RHOST and SSH_CONNECTION, a line each: what is shown of an address leads to it again.
 pub fn address(bytes: &[u8]) {

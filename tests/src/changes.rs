@@ -1,5 +1,6 @@
 //! Changes of somebody's records that are disturbed: the old is left or the new, and nobody is locked out.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::process::Command;
 
@@ -16,7 +17,7 @@ use crate::token::Token;
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 /// What a rotation puts in the place of the phone's.
 const NEW: &str = "NZSXO43FMNZGK5DONZSXO43FMNZGK5DO";
-/// Enrolls a second device of a given key, without asking for its code.
+/// Enrolls a device of a given key, without asking for its code.
 pub const ENROLL: &[&str] = &[
     "enroll",
     ACCOUNT,
@@ -25,6 +26,15 @@ pub const ENROLL: &[&str] = &[
     "--secret-file",
     "-",
     "--no-confirm",
+];
+/// The same by a code of it.
+const CONFIRM: [&str; 6] = [
+    "enroll",
+    ACCOUNT,
+    "--device",
+    "tablet",
+    "--secret-file",
+    "-",
 ];
 
 /// Disturbs each system call of a change; the path is that of the program `contender`.
@@ -94,7 +104,11 @@ impl Case {
     }
 
     fn login_with(&self, answer: &str, moment: i64, proof: &str) -> Code {
-        clock::set(EPOCH + 120 * moment);
+        self.login_at(EPOCH + 120 * moment, answer, proof)
+    }
+
+    fn login_at(&self, time: i64, answer: &str, proof: &str) -> Code {
+        clock::set(time);
         let mut login = self.scratch.start(ACCOUNT, answering(answer));
         login.put_env("SSH_AUTH_INFO_0", proof);
         let code = login.authenticate(0);
@@ -136,6 +150,11 @@ impl Case {
 
     fn totpctl(&self, words: &[&str], input: &str) -> Job {
         Job::new(self.scratch.command(words), input)
+    }
+
+    /// What is typed to enroll the tablet by its code of a time.
+    fn confirmation(&self, time: i64) -> String {
+        format!("{OTHER}\n{}\n", self.tablet.code_at(time))
     }
 
     /// A login at the moment 0.
@@ -233,14 +252,22 @@ pub fn an_enrollment(plan: Plan, _: &Path) {
     });
 }
 
-/// Of somebody who had no device yet.
+/// Of somebody who had no device yet, by a code of it, which is used up where they have one then.
 pub fn a_first_enrollment(plan: Plan, _: &Path) {
     let case = Case::of_nobody(plan);
     // With this one the folders come, and what strangers share: hundreds of calls.
     case.scratch.enroll("bin", &case.phone);
-    case.disturb_totpctl(plan, ENROLL, |at| {
+    let typed = Cell::new(0);
+    let job = || {
+        typed.set(clock::system());
+        case.totpctl(&CONFIRM, &case.confirmation(typed.get()))
+    };
+    case.disturb(plan, job, |at| {
         let is_there = case.is_enrolled();
         assert!(is_there || !at.status.success(), "{at}: it said so");
+        let code = case.tablet.code_at(typed.get());
+        let expected = if is_there { Code::AUTH_ERR } else { IGNORED };
+        assert_eq!(case.login_at(typed.get(), &code, ""), expected, "{at}");
         assert!(case.keeps_nobody_out(&case.tablet, 0), "{at}");
         let again = case.run(ENROLL);
         assert_eq!(again, Some(if is_there { 1 } else { 0 }), "{at}");
@@ -250,23 +277,15 @@ pub fn a_first_enrollment(plan: Plan, _: &Path) {
 
 /// Of a second device, whose code is asked for.
 pub fn a_confirmed_enrollment(plan: Plan, _: &Path) {
-    let enroll = [
-        "enroll",
-        ACCOUNT,
-        "--device",
-        "tablet",
-        "--secret-file",
-        "-",
-    ];
     let case = Case::new(plan, false);
     // Of a time that no login below has: it is used up or it is not.
-    let code = || case.tablet.code_at(clock::system());
-    let job = || case.totpctl(&enroll, &format!("{OTHER}\n{}\n", code()));
+    let input = || case.confirmation(clock::system());
+    let job = || case.totpctl(&CONFIRM, &input());
     case.disturb(plan, job, |at| {
         assert!(case.lets_in(&case.phone, 0), "{at}");
         let is_there = case.lets_in(&case.tablet, 1);
         assert!(is_there || !at.status.success(), "{at}: it said so");
-        let again = case.feed(&enroll, &format!("{OTHER}\n{}\n", code()));
+        let again = case.feed(&CONFIRM, &input());
         assert_eq!(again, Some(if is_there { 1 } else { 0 }), "{at}");
         assert!(
             case.lets_in(&case.phone, 2) && case.lets_in(&case.tablet, 3),

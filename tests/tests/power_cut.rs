@@ -198,6 +198,16 @@ fn an_enrollment() {
 }
 
 #[test]
+fn a_first_enrollment() {
+    cut_power_in(changes::a_first_enrollment);
+}
+
+#[test]
+fn disabling_by_a_code() {
+    cut_power_in(changes::disabling_by_a_code);
+}
+
+#[test]
 fn a_rotation() {
     cut_power_in(changes::a_rotation);
 }

@@ -78,7 +78,7 @@ fn newest(file: &[u8]) -> Result<Record, SlotError> {
         return Err(SlotError::Length);
     }
     let (first, second) = file.split_at(SLOT);
-    match (read_slot(first)?, read_slot(second)?) {
+    match (read_slot(first, 0)?, read_slot(second, SLOT as u64)?) {
         (Some(a), Some(b)) => Ok(if a.serial > b.serial { a } else { b }),
         (Some(record), None) | (None, Some(record)) => Ok(record),
         (None, None) => Err(SlotError::Damaged),
@@ -133,8 +133,9 @@ fn encode_slot(serial: u64, body: &[u8]) -> Result<Vec<u8>, SlotError> {
     Ok(bytes)
 }
 
-/// The record of one slot; `None` where it is torn or was never written.
-fn read_slot(slot: &[u8]) -> Result<Option<Record>, SlotError> {
+/// The record of the slot at an offset; `None` where it is torn or was never written. One that belongs into the other
+/// slot counts as torn: the next save would go over it.
+fn read_slot(slot: &[u8], offset: u64) -> Result<Option<Record>, SlotError> {
     let whole = || {
         let (header, rest) = slot.split_first_chunk::<HEADER>()?;
         let (found, rest) = rest.split_first_chunk::<32>()?;
@@ -147,9 +148,11 @@ fn read_slot(slot: &[u8]) -> Result<Option<Record>, SlotError> {
         is_whole.then(|| (*version, u64::from_le_bytes(*serial), body.to_vec()))
     };
     match whole() {
-        None => Ok(None),
-        Some((VERSION, serial, body)) => Ok(Some(Record { serial, body })),
-        Some((version, ..)) => Err(SlotError::Version { version }),
+        Some((version, ..)) if version != VERSION => Err(SlotError::Version { version }),
+        Some((_, serial, body)) if slot_offset(serial) == offset => {
+            Ok(Some(Record { serial, body }))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -297,6 +300,15 @@ mod tests {
         damaged[SLOT + 9] ^= 1;
         assert!(matches!(read(&file(&damaged)), Err(SlotError::Damaged)));
         assert!(matches!(newest(&[0; FILE_BYTES]), Err(SlotError::Damaged)));
+    }
+
+    #[test]
+    fn a_record_in_the_wrong_slot_is_none() {
+        let whole = bytes(&sample());
+        let swapped = [&whole[SLOT..], &whole[..SLOT]].concat();
+        assert!(matches!(newest(&swapped), Err(SlotError::Damaged)));
+        let twice = [&whole[SLOT..], &whole[SLOT..]].concat();
+        assert_eq!(newest(&twice).unwrap().serial, 1);
     }
 
     #[test]

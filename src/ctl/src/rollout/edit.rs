@@ -1,6 +1,7 @@
 //! The line of the module in the stack of a service: put in, and taken out again.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use similar::{DiffTag, TextDiff};
 
@@ -9,18 +10,23 @@ use similar::{DiffTag, TextDiff};
 /// # Errors
 /// Why it can't be put in.
 pub(super) fn with_module(text: &str, service: &str, after_key: bool) -> Result<String, String> {
-    let lines: Vec<&str> = text.lines().collect();
+    let lines = lines_of(text);
     if names_module(text) {
         return Err("pam_totp is in it already".to_owned());
     }
-    if lines.iter().any(|line| line.ends_with('\\')) {
+    if lines.iter().any(|line| line.trim_end().ends_with('\\')) {
         return Err(
             "it has lines that go on in the next one: edit it by hand, after the examples in pam.d-examples"
                 .to_owned(),
         );
     }
-    let password = lines.iter().rposition(|line| is_password(line));
-    let password = password.ok_or(
+    let is_password = |line: &&str| is_password(line);
+    let found = lines.iter().rposition(is_password).and_then(|password| {
+        let (before, rest) = lines.split_at_checked(password)?;
+        let (password, behind) = rest.split_first()?;
+        Some((before.concat(), *password, behind.concat()))
+    });
+    let (before, password, behind) = found.ok_or(
         "no line of it asks for the password, as far as this can tell: edit it by hand, after the examples in pam.d-examples",
     )?;
     let arguments = match service {
@@ -29,34 +35,23 @@ pub(super) fn with_module(text: &str, service: &str, after_key: bool) -> Result<
         _ => "",
     };
     let ours = format!("auth       required     pam_totp.so{arguments}");
-    let mut new = Vec::new();
-    for (index, line) in lines.iter().enumerate() {
-        if index != password {
-            new.push((*line).to_owned());
-            continue;
-        }
-        match (after_key, included(line)) {
-            (true, _) => {
-                new.push(format!("#{line}"));
-                // Without this line the next one denies, whoever takes it out and for whatever reason.
-                new.push("auth       [success=1 ignore=1 default=die] pam_totp.so".to_owned());
-                new.push("auth       requisite    pam_deny.so".to_owned());
-                // A stack in which everybody abstains denies.
-                new.push("auth       required     pam_permit.so".to_owned());
-            }
-            // A substack: nobody learns which of the two was wrong, and nothing in it skips the code.
-            (false, Some(name)) => {
-                new.push(format!("auth       substack     {name}"));
-                new.push(ours.clone());
-            }
-            (false, None) => {
-                new.push((*line).to_owned());
-                new.push(ours.clone());
-            }
-        }
-    }
-    new.push(String::new());
-    Ok(new.join("\n"))
+    // A file may end without one.
+    let line = password.strip_suffix('\n').unwrap_or(password);
+    let instead = match (after_key, included(line)) {
+        (true, _) => vec![
+            format!("#{line}"),
+            // Without the next line the one behind it denies, whoever takes it out and for whatever reason.
+            "auth       [success=1 ignore=1 default=die] pam_totp.so".to_owned(),
+            "auth       requisite    pam_deny.so".to_owned(),
+            // A stack in which everybody abstains denies.
+            "auth       required     pam_permit.so".to_owned(),
+        ],
+        // A substack: nobody learns which of the two was wrong, and nothing in it skips the code.
+        (false, Some(name)) => vec![format!("auth       substack     {name}"), ours],
+        (false, None) => vec![line.to_owned(), ours],
+    };
+    let instead = instead.join("\n");
+    Ok(format!("{before}{instead}\n{behind}"))
 }
 
 /// Whether a line that is no comment loads the module.
@@ -77,16 +72,14 @@ pub(super) fn taken_out(old: Option<&str>, new: &str, found: &str) -> Option<Str
                 .collect(),
         );
     };
-    let new_lines: Vec<&str> = new.split_inclusive('\n').collect();
-    let old_lines: Vec<&str> = old.split_inclusive('\n').collect();
-    let mut lines: Vec<&str> = found.split_inclusive('\n').collect();
+    let (old_lines, new_lines) = (lines_of(old), lines_of(new));
+    let mut lines = lines_of(found);
     // Who had to get in in a hurry has made comments of our lines.
     let uncommented = lines.iter().map(|line| {
         let bare = line.trim_start_matches(['#', ' ']);
-        if new_lines.contains(&bare) {
-            bare
-        } else {
-            line
+        match new_lines.contains(line) || !new_lines.contains(&bare) {
+            true => line,
+            false => bare,
         }
     });
     let uncommented: Vec<&str> = uncommented.collect();
@@ -99,26 +92,17 @@ pub(super) fn taken_out(old: Option<&str>, new: &str, found: &str) -> Option<Str
     {
         kept.extend(operation.old_range().zip(operation.new_range()));
     }
-    // What takes the place of each line that goes.
-    let mut instead = BTreeMap::new();
-    for operation in changes(&TextDiff::from_lines(old, new)) {
-        let range = operation.new_range();
-        let places: Vec<usize> = range
-            .clone()
-            .filter_map(|line| kept.get(&line).copied())
-            .collect();
-        let Some((first, rest)) = places.split_first() else {
-            continue;
-        };
-        let end = first.checked_add(range.len())?;
+    let (before, ours) = changed(&old_lines, &new_lines);
+    let places: Vec<usize> = ours
+        .clone()
+        .filter_map(|line| kept.get(&line).copied())
+        .collect();
+    if let Some(first) = places.first() {
+        let end = first.checked_add(ours.len())?;
         if places != (*first..end).collect::<Vec<_>>() {
             return None;
         }
-        instead.insert(*first, old_lines.get(operation.old_range())?.concat());
-        instead.extend(rest.iter().map(|place| (*place, String::new())));
-    }
-    for (place, text) in &instead {
-        *lines.get_mut(*place)? = text;
+        lines.splice(*first..end, old_lines.get(before)?.iter().copied());
     }
     let text = lines.concat();
     (!names_module(&text)).then_some(text)
@@ -126,25 +110,38 @@ pub(super) fn taken_out(old: Option<&str>, new: &str, found: &str) -> Option<Str
 
 /// The lines that the new text has and the old one has not.
 pub(super) fn ours(old: Option<&str>, new: &str) -> Vec<String> {
-    let lines: Vec<&str> = new.lines().collect();
-    changes(&TextDiff::from_lines(old.unwrap_or_default(), new))
-        .filter_map(|operation| lines.get(operation.new_range()))
-        .flatten()
-        .map(|line| (*line).to_owned())
-        .collect()
+    let (old, new) = (lines_of(old.unwrap_or_default()), lines_of(new));
+    let (_, ours) = changed(&old, &new);
+    let lines = new.get(ours).unwrap_or_default().iter();
+    lines.map(|line| line.trim_end().to_owned()).collect()
 }
 
-fn changes(diff: &TextDiff<'_, '_, str>) -> impl Iterator<Item = similar::DiffOp> {
-    let ops = diff.ops().to_vec().into_iter();
-    ops.filter(|operation| operation.tag() != DiffTag::Equal)
+/// The lines that went, and those that came in their place. They are one piece of the text, which no general comparison
+/// may tell: where a line looks like one of ours it finds another way from the old text to the new.
+fn changed(old: &[&str], new: &[&str]) -> (Range<usize>, Range<usize>) {
+    let before = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let pairs = old.iter().skip(before).rev();
+    let pairs = pairs.zip(new.iter().skip(before).rev());
+    let behind = pairs.take_while(|(a, b)| a == b).count();
+    let end = |lines: &[&str]| lines.len().saturating_sub(behind);
+    (before..end(old), before..end(new))
+}
+
+/// Lines as libpam ends them, by newlines alone.
+fn lines_of(text: &str) -> Vec<&str> {
+    text.split_inclusive('\n').collect()
 }
 
 /// Whether a line asks for the password.
 fn is_password(line: &str) -> bool {
-    let words: Vec<&str> = line.split_whitespace().collect();
+    let words: Vec<&str> = words(line).collect();
     match words.as_slice() {
-        ["@include", "common-auth" | "system-auth" | "password-auth"] => true,
-        [kind, rest @ ..] if kind.trim_start_matches('-') == "auth" => rest.iter().any(|word| {
+        [
+            "@include",
+            "common-auth" | "system-auth" | "password-auth",
+            ..,
+        ] => true,
+        ["auth" | "-auth", rest @ ..] => rest.iter().any(|word| {
             let name = word.rsplit('/').next().unwrap_or(word);
             matches!(
                 name,
@@ -162,12 +159,18 @@ fn is_password(line: &str) -> bool {
 
 /// The stack that a line includes.
 fn included(line: &str) -> Option<&str> {
-    let mut words = line.split_whitespace();
+    let mut words = words(line);
     match (words.next()?, words.next()?, words.next()) {
-        ("@include", name, None) => Some(name),
+        ("@include", name, _) => Some(name),
         ("auth" | "-auth", "include" | "substack", Some(name)) => Some(name),
         _ => None,
     }
+}
+
+/// The words of a line, up to a comment.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    let bare = line.split('#').next().unwrap_or_default();
+    bare.split_whitespace()
 }
 
 #[cfg(test)]
@@ -205,6 +208,14 @@ mod tests {
                 "#@include common-auth\nauth       [success=1 ignore=1 default=die] pam_totp.so\n\
                  auth       requisite    pam_deny.so\nauth       required     pam_permit.so\n",
             ),
+            // Comments name nothing, and what others have written stays to the byte.
+            (
+                "# su\r\n@include common-auth # by debconf\nauth optional pam_cap.so # after pam_unix.so\r\n# end",
+                "su",
+                false,
+                "# su\r\nauth       substack     common-auth\nauth       required     pam_totp.so\n\
+                 auth optional pam_cap.so # after pam_unix.so\r\n# end",
+            ),
         ] {
             assert_eq!(
                 with_module(text, service, after_key).as_deref(),
@@ -216,6 +227,7 @@ mod tests {
             ("account required pam_unix.so\n", "by hand"),
             ("# auth required pam_unix.so\n", "by hand"),
             ("auth required \\\n pam_unix.so\n", "by hand"),
+            ("auth required pam_unix.so \\ \n nullok\n", "by hand"),
         ] {
             let error = with_module(text, "sshd", false).unwrap_err();
             assert!(error.contains(reason), "{error}");
@@ -266,5 +278,23 @@ mod tests {
                 "auth       required     pam_totp.so"
             ]
         );
+    }
+    #[test]
+    fn the_password_comes_back_where_other_lines_look_like_it() {
+        let (line, mine) = ("@include common-auth\n", "auth required pam_env.so\n");
+        for old in [
+            format!("{line}#{line}"),
+            line.repeat(2),
+            format!("{line}\r{line}"),
+        ] {
+            let new = with_module(&old, "sshd", true).unwrap();
+            for (found, expected) in [
+                (new.clone(), old.clone()),
+                (format!("{mine}{new}"), format!("{mine}{old}")),
+            ] {
+                let left = taken_out(Some(&old), &new, &found);
+                assert_eq!(left, Some(expected), "{found}");
+            }
+        }
     }
 }
