@@ -59,6 +59,9 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// What is not that far apart can't be told apart.
+    pub const RESOLUTION: Duration = Duration::from_millis(10);
+
     /// Now; `None` without /proc.
     #[must_use]
     pub fn now() -> Option<Self> {

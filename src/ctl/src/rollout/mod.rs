@@ -286,7 +286,10 @@ fn apply(journal: &mut Journal, folder: &Path) -> Result<(), Failure> {
         Failure::unreachable("/proc can't be read, by which a new login is told from an old one")
     })?;
     journal.stage = Stage::Applied(moment);
-    journal.save(folder)
+    journal.save(folder)?;
+    // Who logs in as soon as this has returned is newer.
+    std::thread::sleep(Moment::RESOLUTION);
+    Ok(())
 }
 
 /// Puts the old files back; what somebody should know of that. What was confirmed may have been edited in the weeks since:
