@@ -25,7 +25,7 @@ sources() {
     otpauth) echo import/src/otpauth/mod.rs core/src/key_uri.rs ;;
     pskc) echo import/src/pskc ;;
     recipient) echo core/src/contact.rs ;;
-    secret_file) echo core/src/record/enrollment.rs core/src/document.rs ;;
+    secret_file) echo core/src/record/enrollment/mod.rs core/src/record/enrollment/text.rs core/src/document.rs ;;
     slot) echo host/src/slot.rs ;;
     ssh_auth_info) echo core/src/ssh_key.rs ;;
     stack) echo ctl/src/rollout/edit.rs ;;
