@@ -156,12 +156,13 @@ impl Person {
         times: [i64; 2],
         makes: &mut dyn FnMut(usize, i64) -> bool,
     ) -> Resync {
+        let Some(known) = self.devices.iter().position(|device| device.id == id) else {
+            return Resync::OutOfStep;
+        };
         let before = self.clone();
         self.share();
         let rules = self.rules;
-        let Some(device) = self.devices.iter_mut().find(|device| device.id == id) else {
-            return Resync::OutOfStep;
-        };
+        let device = &mut self.devices[known];
         let [first_at, now] = times;
         device.is_uncertain = true;
         let first = device.fit(None, true, first_at, &rules, &mut |step| makes(0, step));
