@@ -167,8 +167,8 @@ fn assert_keeps_out(scratch: &Scratch, code: &str) {
 /// Not everybody's PATH leads there.
 const INSTALLED: &str = "/usr/local/sbin/totpctl";
 const CODE_PROMPT: &str = "Code from your app: ";
-const WELCOME: &str = "Device phone of daemon is active. The code just typed is used up: wait for the \
-                       next code to log in.";
+const WELCOME: &str = "Device phone of daemon is active.\r\n\
+                       The code just typed is used up: wait for the next code to log in.";
 
 #[test]
 fn key_uri_and_picture_say_the_same() {

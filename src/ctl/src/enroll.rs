@@ -84,5 +84,5 @@ fn done(account: &Account, device: &DeviceName, confirmed: bool) -> String {
     } else {
         "No code was asked for: try a login before you close this session."
     };
-    format!("Device {device} of {} is active. {next}", account.name)
+    format!("Device {device} of {} is active.\n{next}", account.name)
 }
