@@ -234,7 +234,10 @@ mod tests {
 
     #[test]
     fn a_date_is_its_beginning_and_has_one_spelling() {
-        for day in (-719_000..2_900_000).step_by(7919).chain(0..800) {
+        // Miri, which takes a thousand times as long, looks at one of so many.
+        const STRIDE: usize = if cfg!(miri) { 100 } else { 1 };
+        let far = (-719_000..2_900_000).step_by(7919 * STRIDE);
+        for day in far.chain((0..800).step_by(STRIDE)) {
             let time = Time::from_unix(day * 86_400);
             assert_eq!(Time::of_date(&time.date()), Some(time), "{}", time.date());
         }
