@@ -178,9 +178,8 @@ fn service(
         match Arguments::parse(line.arguments().iter().map(String::as_str)) {
             Ok(arguments) => {
                 service.nullok |= arguments.options.nullok;
-                let before = stack.lines.iter().take(*index);
-                if arguments.options.first_pass == FirstPass::Only && !before.into_iter().any(asks)
-                {
+                let mut before = stack.lines.iter().take(*index);
+                if arguments.options.first_pass == FirstPass::Only && !before.any(may_ask) {
                     findings.add(
                         Finding::new(
                             "nothing-before",
@@ -230,12 +229,12 @@ fn service(
     Some(service)
 }
 
-/// What the simulation has found.
 /// Whether a module may ask for a password.
-fn asks(line: &Line) -> bool {
+fn may_ask(line: &Line) -> bool {
     is_proof(line) || line.is_ours() || ["pam_exec.so", "pam_mount.so"].contains(&line.module())
 }
 
+/// What the simulation has found.
 fn ways(
     stack: &Stack,
     name: &str,

@@ -279,6 +279,7 @@ mod tests {
             ]
         );
     }
+
     #[test]
     fn the_password_comes_back_where_other_lines_look_like_it() {
         let (line, mine) = ("@include common-auth\n", "auth required pam_env.so\n");
