@@ -59,7 +59,7 @@ fn it_stays_loaded_and_its_tables_are_read_only() {
 fn it_needs_libpam_and_the_c_library_and_nothing_else() {
     let dynamic = output("readelf", &["--dynamic", "--wide"], &module());
     for line in dynamic.lines().filter(|line| line.contains("(NEEDED)")) {
-        let known = ["libpam.so", "libgcc_s.so", "libc.so", "ld-linux"];
+        let known = ["libpam.so", "libc.so", "ld-linux"];
         assert!(known.iter().any(|name| line.contains(name)), "{line}");
     }
 }
@@ -72,5 +72,5 @@ fn it_stays_small_once_stripped() {
     output("strip", &[], &copy);
     let size = fs::metadata(&copy).expect("the copy").len();
     // 230 KB of it are std's reader of debug symbols, which can't be left out.
-    assert!(size < 820_000, "{size} bytes");
+    assert!(size < 840_000, "{size} bytes");
 }
