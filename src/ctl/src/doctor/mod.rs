@@ -4,6 +4,7 @@
 
 mod clock;
 mod delivery;
+mod doors;
 mod files;
 mod finding;
 pub(crate) mod people;
@@ -12,6 +13,8 @@ mod services;
 mod settings;
 mod sshd;
 mod stack;
+mod sudoers;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

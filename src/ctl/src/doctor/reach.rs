@@ -288,6 +288,9 @@ fn answers(line: &Line, is_missing: bool) -> Vec<Code> {
     if line.kind == Kind::Broken {
         return vec![PERM_DENIED];
     }
+    if line.is_misnamed() {
+        return vec![MODULE_UNKNOWN];
+    }
     if line.is_ours() {
         return match is_missing {
             true => vec![MODULE_UNKNOWN],

@@ -188,9 +188,17 @@ impl Line {
     /// The file name of the module.
     pub(crate) fn module(&self) -> &str {
         match &self.kind {
-            Kind::Module { path, .. } => path.rsplit('/').next().unwrap_or_default(),
+            Kind::Module { path, .. } => {
+                let name = path.rsplit('/').next().unwrap_or_default();
+                name.trim_end_matches('\r')
+            }
             Kind::Broken | Kind::Substack => "",
         }
+    }
+
+    /// A carriage return belongs to the name, and no file is called so.
+    pub(crate) fn is_misnamed(&self) -> bool {
+        matches!(&self.kind, Kind::Module { path, .. } if path.ends_with('\r'))
     }
 
     pub(crate) fn arguments(&self) -> &[String] {
@@ -212,11 +220,13 @@ pub(crate) struct Stack {
     pub(crate) lines: Vec<Line>,
     /// What libpam can't read or understand in it.
     pub(crate) faults: Vec<Fault>,
+    /// libpam gives up on the service as a whole.
+    pub(crate) is_refused: bool,
     /// The files that it was read from, by inclusion, without the service's own.
     pub(crate) included: BTreeSet<PathBuf>,
 }
 
-/// Something that libpam can't read or understand, so that nobody gets through.
+/// Something that libpam can't read or understand.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Fault {
     pub(crate) file: PathBuf,
@@ -235,7 +245,7 @@ pub(crate) struct Folders {
 const FOLDERS: [&str; 2] = ["etc/pam.d", "usr/lib/pam.d"];
 /// libpam's PAM_SUBSTACK_MAX_LEVEL.
 const DEEPEST: usize = 16;
-/// The longest line of libpam before 1.6.
+/// The longest line of libpam before 1.6, in bytes.
 const LONGEST: usize = 1023;
 /// Larger files are none that anybody wrote.
 const LARGEST: u64 = 1 << 20;
@@ -299,26 +309,35 @@ impl Folders {
 
     /// The list of a service; that of `other` where its own file has none.
     pub(crate) fn stack(&self, service: &str, facility: &str) -> Stack {
-        for name in [service, "other"] {
-            let mut stack = Stack::default();
-            let path = self.file(name);
-            if !path.is_file() {
-                continue;
-            }
-            self.read(&path, Some(facility), None, (0, 0), &mut stack);
-            if !stack.lines.is_empty() || !stack.faults.is_empty() {
-                return stack;
-            }
+        let mut own = self.own(service, facility);
+        let other = self.own("other", facility);
+        if own.lines.is_empty() && own.faults.is_empty() {
+            return other;
         }
-        Stack::default()
+        // libpam reads it for every service.
+        if other.is_refused {
+            own.is_refused = true;
+            own.faults.extend(other.faults);
+        }
+        own
     }
 
-    /// Appends the lines of a file; `false` where it can't be read to its end. `wanted` is the facility that the list is
-    /// of, `only` the one that an including line takes.
+    /// The list of a file; none where there is no file.
+    fn own(&self, name: &str, facility: &str) -> Stack {
+        let mut stack = Stack::default();
+        let path = self.file(name);
+        if path.is_file() {
+            stack.is_refused = !self.read(&path, facility, None, (0, 0), &mut stack);
+        }
+        stack
+    }
+
+    /// Appends the lines of a file; `false` where libpam gives it up. `wanted` is the facility that the list is of, `only`
+    /// the one that an including line takes.
     fn read(
         &self,
         path: &Path,
-        wanted: Option<&str>,
+        wanted: &str,
         only: Option<&str>,
         (depth, level): (usize, usize),
         stack: &mut Stack,
@@ -344,114 +363,100 @@ impl Folders {
                 return false;
             }
         };
+        for (number, what) in unlike_what_it_seems(&text) {
+            stack.faults.push(fault(number, what));
+        }
         let (lines, is_whole) = assembled(&text);
+        let mut is_given_up = !is_whole;
         for (number, line) in lines {
             let mut words = tokens(&line);
             let first = words.next().unwrap_or_default();
             let name = first.strip_prefix('-').unwrap_or(&first);
-            let is_include = name == "@include";
+            let includes_all = name.eq_ignore_ascii_case("@include");
             let facility = ["auth", "account", "session", "password"];
             let known = facility.iter().find(|one| one.eq_ignore_ascii_case(name));
             // A type that libpam doesn't know counts as that of the including line, or as auth.
             let facility = match known {
                 Some(known) => known,
-                None if is_include => only.or(wanted).unwrap_or("auth"),
+                None if includes_all => only.unwrap_or(wanted),
                 None => only.unwrap_or("auth"),
             };
-            if wanted.is_some_and(|wanted| wanted != facility)
-                || only.is_some_and(|only| only != facility)
-            {
+            if wanted != facility || only.is_some_and(|only| only != facility) {
                 continue;
             }
-            let mut broken = |control: &str, what: String| {
+            let is_known = known.is_some() || includes_all;
+            if !is_known {
+                let what = format!("{first:?} is no type of line");
                 stack.faults.push(fault(number, what));
-                stack.lines.push(Line {
-                    file: path.to_owned(),
-                    number,
-                    level,
-                    kind: Kind::Broken,
-                    control: Control::bad(),
-                    control_text: control.to_owned(),
-                });
-            };
-            if known.is_none() && !is_include {
-                broken("", format!("{first:?} is no type of line"));
-                continue;
             }
-            let control_text = match is_include {
+            let control_text = match includes_all {
                 true => "include".to_owned(),
                 false => words.next().unwrap_or_default(),
             };
-            let (is_include, is_substack) = (
-                is_include || control_text.eq_ignore_ascii_case("include"),
-                control_text.eq_ignore_ascii_case("substack"),
-            );
-            let Some(target) = words.next() else {
-                broken(&control_text, "the line names no module".to_owned());
-                continue;
+            let is_substack = control_text.eq_ignore_ascii_case("substack");
+            let is_include = is_substack || control_text.eq_ignore_ascii_case("include");
+            let control = match is_include {
+                true => Some(Control::bad()),
+                false => Control::word(&control_text).or_else(|| Control::pairs(&control_text)),
             };
-            if is_include || is_substack {
-                let inner = level.saturating_add(usize::from(is_substack));
-                if is_substack {
-                    stack.lines.push(Line {
-                        file: path.to_owned(),
-                        number,
-                        level,
-                        kind: Kind::Substack,
-                        control: Control::bad(),
-                        control_text: control_text.clone(),
-                    });
-                }
-                let included = self.file(&target);
-                let next = depth.saturating_add(1);
-                let only = match first.ends_with("@include") {
-                    true => only,
-                    false => Some(facility),
-                };
-                let is_there = included.is_file();
-                let is_read = is_there && self.read(&included, wanted, only, (next, inner), stack);
-                if !is_there {
-                    let file = included.display();
-                    stack
-                        .faults
-                        .push(fault(number, format!("{file} is not there")));
-                }
-                stack.included.insert(included);
-                if !is_read {
-                    stack.lines.push(Line {
-                        file: path.to_owned(),
-                        number,
-                        level,
-                        kind: Kind::Broken,
-                        control: Control::bad(),
-                        control_text,
-                    });
-                }
-                continue;
-            }
-            let control = Control::word(&control_text).or_else(|| Control::pairs(&control_text));
             if control.is_none() {
                 let what = format!("{control_text:?} is no control");
                 stack.faults.push(fault(number, what));
             }
-            stack.lines.push(Line {
+            let line = |kind| Line {
                 file: path.to_owned(),
                 number,
                 level,
-                kind: Kind::Module {
-                    path: target,
-                    arguments: words.collect(),
-                },
-                control: control.unwrap_or(Control::bad()),
-                control_text,
-            });
+                kind,
+                control: control.clone().unwrap_or(Control::bad()),
+                control_text: control_text.clone(),
+            };
+            let Some(target) = words.next() else {
+                let what = "the line names no module".to_owned();
+                stack.faults.push(fault(number, what));
+                stack.lines.push(line(Kind::Broken));
+                continue;
+            };
+            if !is_include {
+                let arguments = words.collect();
+                let path = target;
+                stack.lines.push(line(match is_known {
+                    true => Kind::Module { path, arguments },
+                    false => Kind::Broken,
+                }));
+                continue;
+            }
+            if is_substack {
+                stack.lines.push(line(Kind::Substack));
+            }
+            let included = self.file(&target);
+            let inside = (
+                depth.saturating_add(1),
+                level.saturating_add(usize::from(is_substack)),
+            );
+            let only = match includes_all {
+                true => only,
+                false => Some(facility),
+            };
+            let is_there = included.is_file();
+            let is_read = is_there && self.read(&included, wanted, only, inside, stack);
+            if !is_there {
+                let what = format!("{} is not there", included.display());
+                stack.faults.push(fault(number, what));
+            }
+            stack.included.insert(included);
+            if !is_read {
+                // Of all facilities at once libpam can't make a line that fails.
+                is_given_up |= only.is_none();
+                stack.lines.push(line(Kind::Broken));
+            }
         }
         if !is_whole {
             let end = text.lines().count();
-            let what = "its last line is cut off, or one is too long".to_owned();
+            let what = "its last line goes on, and there is no more".to_owned();
             stack.faults.push(fault(end, what));
         }
-        is_whole
+        !is_given_up
     }
 }
 
@@ -476,30 +481,47 @@ fn read_text(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
 }
 
+/// What libpam takes for something else than people do: line numbers, and what is there.
+fn unlike_what_it_seems(text: &str) -> Vec<(usize, String)> {
+    let lines = text.split('\n').zip(1..);
+    let long = lines.clone().filter(|(line, _)| line.len() > LONGEST);
+    let long = long.map(|(_, number)| {
+        let what = format!(
+            "the line has more than {LONGEST} bytes, and libpam before 1.6 takes the rest for another"
+        );
+        (number, what)
+    });
+    let mut dos = lines.filter(|(line, _)| {
+        line.ends_with('\r') && !line.trim_start_matches([' ', '\t']).starts_with('#')
+    });
+    let dos = dos.next().map(|(_, number)| {
+        let what = "lines end in carriage returns, as on DOS, which libpam takes for a part of the last word";
+        (number, what.to_owned())
+    });
+    long.chain(dos).collect()
+}
+
 /// The lines as libpam sees them, with the number of the first of each: without comments and empty ones, and with what
 /// a backslash continues. `false` where the file ends in the middle of one.
 fn assembled(text: &str) -> (Vec<(usize, String)>, bool) {
+    const BLANK: [char; 2] = [' ', '\t'];
     let mut lines = Vec::new();
     let mut begun: Option<(usize, String)> = None;
-    for (index, raw) in text.lines().enumerate() {
-        let trimmed = raw.trim_start_matches([' ', '\t']);
+    for (raw, number) in text.split('\n').zip(1..) {
+        let trimmed = raw.trim_start_matches(BLANK);
         if trimmed.is_empty() || trimmed.starts_with('#') {
             continue;
         }
-        let number = index.saturating_add(1);
         let (start, mut line) = begun.take().unwrap_or((number, String::new()));
         // What stands before a comment is never continued.
         let (part, is_continued) = match trimmed.split_once('#') {
             Some((part, _)) => (part, false),
-            None => match trimmed.trim_end().strip_suffix('\\') {
+            None => match trimmed.trim_end_matches(BLANK).strip_suffix('\\') {
                 Some(part) => (part, true),
                 None => (trimmed, false),
             },
         };
         line.push_str(part);
-        if line.len() > LONGEST {
-            return (lines, false);
-        }
         match is_continued {
             true => {
                 line.push(' ');
