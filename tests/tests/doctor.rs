@@ -442,7 +442,7 @@ impl Generated {
         if let Some((_, own)) = generated.files.last_mut() {
             match numbers.below(40) {
                 0 => own.truncate(own.len() - 1),
-                1 => own.push_str("auth \\\n\n"),
+                1 => own.push_str("auth \\\n"),
                 _ => {}
             }
         }
@@ -551,7 +551,7 @@ fn written(line: &str, numbers: &mut Numbers) -> String {
         3 => format!("{kind} {rest}#\n"),
         4 => format!("{kind} \\\n{rest}\n"),
         5 => format!("{kind}\\\n  {rest}\n"),
-        6 => format!("{kind} \\ \t\n\n # between \\\n\n{rest}\n"),
+        6 => format!("{kind} \\ \t\n\t{rest}\n"),
         7 => format!("{} {rest}\n", kind.to_uppercase()),
         8 if kind == "auth" => format!("-{kind} {rest}\n"),
         9 => format!("# {kind} {rest} \\\n\n{kind} {rest} \t\n"),

@@ -481,42 +481,68 @@ fn read_text(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
 }
 
-/// What libpam takes for something else than people do: line numbers, and what is there.
+/// What libpam takes for something else than people do, or one libpam than another: line numbers, and what is there.
 fn unlike_what_it_seems(text: &str) -> Vec<(usize, String)> {
-    let lines = text.split('\n').zip(1..);
-    let long = lines.clone().filter(|(line, _)| line.len() > LONGEST);
-    let long = long.map(|(_, number)| {
+    let lines: Vec<(usize, &str)> = (1..).zip(text.split('\n')).collect();
+    let long = lines.iter().filter(|(_, line)| line.len() > LONGEST);
+    let long = long.map(|(number, _)| {
         let what = format!(
             "the line has more than {LONGEST} bytes, and libpam before 1.6 takes the rest for another"
         );
-        (number, what)
+        (*number, what)
     });
-    let mut dos = lines.filter(|(line, _)| {
-        line.ends_with('\r') && !line.trim_start_matches([' ', '\t']).starts_with('#')
-    });
-    let dos = dos.next().map(|(_, number)| {
+    let mut dos = lines
+        .iter()
+        .filter(|(_, line)| line.ends_with('\r') && !is_nothing(line));
+    let dos = dos.next().map(|(number, _)| {
         let what = "lines end in carriage returns, as on DOS, which libpam takes for a part of the last word";
-        (number, what.to_owned())
+        (*number, what.to_owned())
     });
-    long.chain(dos).collect()
+    let interrupted = lines.windows(2).filter_map(|pair| match pair {
+        // What comes after the last newline is no line.
+        [(_, line), (number, next)]
+            if !line.contains('#')
+                && before_backslash(line).is_some()
+                && is_nothing(next)
+                && *number < lines.len() =>
+        {
+            let what = "nothing stands here, or a comment, and the line before goes on: libpam before 1.6.1 skips this, \
+                        later ones end the line";
+            Some((*number, what.to_owned()))
+        }
+        _ => None,
+    });
+    long.chain(dos).chain(interrupted).collect()
+}
+
+const BLANKS: [char; 2] = [' ', '\t'];
+
+/// Whether a line is empty or a comment.
+fn is_nothing(line: &str) -> bool {
+    let line = line.trim_start_matches(BLANKS);
+    line.is_empty() || line.starts_with('#')
+}
+
+/// What the next line continues.
+fn before_backslash(line: &str) -> Option<&str> {
+    line.trim_end_matches(BLANKS).strip_suffix('\\')
 }
 
 /// The lines as libpam sees them, with the number of the first of each: without comments and empty ones, and with what
 /// a backslash continues. `false` where the file ends in the middle of one.
 fn assembled(text: &str) -> (Vec<(usize, String)>, bool) {
-    const BLANK: [char; 2] = [' ', '\t'];
     let mut lines = Vec::new();
     let mut begun: Option<(usize, String)> = None;
     for (raw, number) in text.split('\n').zip(1..) {
-        let trimmed = raw.trim_start_matches(BLANK);
-        if trimmed.is_empty() || trimmed.starts_with('#') {
+        if is_nothing(raw) {
             continue;
         }
+        let trimmed = raw.trim_start_matches(BLANKS);
         let (start, mut line) = begun.take().unwrap_or((number, String::new()));
         // What stands before a comment is never continued.
         let (part, is_continued) = match trimmed.split_once('#') {
             Some((part, _)) => (part, false),
-            None => match trimmed.trim_end_matches(BLANK).strip_suffix('\\') {
+            None => match before_backslash(trimmed) {
                 Some(part) => (part, true),
                 None => (trimmed, false),
             },
