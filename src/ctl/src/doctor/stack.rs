@@ -412,8 +412,11 @@ impl Folders {
                 control_text: control_text.clone(),
             };
             let Some(target) = words.next() else {
-                let what = "the line names no module".to_owned();
-                stack.faults.push(fault(number, what));
+                let what = match is_include {
+                    true => "the line names no file to include",
+                    false => "the line names no module",
+                };
+                stack.faults.push(fault(number, what.to_owned()));
                 stack.lines.push(line(Kind::Broken));
                 continue;
             };

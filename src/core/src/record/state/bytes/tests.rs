@@ -239,8 +239,10 @@ fn with_one_of_each() -> State {
 
 #[test]
 fn a_flipped_bit_is_refused_or_means_something_else() {
+    // Miri takes too long for each of them.
+    const STRIDE: usize = if cfg!(miri) { 61 } else { 1 };
     let record = with_one_of_each().encode();
-    for bit in 0..8 * record.len() {
+    for bit in (0..8 * record.len()).step_by(STRIDE) {
         let mut flipped = record.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         if let Ok(state) = State::decode(&flipped) {
