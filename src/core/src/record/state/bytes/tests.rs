@@ -279,6 +279,21 @@ fn a_damaged_record_says_which_byte_is_wrong() {
 }
 
 #[test]
+fn no_more_places_are_read_than_there_is_room_for() {
+    let mut state = State::new(Time::from_unix(0));
+    let place = |number: usize| Place {
+        address: Address::V4([10, 0, 0, u8::try_from(number).unwrap()].into()),
+        wrong: Vec::new(),
+        daily: Vec::new(),
+        accepted: None,
+    };
+    state.tally.places = (0..Tally::MAX_PLACES).map(place).collect();
+    assert_eq!(State::decode(&state.encode()), Ok(state.clone()));
+    state.tally.places.push(place(Tally::MAX_PLACES));
+    assert!(State::decode(&state.encode()).is_err());
+}
+
+#[test]
 fn the_largest_record_fits_its_slot() {
     const DEVICE: usize = 27;
     const LARGEST: usize = 8
