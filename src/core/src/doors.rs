@@ -52,9 +52,9 @@ pub trait Conversation {
     /// Shows a sentence, where the service lets it through.
     fn tell(&mut self, sentence: &str);
 
-    /// Shows a line that the person has asked for.
-    fn show(&mut self, line: &str) {
-        self.tell(line);
+    /// Shows lines that the person has asked for.
+    fn show(&mut self, lines: &str) {
+        self.tell(lines);
     }
 
     /// Whether the person has the account's password: the one that was typed before our turn, or else one that is

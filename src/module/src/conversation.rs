@@ -75,9 +75,9 @@ impl totp_core::doors::Conversation for Conversation<'_> {
         }
     }
 
-    fn show(&mut self, line: &str) {
+    fn show(&mut self, lines: &str) {
         // Asked for by the person, whatever the application wants.
-        let _ = self.send(PAM_TEXT_INFO, line);
+        let _ = self.send(PAM_TEXT_INFO, lines);
     }
 
     fn check_password(

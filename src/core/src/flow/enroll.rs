@@ -194,7 +194,6 @@ impl Drawing {
     }
 }
 
-/// Row by row: a message of libpam's holds 512 bytes. The first is empty, since clients put words before it.
 fn show(qr: &Qr, drawing: Drawing, person: &mut dyn Conversation) {
     /// Of a terminal that nobody has resized.
     const USUAL_COLUMNS: usize = 80;
@@ -203,11 +202,58 @@ fn show(qr: &Qr, drawing: Drawing, person: &mut dyn Conversation) {
         Drawing::Utf8 => qr.to_half_blocks(),
         Drawing::Ascii => qr.to_ascii(),
     };
-    person.show("");
-    picture.lines().for_each(|line| person.show(line));
+    for rows in in_messages(&picture) {
+        person.show(&rows);
+    }
     // Below it: of what is too tall the top is gone.
     let (columns, rows) = qr::size_of(&picture);
     if columns > USUAL_COLUMNS || rows >= USUAL_ROWS {
         person.show(&message::qr_size(columns, rows));
+    }
+}
+
+/// An empty row, since clients put words before the first, then as many at a time as a message of libpam's holds. A message
+/// for each would be too many: sshd ends a connection where more than 32 come before an answer.
+fn in_messages(picture: &str) -> Vec<Zeroizing<String>> {
+    let mut messages: Vec<Zeroizing<String>> = Vec::new();
+    for row in std::iter::once("").chain(picture.lines()) {
+        match messages.last_mut() {
+            Some(message) if message.len().saturating_add(row.len()) < MESSAGE_BYTES => {
+                message.push('\n');
+                message.push_str(row);
+            }
+            _ => {
+                let mut message = Zeroizing::new(String::with_capacity(MESSAGE_BYTES));
+                message.push_str(row);
+                messages.push(message);
+            }
+        }
+    }
+    messages
+}
+
+/// PAM_MAX_MSG_SIZE without the end of a C string.
+const MESSAGE_BYTES: usize = 511;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_shown_in_few_messages_that_are_not_too_long() {
+        // The longest Key URI of an enrollment is shorter.
+        for length in [70, 150, 400] {
+            let qr = Qr::new(&"x".repeat(length)).unwrap();
+            for picture in [qr.to_half_blocks(), qr.to_ascii()] {
+                let messages = in_messages(&picture);
+                assert!(messages.len() <= 30, "{}", messages.len());
+                assert!(messages.iter().all(|one| one.len() <= MESSAGE_BYTES));
+                let rows: Vec<&str> = messages.iter().flat_map(|one| one.split('\n')).collect();
+                assert_eq!(
+                    rows.join("\n"),
+                    format!("\n{}", picture.trim_end_matches('\n'))
+                );
+            }
+        }
     }
 }

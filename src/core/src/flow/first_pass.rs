@@ -35,8 +35,8 @@ impl Conversation for Unasked<'_> {
         self.0.tell(sentence);
     }
 
-    fn show(&mut self, line: &str) {
-        self.0.show(line);
+    fn show(&mut self, lines: &str) {
+        self.0.show(lines);
     }
 
     fn check_password(&mut self, _: &Account, _: &mut dyn FnMut() -> bool) -> PasswordCheck {
