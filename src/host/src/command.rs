@@ -7,8 +7,9 @@
 //! 2. The program gets nothing of the caller's: no descriptor, signal, id, folder, terminal or environment.
 //! 3. Whatever becomes of the caller, the program ends in time, and is reaped.
 //! 4. In a copy of the caller only what is safe in a signal handler is done (signal-safety(7)): another of its threads
-//!    may hold any lock. What allocates is done before, and ids are changed by system calls of their own, as glibc's
-//!    functions also signal the threads that a copy has not got.
+//!    may hold any lock. What allocates is done before. Ids and the handling of signals are changed by system calls of
+//!    their own: glibc's functions also signal the threads that a copy has not got, and from 2.41 on wait for the lock that
+//!    a thread holds which starts a process.
 //! 5. What the program prints is dropped: it may quote the message.
 //!
 //! A child gives no SIGCHLD, and is left alone by waits without `__WALL`, as long as it has no exit signal. execve(2) gives
@@ -211,9 +212,7 @@ fn leave(plan: &Plan, teller: &OwnedFd) -> Result<(), End> {
     // Under su the real user id is the caller's, who could stop or kill us by it.
     set_ids(ids::SETRESUID, 0).map_err(End::at(Stage::Leaving))?;
     for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: the default handling is no function of anybody's. It is refused for
-        // signals that have no other, and for those that the C library keeps to itself.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        handle_by_default(number);
     }
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     process::raise_needed();
@@ -226,6 +225,30 @@ fn leave(plan: &Plan, teller: &OwnedFd) -> Result<(), End> {
         .and_then(|()| close_all_but(teller.as_raw_fd()))
         .map_err(End::at(Stage::Leaving))
 }
+
+/// Gives a signal its default handling, which is refused for those that have no other.
+fn handle_by_default(number: c_int) {
+    /// A `sigaction` of the kernel's: SIG_DFL, no flags and no signals blocked are all zeros. No system's is larger.
+    const DEFAULT: [u64; 8] = [0; 8];
+    const SET_BYTES: usize = size_of::<KernelSet>();
+    // SAFETY: the array is only read, and the old handling is not asked for.
+    unsafe {
+        let old = ptr::null_mut::<u64>();
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            number,
+            DEFAULT.as_ptr(),
+            old,
+            SET_BYTES,
+        );
+    }
+}
+
+/// The kernel's own set of signals, a bit each.
+#[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
+type KernelSet = u64;
+#[cfg(any(target_arch = "mips", target_arch = "mips64"))]
+type KernelSet = u128;
 
 /// Closes what is behind the standard streams, but for one.
 fn close_all_but(kept: RawFd) -> Result<(), Errno> {
