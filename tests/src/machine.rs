@@ -110,6 +110,11 @@ impl Machine {
         machine.run(&format!(
             "echo 127.0.0.1 $(cat {HOST_KEY}.pub) >{KNOWN_HOSTS}"
         ));
+        // From 9.8 on it keeps an address out by itself after some failures.
+        machine.run(&format!(
+            "/usr/sbin/sshd -T -f /dev/null -h {HOST_KEY} -o PerSourcePenalties=no >/dev/null 2>&1 || exit 0
+             echo PerSourcePenalties no >>/etc/ssh/sshd_config.d/machine.conf"
+        ));
         machine.run("/usr/sbin/sshd");
         machine.log.wait_for(&["Server listening on 127.0.0.1"]);
         machine

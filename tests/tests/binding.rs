@@ -181,6 +181,9 @@ fn sudo_takes_no_code_of_a_bound_device() {
         .answer(PROMPT, &code);
     sudo.see("Sorry, try again.");
     wait_for_the_reason(&machine, "service=sudo");
+    sudo.see("password for alice: ");
+    sudo.interrupt();
+    sudo.end();
 }
 
 #[test]
