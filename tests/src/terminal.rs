@@ -1,10 +1,12 @@
 //! A person at a terminal.
 
 use std::fs;
+use std::os::fd::BorrowedFd;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
@@ -38,6 +40,7 @@ impl Terminal {
             .args(command.get_args());
         let deadline_ms = u64::try_from(deadline.as_millis()).expect("some minutes");
         let mut session = spawn_command(telling_its_pid, Some(deadline_ms)).expect("a terminal");
+        keep_from_children();
         let pid = session.read_line().expect("the program's id");
         let process = Pid::from_raw(pid.parse().expect("a number"));
         let seen = String::new();
@@ -164,3 +167,20 @@ pub struct Ending {
 
 /// Longer than every delay that pam_unix, login and sshd add to a refusal, taken together.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Keeps our ends of all terminals from the programs that are started by other tests: where one of them has such an end
+/// too, a terminal that is dropped does not hang up. rexpect leaves them open to all.
+#[allow(unsafe_code)]
+fn keep_from_children() {
+    for entry in fs::read_dir("/proc/self/fd").expect("descriptors") {
+        let path = entry.expect("an entry").path();
+        if !fs::read_link(&path).is_ok_and(|target| target.ends_with("ptmx")) {
+            continue;
+        }
+        let name = path.file_name().and_then(|name| name.to_str());
+        let number = name.and_then(|name| name.parse().ok()).expect("a number");
+        // SAFETY: whether it is closed by an exec is all that is changed, of whatever has that number by now.
+        let end = unsafe { BorrowedFd::borrow_raw(number) };
+        let _ = fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    }
+}
