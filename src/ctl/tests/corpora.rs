@@ -37,10 +37,13 @@ fn what_was_found_of_files_stays_right() {
 }
 
 fn replay(targets: &[(&str, Target)]) {
-    for (name, target) in targets {
+    // Miri takes a thousand times as long: hours for the stories of `judge`, which the tests of the core have it do.
+    const STRIDE: usize = if cfg!(miri) { 10 } else { 1 };
+    let is_short = |target: &&(&str, Target)| !cfg!(miri) || target.0 != "judge";
+    for (name, target) in targets.iter().filter(is_short) {
         let inputs = fs::read_dir(corpora().join(name)).unwrap();
         let mut count = 0;
-        for input in inputs {
+        for input in inputs.step_by(STRIDE) {
             let path = input.unwrap().path();
             println!("{}", path.display());
             target(&fs::read(path).unwrap());
