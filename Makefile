@@ -128,7 +128,7 @@ fuzz:
 mutants:
 	$(CARGO) mutants --output $(TARGET)
 
-# Each property with two examples: Miri takes a thousand times as long. What else there is can't be run by it: it has no
+# Each property with two examples, and a tenth of the corpora: Miri takes a thousand times as long. What else there is can't be run by it: it has no
 # openat, which opens every other file, nor mappings of files, signal masks, prctl, accounts and libpam. And it cuts reads
 # and writes short unless told not to, which local disks don't.
 miri: export MIRIFLAGS := -Zmiri-disable-isolation -Zmiri-no-short-fd-operations
