@@ -91,13 +91,15 @@ pub struct Footprint {
 impl Footprint {
     /// Now.
     pub fn now() -> Self {
+        // Before what is read below takes some of it itself.
+        let heap = heap();
         let resident = fs::read_to_string("/proc/self/statm").expect("proc");
         let resident = resident
             .split(' ')
             .nth(1)
             .and_then(|word| word.parse().ok());
         Self {
-            heap: heap(),
+            heap,
             resident: resident.expect("a number of pages"),
             descriptors: fs::read_dir("/proc/self/fd").expect("proc").count(),
         }
