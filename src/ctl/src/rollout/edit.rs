@@ -99,13 +99,24 @@ pub(super) fn taken_out(old: Option<&str>, new: &str, found: &str) -> Option<Str
         .collect();
     if let Some(first) = places.first() {
         let end = first.checked_add(ours.len())?;
-        if places != (*first..end).collect::<Vec<_>>() {
+        if places == (*first..end).collect::<Vec<_>>() {
+            lines.splice(*first..end, old_lines.get(before)?.iter().copied());
+        } else if !is_free_of(new_lines.get(ours)?, &old_lines, &uncommented) {
             return None;
         }
-        lines.splice(*first..end, old_lines.get(before)?.iter().copied());
     }
     let text = lines.concat();
     (!names_module(&text)).then_some(text)
+}
+
+/// Whether all old lines are there, and none of ours but where an old one looks like it.
+fn is_free_of(ours: &[&str], old: &[&str], found: &[&str]) -> bool {
+    let times = |line: &&str, lines: &[&str]| lines.iter().filter(|other| *other == line).count();
+    let mut rest = found.iter();
+    old.iter().all(|line| rest.any(|other| other == line))
+        && ours
+            .iter()
+            .all(|line| times(line, found) <= times(line, old))
 }
 
 /// The lines that the new text has and the old one has not.
@@ -280,6 +291,21 @@ mod tests {
         );
     }
 
+    /// Whose revert was interrupted runs it again.
+    #[test]
+    fn what_is_out_already_is_left_alone() {
+        let (line, mine) = ("@include common-auth\n", "auth required pam_env.so\n");
+        let old = format!("{line}#{line}account required pam_nologin.so\n");
+        let new = with_module(&old, "sshd", true).unwrap();
+        let left = format!("{line}#{line}{mine}account required pam_nologin.so\n");
+        assert_eq!(taken_out(Some(&old), &new, &left).as_ref(), Some(&left));
+        // Not where a part of ours is left that denies, or the password is missing.
+        let deny = "auth       requisite    pam_deny.so\n";
+        for found in [format!("{deny}{left}"), left.replacen(line, deny, 1)] {
+            assert_eq!(taken_out(Some(&old), &new, &found), None, "{found}");
+        }
+    }
+
     #[test]
     fn the_password_comes_back_where_other_lines_look_like_it() {
         let (line, mine) = ("@include common-auth\n", "auth required pam_env.so\n");
@@ -294,7 +320,7 @@ mod tests {
                 (format!("{mine}{new}"), format!("{mine}{old}")),
             ] {
                 let left = taken_out(Some(&old), &new, &found);
-                assert_eq!(left, Some(expected), "{found}");
+                assert_eq!(left.as_ref(), Some(&expected), "{found}");
             }
         }
     }
