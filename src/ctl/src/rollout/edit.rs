@@ -61,7 +61,7 @@ fn names_module(text: &str) -> bool {
 }
 
 /// What somebody has made of the new text, without what made it new. `None` where they have edited that.
-pub(super) fn taken_out(old: Option<&str>, new: &str, found: &str) -> Option<String> {
+pub(super) fn taken_out<'a>(old: Option<&'a str>, new: &str, found: &'a str) -> Option<String> {
     let Some(old) = old else {
         // A file of ours: each line is, wherever it stands now.
         let ours: Vec<&str> = new.lines().collect();
@@ -75,15 +75,18 @@ pub(super) fn taken_out(old: Option<&str>, new: &str, found: &str) -> Option<Str
     let (old_lines, new_lines) = (lines_of(old), lines_of(new));
     let mut lines = lines_of(found);
     // Who had to get in in a hurry has made comments of our lines.
-    let uncommented = lines.iter().map(|line| {
-        let bare = line.trim_start_matches(['#', ' ']);
-        match new_lines.contains(line) || !new_lines.contains(&bare) {
-            true => line,
-            false => bare,
-        }
-    });
-    let uncommented: Vec<&str> = uncommented.collect();
-    let edited = TextDiff::from_slices(&new_lines, &uncommented);
+    let uncommented = |lines: &[&'a str]| -> Vec<&'a str> {
+        let ours = |line: &&'a str| {
+            let bare = line.trim_start_matches(['#', ' ']);
+            match new_lines.contains(line) || !new_lines.contains(&bare) {
+                true => *line,
+                false => bare,
+            }
+        };
+        lines.iter().map(ours).collect()
+    };
+    let found_lines = uncommented(&lines);
+    let edited = TextDiff::from_slices(&new_lines, &found_lines);
     let mut kept = BTreeMap::new();
     for operation in edited
         .ops()
@@ -101,7 +104,7 @@ pub(super) fn taken_out(old: Option<&str>, new: &str, found: &str) -> Option<Str
         let end = first.checked_add(ours.len())?;
         if places == (*first..end).collect::<Vec<_>>() {
             lines.splice(*first..end, old_lines.get(before)?.iter().copied());
-        } else if !is_free_of(new_lines.get(ours)?, &old_lines, &uncommented) {
+        } else if !is_free_of(new_lines.get(ours)?, &uncommented(&old_lines), &found_lines) {
             return None;
         }
     }
@@ -299,6 +302,11 @@ mod tests {
         let new = with_module(&old, "sshd", true).unwrap();
         let left = format!("{line}#{line}{mine}account required pam_nologin.so\n");
         assert_eq!(taken_out(Some(&old), &new, &left).as_ref(), Some(&left));
+        // As what ours replaced is, but for a blank.
+        let old = "@include others\n auth       substack     common-auth\n";
+        let again = format!("{mine}{old}");
+        let replaced = with_module(old, "sshd", false).unwrap();
+        assert_eq!(taken_out(Some(old), &replaced, &again), Some(again));
         // Not where a part of ours is left that denies, or the password is missing.
         let deny = "auth       requisite    pam_deny.so\n";
         for found in [format!("{deny}{left}"), left.replacen(line, deny, 1)] {
