@@ -373,6 +373,28 @@ fn a_group_database_that_cannot_be_read_denies() {
 }
 
 #[test]
+fn whose_account_cannot_be_found_is_in_no_group_for_certain() {
+    among_our_own(|folder| {
+        let rules = "[[policy.rule]]\ngroup = ['wheel']\nsecond_factor = 'required'\n\
+                     [[policy.rule]]\nsecond_factor = 'never'\n";
+        let scratch = Scratch::new(rules);
+        scratch.enroll("alice", &Phone::new(Phone::SECRET));
+        assert_eq!(scratch.login("bob", "").code, IGNORED);
+        // As after a directory has gone away that said who she is when the login began.
+        let others: String = PASSWD
+            .split_inclusive('\n')
+            .filter(|line| !line.starts_with("alice:"))
+            .collect();
+        let file = folder.join("others");
+        fs::write(&file, others).expect("a new file");
+        mounts::cover("/etc/passwd".as_ref(), &file);
+        let login = scratch.login("alice", "");
+        assert_eq!((login.code, login.asked()), (Code::AUTH_ERR, vec![PROMPT]));
+        assert_eq!(scratch.login("bob", "").code, IGNORED);
+    });
+}
+
+#[test]
 fn where_passwords_are_kept_denies_if_it_cannot_be_told() {
     among_our_own(|_| {
         let settings = "[policy]\nlocal_users_only = true\nunenrolled = 'skip'\n";

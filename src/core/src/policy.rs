@@ -169,6 +169,9 @@ words!(
 pub struct Login<'a> {
     /// The account's name, or what was given for one.
     pub user: &'a str,
+    /// Whether there is an account of that name now. Where there is none it may have another name, and be in any group,
+    /// as soon as its directory answers again.
+    pub is_known: bool,
     /// The PAM service.
     pub service: &'a str,
     /// Where from.
@@ -186,8 +189,37 @@ pub struct Decision<'p> {
     pub announced: Option<Time>,
 }
 
+impl<'p> Decision<'p> {
+    /// That of a rule which matches.
+    fn of(rule: &'p Rule, now: Time) -> Self {
+        let announced = rule.from.filter(|from| now < *from);
+        let second_factor = match announced {
+            Some(_) => SecondFactor::IfEnrolled,
+            None => rule.second_factor,
+        };
+        Self {
+            rule: Some(rule),
+            second_factor,
+            announced,
+        }
+    }
+
+    /// More is stricter. What a rule requires is required of whom the policy as a whole may let pass; nobody without an
+    /// account has a code, whoever asks for it.
+    fn strictness(&self, login: &Login<'_>) -> u8 {
+        match (self.second_factor, self.rule) {
+            (SecondFactor::Never, _) => 0,
+            (SecondFactor::IfEnrolled, _) => 1,
+            _ if !login.is_known => 1,
+            (SecondFactor::Required, None) => 2,
+            (SecondFactor::Required, Some(_)) => 3,
+        }
+    }
+}
+
 impl Policy {
-    /// What holds for a login. `is_member` tells whether the account is in a group.
+    /// What holds for a login: what the first rule says that matches. Where one can't be told to match, what holds is the
+    /// strictest of what it says and of what the rules after it do. `is_member` tells whether the account is in a group.
     ///
     /// # Errors
     /// That of `is_member`.
@@ -197,26 +229,28 @@ impl Policy {
         now: Time,
         is_member: impl Fn(&str) -> Result<bool, E>,
     ) -> Result<Decision<'_>, E> {
-        for rule in &self.rules {
-            if !rule.matches(login, &is_member)? {
-                continue;
-            }
-            let announced = rule.from.filter(|from| now < *from);
-            let second_factor = match announced {
-                Some(_) => SecondFactor::IfEnrolled,
-                None => rule.second_factor,
-            };
-            return Ok(Decision {
-                rule: Some(rule),
-                second_factor,
-                announced,
-            });
-        }
-        Ok(Decision {
+        let mut last = Decision {
             rule: None,
             second_factor: SecondFactor::Required,
             announced: None,
-        })
+        };
+        let mut possible = Vec::new();
+        for rule in &self.rules {
+            match rule.fits(login, &is_member)? {
+                Fit::No => {}
+                Fit::Perhaps => possible.push(Decision::of(rule, now)),
+                Fit::Yes => {
+                    last = Decision::of(rule, now);
+                    break;
+                }
+            }
+        }
+        Ok(possible.into_iter().fold(last, |strictest, decision| {
+            match decision.strictness(login) > strictest.strictness(login) {
+                true => decision,
+                false => strictest,
+            }
+        }))
     }
 
     /// Whether the password is enough to enroll, now and from there.
@@ -229,37 +263,61 @@ impl Policy {
     }
 }
 
+/// Whether a rule matches.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Fit {
+    No,
+    /// That can't be told.
+    Perhaps,
+    Yes,
+}
+
+impl Fit {
+    const fn of(fits: bool, is_known: bool) -> Self {
+        match (fits, is_known) {
+            (true, _) => Self::Yes,
+            (false, true) => Self::No,
+            (false, false) => Self::Perhaps,
+        }
+    }
+}
+
 impl Rule {
-    fn matches<E>(
+    /// As well as its worst condition does.
+    fn fits<E>(
         &self,
         login: &Login<'_>,
         is_member: impl Fn(&str) -> Result<bool, E>,
-    ) -> Result<bool, E> {
-        let names = |names: &Option<Vec<String>>, name: &str| {
-            names
-                .as_ref()
-                .is_none_or(|names| names.iter().any(|known| known == name))
+    ) -> Result<Fit, E> {
+        let names = |names: &Option<Vec<String>>, name: &str, is_known| {
+            let has_it = |names: &Vec<String>| names.iter().any(|known| known == name);
+            Fit::of(names.as_ref().is_none_or(has_it), is_known)
         };
-        let networks = self.network.as_ref();
-        let is_in = |networks: &Vec<Network>| match login.address {
-            // Where from is not to be told: whatever is stricter holds.
-            Address::Unreadable => self.second_factor == SecondFactor::Required,
-            address => networks.iter().any(|one| one.contains(address)),
+        let is_from_there = |networks: &Vec<Network>| {
+            let contains = |one: &Network| one.contains(login.address);
+            Fit::of(
+                networks.iter().any(contains),
+                *login.address != Address::Unreadable,
+            )
         };
         // libpam gives services in lower case, whatever the application calls itself.
-        if !names(&self.service, &login.service.to_ascii_lowercase())
-            || !names(&self.user, login.user)
-            || !networks.is_none_or(is_in)
-        {
-            return Ok(false);
+        let service = names(&self.service, &login.service.to_ascii_lowercase(), true);
+        let user = names(&self.user, login.user, login.is_known);
+        let network = self.network.as_ref().map_or(Fit::Yes, is_from_there);
+        let fit = service.min(user).min(network);
+        let Some(groups) = self.group.as_ref().filter(|_| fit != Fit::No) else {
+            return Ok(fit);
+        };
+        if !login.is_known {
+            return Ok(fit.min(Fit::Perhaps));
         }
         // Last, since it may ask a directory.
-        for group in self.group.iter().flatten() {
+        for group in groups {
             if is_member(group)? {
-                return Ok(true);
+                return Ok(fit);
             }
         }
-        Ok(self.group.is_none())
+        Ok(Fit::No)
     }
 }
 
@@ -347,7 +405,11 @@ mod tests {
 
     /// What holds for user and service `a` in the group `a`, from 192.0.2.7.
     fn decide(policy: &Policy) -> Decision<'_> {
-        let decision = policy.decide(&login(&address()), NOON, |group| Ok::<_, ()>(group == "a"));
+        decide_of(policy, &login(&address()), "a")
+    }
+
+    fn decide_of<'p>(policy: &'p Policy, login: &Login<'_>, own: &str) -> Decision<'p> {
+        let decision = policy.decide(login, NOON, |group| Ok::<_, ()>(group == own));
         decision.unwrap()
     }
 
@@ -355,6 +417,7 @@ mod tests {
         let (user, service) = ("a", "a");
         Login {
             user,
+            is_known: true,
             service,
             address,
         }
@@ -407,6 +470,23 @@ mod tests {
             prop_assert_eq!(decision.announced.is_some(), is_to_come);
             let expected = if is_to_come { SecondFactor::IfEnrolled } else { rule.second_factor };
             prop_assert_eq!(decision.second_factor, expected);
+        }
+
+        #[test]
+        fn what_cannot_be_told_of_a_login_makes_no_rule_weaker(rules in rules()) {
+            let policy = policy(rules);
+            let strictness = |login: &Login<'_>, own| decide_of(&policy, login, own).strictness(login);
+            let least = strictness(&login(&Address::Unreadable), "a");
+            for place in ["192.0.2.7", "2001:db8::7", "203.0.113.7"] {
+                let place = Address::named(place).unwrap();
+                prop_assert!(strictness(&login(&place), "a") <= least);
+            }
+            let address = address();
+            let nobody = Login { is_known: false, ..login(&address) };
+            for own in ["a", "b", ""] {
+                let is_exempt = strictness(&login(&address), own) == 0;
+                prop_assert!(is_exempt || strictness(&nobody, "") > 0);
+            }
         }
 
         #[test]

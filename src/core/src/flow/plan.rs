@@ -70,6 +70,7 @@ pub fn plan<'c, S: Store>(
     let given = request.user.unwrap_or_default();
     let login = Login {
         user: account.map_or(given, |account| &account.name),
+        is_known: account.is_some(),
         service: &request.caller.service,
         address,
     };
