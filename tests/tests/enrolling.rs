@@ -15,7 +15,7 @@ use end_to_end::patience::wait_for;
 use end_to_end::phone::Phone;
 use end_to_end::picture::Image;
 use end_to_end::product::{
-    ACCOUNT, HOME, NO_LIMITS, Outcome, PROMPT, Scratch, attempts_left, limit_reached,
+    ACCOUNT, HOME, IGNORED, NO_LIMITS, Outcome, PROMPT, Scratch, attempts_left, limit_reached,
 };
 use end_to_end::said::Said;
 use end_to_end::screen::Screen;
@@ -405,7 +405,7 @@ fn a_line_that_drops_before_the_backup_codes_are_seen_leaves_the_device() {
 /// A person through libpam who has an invitation, or what they take for one, and types no code.
 fn try_invite(scratch: &Scratch, user: &str, invite: &str) -> Outcome {
     let mut login = scratch.start(user, |message| match message.style.is_prompt() {
-        true if message.text == PROMPT => invite.into(),
+        true if [PROMPT, INVITED_PROMPT].contains(&&*message.text) => invite.into(),
         true => Reply::Fail(Code::CONV_ERR),
         false => Reply::Null,
     });
@@ -586,7 +586,7 @@ fn enroll_through_libpam(scratch: &Scratch, typed: &str, meanwhile: impl Fn()) -
 fn enrolling(message: &Message, typed: &str, meanwhile: impl Fn()) -> Reply {
     match message.text.as_str() {
         _ if !message.style.is_prompt() => Reply::Null,
-        PROMPT | PASSWORD_PROMPT => typed.into(),
+        PROMPT | PASSWORD_PROMPT | INVITED_PROMPT => typed.into(),
         text if text.ends_with(ENROLL_PROMPT) => {
             let code = Phone::of_shown_key(text).code_at(clock::now());
             meanwhile();
@@ -990,6 +990,74 @@ fn an_announcement_is_seen_once_a_login() {
 }
 
 #[test]
+fn until_the_date_who_is_invited_enrolls_or_goes_on_without_and_nobody_else_is_asked() {
+    const FROM: &str = "[[policy.rule]]\nsecond_factor = 'required'\nfrom = 2999-12-31\n";
+    let announced = |outcome: &Outcome| outcome.told().concat().contains("From 2999-12-31 on");
+    let scratch = Scratch::new(&format!("{ENROLL}{FROM}"));
+    let (invite, expires) = invite_of(&scratch, &[]);
+    let other = try_invite(&scratch, "bin", &invite);
+    assert_eq!((other.code, other.asked()), (IGNORED, vec![]));
+
+    let later = try_invite(&scratch, ACCOUNT, "");
+    assert_eq!((later.code, later.asked()), (IGNORED, vec![INVITED_PROMPT]));
+    assert!(announced(&later), "{later:?}");
+    // Nor does a line keep anybody out that takes no answer, or an application whose modules share one.
+    let mut mute = scratch.start(ACCOUNT, |_: &Message| Reply::Fail(Code::CONV_ERR));
+    assert_eq!(mute.authenticate(0), IGNORED);
+    for arguments in ["forward_pass", "use_first_pass", "try_first_pass"] {
+        scratch.stack(arguments);
+        let unasked = try_invite(&scratch, ACCOUNT, &invite);
+        assert_eq!(
+            (unasked.code, unasked.asked()),
+            (IGNORED, vec![]),
+            "{arguments}"
+        );
+    }
+    scratch.stack("");
+    clock::set(expires);
+    let late = try_invite(&scratch, ACCOUNT, &invite);
+    assert_eq!((late.code, late.asked()), (IGNORED, vec![]));
+    clock::unset();
+
+    // What is typed counts. Who has no answers left is asked no more, and gets in as before.
+    for left in [2, 1, 0] {
+        let wrong = try_invite(&scratch, ACCOUNT, "ABCD-EFGH-IJKL-MNOP");
+        assert_eq!(wrong.code, Code::AUTH_ERR, "{left}");
+        assert_eq!(wrong.asked(), [INVITED_PROMPT], "{left}");
+    }
+    let unasked = try_invite(&scratch, ACCOUNT, &invite);
+    assert_eq!((unasked.code, unasked.asked()), (IGNORED, vec![]));
+    assert!(announced(&unasked), "{unasked:?}");
+
+    clock::set(clock::system() + 601);
+    let enrolled = enroll_through_libpam(&scratch, &invite, || {});
+    assert_eq!(enrolled.code, Code::SUCCESS, "{enrolled:?}");
+    let next = try_invite(&scratch, ACCOUNT, "");
+    assert_eq!(next.asked(), [PROMPT]);
+    clock::unset();
+}
+
+#[test]
+fn by_ssh_who_is_invited_enrolls_before_the_date() {
+    let machine =
+        machine_with("[[policy.rule]]\nsecond_factor = \"required\"\nfrom = 2999-12-31\n");
+    let invite = invite(&machine, "alice");
+    let mut later = SSHD.open(&machine);
+    later.see(INVITED_PROMPT);
+    later.enter("");
+    (SSHD.enter)(later);
+    let mut ssh = SSHD.open(&machine);
+    ssh.answer(INVITED_PROMPT, &invite);
+    let mut phone = Enrolled::with(shown_key(&machine, &mut ssh));
+    ssh.enter(&phone.code()).see(KEPT_PROMPT);
+    ssh.enter("");
+    (SSHD.enter)(ssh);
+    let mut next = SSHD.open(&machine);
+    next.answer(PROMPT, &phone.code());
+    (SSHD.enter)(next);
+}
+
+#[test]
 fn passwords_typed_for_the_module_are_charged_before_they_are_looked_at() {
     let machine = machine_before_sshd(BY_PASSWORD)
         .sshd(&Example::named("sshd-publickey"), "")
@@ -1026,6 +1094,8 @@ const PASSWORD: &str = "correct horse";
 const PASSWORD_PROMPT: &str = "Password: ";
 const HOW_BY_INVITATION: &str = "Who has no device yet logs in by ssh in a terminal, and types an invitation\n\
                                  of the administrator in place of the verification code.";
+const INVITED_PROMPT: &str =
+    "Type your invitation to set up a device, or press Enter to go on without one: ";
 const ENROLL_PROMPT: &str = "Code from your app (or q: QR code, a: QR code in ASCII): ";
 const KEPT_PROMPT: &str = "Press Enter when you have kept them: ";
 const ENROLL: &str = "[policy]\nunenrolled = \"enroll\"\n";

@@ -880,3 +880,31 @@ fn nothing_is_open_to_somebody_else() {
     let after = machine.run("cat /var/lib/pam_totp/*/alice | sha256sum");
     assert_eq!(after, before);
 }
+
+/// As on ZFS before 2.2: a file system that can't be told what a renamed file must not replace.
+#[test]
+fn a_file_system_that_knows_no_flags_of_rename_is_good_enough() {
+    let (scratch, phone) = (Scratch::new(""), Phone::new(Phone::SECRET));
+    let enroll = scratch.command(&["enroll", ACCOUNT, "--secret-file", "-", "--no-confirm"]);
+    let mut strace = Command::new("strace");
+    strace
+        .args(["-f", "-o"])
+        .arg(scratch.path("calls"))
+        .args(["-e", "trace=renameat2,linkat"])
+        .args(["-e", "inject=renameat2:error=EINVAL"])
+        .arg(enroll.get_program())
+        .args(enroll.get_args());
+    let ended = output(strace, phone.uri().as_bytes());
+    assert!(ended.status.success(), "{ended:?}");
+    let calls = fs::read_to_string(scratch.path("calls")).expect("calls");
+    assert!(
+        calls.contains("EINVAL") && calls.contains("linkat"),
+        "{calls}"
+    );
+    let now = end_to_end::clock::system();
+    let login = scratch.login(ACCOUNT, phone.code_at(now).as_str());
+    assert_eq!(login.code, Code::SUCCESS, "{login:?}");
+    let files = tree(&scratch.path("state"));
+    let found = format!("{files:?}");
+    assert!(!found.contains(".new-"), "{found}");
+}

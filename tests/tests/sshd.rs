@@ -211,20 +211,46 @@ fn t24_a_password_as_long_as_the_code_tells_nobody_apart_nor_does_the_password_o
     for (password, code) in [("guess1", "000000"), ("guess1", "guess1")] {
         let machine = alice_with_password_and_code().user("bob", PASSWORD);
         machine.enroll("alice");
-        let users = ["alice", "bob", "mallory"];
-        let mut shown = users.map(|user| {
-            let mut ssh = machine.ssh(user, &["id", "-un"]);
-            for _ in 0..3 {
-                ssh.answer(PASSWORD_PROMPT, password).answer(PROMPT, code);
-            }
-            ssh.see(PASSWORD_PROMPT);
-            ssh.seen().replace(user, "USER")
-        });
-        assert!(shown[0].contains(&limit_reached(10)), "{}", shown[0]);
-        let [enrolled, unenrolled, unknown] = shown.each_mut();
-        assert_eq!(enrolled, unenrolled, "somebody who is not enrolled");
-        assert_eq!(enrolled, unknown, "somebody unknown");
+        tells_nobody_apart(&machine, &["id", "-un"], password, code);
     }
+}
+
+/// A second sshd has a service of its own: the name of its program or, since OpenSSH 9.8, what it is told.
+#[test]
+fn t24_nor_does_it_where_sshd_goes_by_another_name() {
+    let machine = alice_with_password_and_code().user("bob", PASSWORD);
+    machine.enroll("alice");
+    machine.run(
+        "mv /etc/pam.d/sshd /etc/pam.d/inner
+         ln -s sshd /usr/sbin/inner
+         told=-oPAMServiceName=inner
+         /usr/sbin/inner -T $told >/dev/null 2>&1 || told=
+         /usr/sbin/inner -p 2222 $told",
+    );
+    machine
+        .log()
+        .wait_for(&["Server listening on 127.0.0.1 port 2222"]);
+    tells_nobody_apart(&machine, &["-p2222", "id", "-un"], "guess1", "guess1");
+    machine
+        .log()
+        .assert_has(&["pam_totp(inner:auth)", "event=locked"]);
+}
+
+/// What somebody is shown by ssh who types that password and that code three times is the same, whoever they are.
+fn tells_nobody_apart(machine: &Machine, words: &[&str], password: &str, code: &str) {
+    let users = ["alice", "bob", "mallory"];
+    let mut shown = users.map(|user| {
+        let mut ssh = machine.ssh(user, words);
+        for _ in 0..3 {
+            ssh.answer(PASSWORD_PROMPT, password).answer(PROMPT, code);
+        }
+        ssh.see(PASSWORD_PROMPT);
+        ssh.seen().replace(user, "USER")
+    });
+    assert!(shown[0].contains(&limit_reached(10)), "{}", shown[0]);
+    let [enrolled, unenrolled, unknown] = shown.each_mut();
+    assert_eq!(enrolled, unenrolled, "somebody who is not enrolled");
+    assert_eq!(enrolled, unknown, "somebody unknown");
 }
 
 #[test]

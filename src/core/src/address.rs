@@ -140,7 +140,7 @@ impl Address {
     fn remote(Remote(address): Remote) -> Self {
         match address {
             IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            IpAddr::V6(address) => match embedded(address) {
                 Some(address) => Self::V4(address),
                 None => {
                     let [a, b, c, d, e, f, g, h, ..] = address.octets();
@@ -150,6 +150,22 @@ impl Address {
         }
     }
 }
+
+/// The IPv4 address in an IPv6 one: one in its clothes (RFC 4291, 2.5.5.2), or one that a translator has sent on
+/// (RFC 6052, 2.1).
+pub(crate) fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let translated = || u32::try_from(address.to_bits() ^ TRANSLATED).ok();
+    // Without an address in it, it is the network that this one is shown as.
+    let translated = || translated().filter(|bits| *bits != 0).map(Ipv4Addr::from);
+    address.to_ipv4_mapped().or_else(translated)
+}
+
+/// Whether logins from a network of that address count as IPv4.
+pub(crate) fn embeds(address: Ipv6Addr) -> bool {
+    address.to_ipv4_mapped().is_some() || address.to_bits() >> 64 == TRANSLATED >> 64
+}
+
+const TRANSLATED: u128 = 0x0064_FF9B << 96;
 
 /// An IP address as text, with the zone that link-local ones carry left off (`fe80::1%eth0`).
 struct Remote(IpAddr);
@@ -228,6 +244,10 @@ mod tests {
             ("192.0.2.7", "192.0.2.7"),
             ("::ffff:192.0.2.7", "192.0.2.7"),
             ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("64:ff9b::c000:207", "192.0.2.7"),
+            ("64:ff9b::1:c000:207", "64:ff9b::/64"),
+            ("64:ff9b::", "64:ff9b::/64"),
+            ("64:ff9b:1::c000:207", "64:ff9b:1::/64"),
             ("2001:db8:1:2::", "2001:db8:1:2::/64"),
             ("fe80::1%eth0", "fe80::/64"),
             ("::1", "::/64"),

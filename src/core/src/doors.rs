@@ -115,6 +115,12 @@ pub trait Store {
     /// Whenever that can't be told for certain.
     fn is_enrolled(&self, account: &Account) -> Result<bool, Self::Error>;
 
+    /// Whether an account has an invitation that is still good.
+    ///
+    /// # Errors
+    /// Where it can't be read or is damaged.
+    fn is_invited(&self, account: &Account) -> Result<bool, Self::Error>;
+
     /// Whether an answer of `caller` would be judged now, and where codes can be sent.
     ///
     /// # Errors
@@ -204,6 +210,8 @@ pub enum Enrolling {
 pub struct Caller {
     /// The PAM service that they want in by.
     pub service: String,
+    /// Whether sshd asks, under whatever name.
+    pub is_sshd: bool,
     /// Where from.
     pub address: Address,
     /// The ssh keys that they have shown in this login.
@@ -213,6 +221,13 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whether that is sshd. Its service is named after its program, or as the administrator says (`PAMServiceName`);
+    /// PAM_TTY is `ssh` in any case.
+    #[must_use]
+    pub fn is_sshd(service: &str, tty: Option<&str>) -> bool {
+        service == "sshd" || tty == Some("ssh")
+    }
+
     /// Where a code is good that is sent for this login.
     #[must_use]
     pub fn binding(&self) -> Binding {

@@ -150,6 +150,10 @@ pub fn announced(from: Time, now: Time) -> String {
     )
 }
 
+/// The prompt of somebody who is invited to enroll and need not do it yet.
+pub const INVITED_PROMPT: &str =
+    "Type your invitation to set up a device, or press Enter to go on without one: ";
+
 /// The prompt for the code after that one.
 pub const NEXT_PROMPT: &str = "The next code from your app: ";
 

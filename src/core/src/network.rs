@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::address::Address;
+use crate::address::{Address, embeds};
 
 /// A network of addresses of one family.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,7 +21,7 @@ impl Network {
 
     /// Reads an address and the length of its prefix, or an address alone. Bits behind the prefix are refused:
     /// something else was meant. So are prefixes of IPv6 networks beyond 64, since logins are told apart by 64
-    /// bits, and IPv4 addresses in IPv6's clothes, since logins from them count as IPv4.
+    /// bits, and IPv4 addresses in IPv6's clothes or translated, since logins from them count as IPv4.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = match text.split_once('/') {
@@ -40,7 +40,7 @@ impl Network {
                 let (bits, prefix) = (address.to_bits(), prefix(32)?);
                 (bits & mask_v4(prefix) == bits).then_some(Self::V4(bits, prefix))
             }
-            IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => None,
+            IpAddr::V6(address) if embeds(address) => None,
             IpAddr::V6(address) => {
                 let bits = high_half(&address);
                 let behind = address.to_bits() & u128::from(u64::MAX);
@@ -148,6 +148,8 @@ mod tests {
             "2001:db8::1/64",
             "fe80::1%eth0",
             "::ffff:192.0.2.1",
+            "64:ff9b::192.0.2.1",
+            "64:ff9b::/64",
             "::ffff:0:0/96",
             "example.com",
             " 192.0.2.1",

@@ -29,6 +29,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
         user: Some(&arguments.user),
         caller: Caller {
             service: arguments.service.clone(),
+            is_sshd: Caller::is_sshd(&arguments.service, arguments.tty.as_deref()),
             address: address.clone(),
             ssh_keys: Vec::new(),
             place: None,

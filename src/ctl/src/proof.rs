@@ -93,6 +93,7 @@ fn asked_for(
 ) -> Result<Answer, Failure> {
     let caller = Caller {
         service: OURS.to_owned(),
+        is_sshd: false,
         address: Address::Local,
         ssh_keys: Vec::new(),
         place: None,

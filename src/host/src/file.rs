@@ -322,6 +322,11 @@ impl FileError {
     pub fn is_missing(&self) -> bool {
         matches!(self.fault, Fault::Missing | Fault::MissingFolder)
     }
+
+    /// Whether the reason is that error of the system's.
+    pub(crate) fn is(&self, expected: Errno) -> bool {
+        matches!(self.fault, Fault::Io { errno, .. } if errno == expected)
+    }
 }
 
 /// Why a file or folder can't be used.

@@ -10,10 +10,10 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::libc;
 use nix::sys::stat::{Mode, fstatat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use totp_core::doors::Entropy;
 use zeroize::Zeroizing;
 
@@ -190,7 +190,9 @@ impl Folder {
     /// # Errors
     /// [`FileError`]; the old file is then still whole.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        self.put(name, bytes, RenameFlags::empty())
+        self.put(name, bytes, |beside| {
+            renameat(&self.file, beside, &self.file, name)
+        })
     }
 
     /// Makes a file of mode 0600 where none of that name is; where one is, leaves it alone. Whoever has made it may have
@@ -202,34 +204,42 @@ impl Folder {
         if fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
             return self.sync();
         }
-        match self.put(name, bytes, RenameFlags::RENAME_NOREPLACE) {
-            Err(FileError {
-                fault:
-                    Fault::Io {
-                        errno: Errno::EEXIST,
-                        ..
-                    },
-                ..
-            }) => self.sync(),
-            result => result,
+        let put = self.put(name, bytes, |beside| {
+            let how = RenameFlags::RENAME_NOREPLACE;
+            renameat2(&self.file, beside, &self.file, name, how)
+        });
+        let created = match put {
+            // The file system renames and can't say where it must not (ZFS before 2.2).
+            Err(error) if error.is(Errno::EINVAL) => self.link_new(name, bytes),
+            put => put,
+        };
+        match created {
+            Err(error) if error.is(Errno::EEXIST) => self.sync(),
+            created => created,
         }
     }
 
-    fn put(&self, name: &str, bytes: &[u8], how: RenameFlags) -> Result<(), FileError> {
+    /// Writes a file beside its place, and has it put there.
+    fn put(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        rename: impl Fn(&str) -> nix::Result<()>,
+    ) -> Result<(), FileError> {
         let error = |fault| FileError::new(&self.path_of(name), fault);
         let suffix = SystemEntropy.random(8).map_err(|_| error(Fault::Entropy))?;
         let suffix = suffix
             .iter()
             .fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
         let beside = format!("{TEMPORARY}{suffix:016x}");
-        let written = self.write_new(&beside, bytes).and_then(|()| {
-            renameat2(&self.file, beside.as_str(), &self.file, name, how).map_err(|errno| {
-                Fault::Io {
+        let written = self
+            .write_new(&beside, OFlag::O_CREAT | OFlag::O_EXCL, bytes)
+            .and_then(|_| {
+                rename(&beside).map_err(|errno| Fault::Io {
                     doing: "put",
                     errno,
-                }
-            })
-        });
+                })
+            });
         if let Err(fault) = written {
             let _ = unlinkat(&self.file, beside.as_str(), UnlinkatFlags::NoRemoveDir);
             return Err(error(fault));
@@ -237,8 +247,23 @@ impl Folder {
         self.sync()
     }
 
-    fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    /// Writes a file that has no name, and gives it its only one: a second link would make it one that is refused.
+    fn link_new(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        self.write_new(".", OFlag::O_TMPFILE, bytes)
+            .and_then(|file| {
+                linkat(&file, "", &self.file, name, AtFlags::AT_EMPTY_PATH).map_err(|errno| {
+                    Fault::Io {
+                        doing: "put",
+                        errno,
+                    }
+                })
+            })
+            .map_err(|fault| FileError::new(&self.path_of(name), fault))?;
+        self.sync()
+    }
+
+    fn write_new(&self, name: &str, how: OFlag, bytes: &[u8]) -> Result<File, Fault> {
+        let flags = how | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         let file = openat(&self.file, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .and_then(clear_of_standard_streams)
             .map_err(|errno| Fault::Io {
@@ -251,7 +276,8 @@ impl Folder {
             .map_err(|e| Fault::io("make", &e))?;
         overwrite_in_place(&file);
         file.write_all(bytes).map_err(|e| Fault::io("write", &e))?;
-        file.sync_all().map_err(|e| Fault::io("write", &e))
+        file.sync_all().map_err(|e| Fault::io("write", &e))?;
+        Ok(file)
     }
 
     /// Removes a file.

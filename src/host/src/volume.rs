@@ -60,8 +60,8 @@ impl Volume {
 
 /// What kind of file system an opened file is on.
 pub(crate) fn kind(file: impl AsFd) -> Result<Kind, Errno> {
-    // linux/magic.h: NFS, SMB, CIFS, SMB2, FUSE, 9P, AFS, Ceph.
-    const NETWORK: [u32; 8] = [
+    // linux/magic.h: NFS, SMB, CIFS, SMB2, FUSE, 9P, AFS, Ceph; and those that share disks: OCFS2, GFS2, Lustre, GPFS, BeeGFS.
+    const NETWORK: [u32; 13] = [
         0x6969,
         0x517B,
         0xFF53_4D42,
@@ -70,6 +70,11 @@ pub(crate) fn kind(file: impl AsFd) -> Result<Kind, Errno> {
         0x0102_1997,
         0x5346_414F,
         0x00C3_6400,
+        0x7461_636F,
+        0x0116_1970,
+        0x0BD0_0BD0,
+        0x4750_4653,
+        0x1983_0326,
     ];
     // btrfs, ZFS, bcachefs, F2FS, NILFS.
     const COPY_ON_WRITE: [u32; 5] = [0x9123_683E, 0x2FC1_2FC1, 0xCA45_1A4E, 0xF2F5_2010, 0x3434];

@@ -55,6 +55,7 @@ impl Case {
     fn takes(&self, answer: &str) -> bool {
         let caller = Caller {
             service: "test".to_owned(),
+            is_sshd: false,
             address: Address::Local,
             ssh_keys: Vec::new(),
             place: None,

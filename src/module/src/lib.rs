@@ -176,6 +176,7 @@ fn answer(
         user,
         caller: Caller {
             service: service.clone(),
+            is_sshd: Caller::is_sshd(&service, item::<Tty<'_>>(pamh).as_deref()),
             place: place(&service, &address, &config),
             address,
             ssh_keys: ffi::getenv(pamh, c"SSH_AUTH_INFO_0")

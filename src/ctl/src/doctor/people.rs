@@ -295,6 +295,7 @@ pub(crate) fn request<'a>(person: &'a Account, service: &'a str, nullok: bool) -
         user: Some(&person.name),
         caller: Caller {
             service: service.to_owned(),
+            is_sshd: Caller::is_sshd(service, None),
             address: address.unwrap_or(Address::Local),
             ssh_keys: Vec::new(),
             place: None,

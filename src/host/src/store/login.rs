@@ -277,6 +277,11 @@ impl Store for FileStore<'_> {
         }
     }
 
+    fn is_invited(&self, account: &Account) -> Result<bool, StoreError> {
+        let invite = self.invite_of(account)?;
+        Ok(invite.is_some_and(|invite| self.system.now() < invite.expires))
+    }
+
     fn standing(
         &self,
         subject: Subject<'_>,

@@ -121,7 +121,13 @@ impl<S: Store> Login<'_, S> {
             self.system,
         )?;
         let subject = match (next, &account) {
-            (Next::Pass(reason), _) => return Ok(self.pass(reason, &decision)),
+            (Next::Pass(Reason::NotEnrolled), Some(account)) if self.may_enroll(account) => {
+                return self.enroll_or_pass(account, &decision);
+            }
+            (Next::Pass(reason), _) => {
+                self.tell_of_date(reason, &decision);
+                return Ok(self.pass(reason));
+            }
             (Next::Ask, Some(account)) => {
                 if let Some(trusted) = self.trusted(account)? {
                     let event = Event {
@@ -185,14 +191,65 @@ impl<S: Store> Login<'_, S> {
         Ok(Outcome::Denied)
     }
 
-    /// Nothing is asked of this person.
-    fn pass(&mut self, reason: Reason, decision: &Decision<'_>) -> Outcome {
+    /// A second factor is not asked of this person.
+    fn pass(&self, reason: Reason) -> Outcome {
         let event = self.event(Severity::Notice, "ignored");
         self.log(event.because(reason.words()));
+        Outcome::Ignored
+    }
+
+    /// When it will be.
+    fn tell_of_date(&mut self, reason: Reason, decision: &Decision<'_>) {
         if let (Reason::NotEnrolled, Some(from)) = (reason, decision.announced) {
             self.tell_even_if_hidden(&message::announced(from, self.system.now()));
         }
-        Outcome::Ignored
+    }
+
+    /// Whether somebody who need not is invited to enroll here, and can be asked for the invitation. One that can't be
+    /// read keeps nobody out.
+    fn may_enroll(&self, account: &Account) -> bool {
+        let options = &self.request.options;
+        let may_be_asked = !options.forward_pass && options.first_pass == FirstPass::Ignored;
+        if self.config.policy.unenrolled != Unenrolled::Enroll || !may_be_asked {
+            return false;
+        }
+        let is_invited = || -> Result<bool, S::Error> {
+            if !self.store.is_invited(account)? {
+                return Ok(false);
+            }
+            let subject = Subject::Invitee(account);
+            let (standing, _) = self.store.standing(subject, &self.request.caller)?;
+            Ok(standing.takes_one_code())
+        };
+        is_invited().unwrap_or_else(|error| {
+            let event = self.event(Severity::Error, "no-enrollment");
+            self.log(event.because(error));
+            false
+        })
+    }
+
+    /// Asks once for an invitation that the person may keep for later. A wrong one denies: it may be somebody else who
+    /// tries.
+    fn enroll_or_pass(
+        &mut self,
+        account: &Account,
+        decision: &Decision<'_>,
+    ) -> Result<Outcome, String> {
+        let reason = Reason::NotEnrolled;
+        self.tell_of_date(reason, decision);
+        let subject = Subject::Invitee(account);
+        let Ok(answer) = self.person.ask(message::INVITED_PROMPT, Echo::Off) else {
+            return Ok(self.pass(reason));
+        };
+        let caller = &self.request.caller;
+        match self.store.submit(subject, caller, &answer).map_err(fault)? {
+            Verdict::Invited(entitled) => return self.enroll(account, &entitled),
+            Verdict::Empty => return Ok(self.pass(reason)),
+            Verdict::Wrong(wrong) => self.report_wrong(subject, &wrong),
+            Verdict::Refused(refusal) => self.report_refused(subject, refusal),
+            Verdict::Accepted(_) | Verdict::BackupKey { .. } => {}
+        }
+        Ok(Outcome::Denied)
     }
 
     /// Whether the person has the password, which entitles to enroll here. One that is typed for us is charged before it
@@ -283,11 +340,7 @@ impl<S: Store> Login<'_, S> {
     /// sshd runs the whole stack again for each try, so one prompt a call is right there. Where nothing is asked,
     /// somebody else has to.
     fn is_repeated(&self) -> bool {
-        self.is_sshd() || self.request.options.first_pass == FirstPass::Only
-    }
-
-    fn is_sshd(&self) -> bool {
-        self.request.caller.service == "sshd"
+        self.request.caller.is_sshd || self.request.options.first_pass == FirstPass::Only
     }
 
     fn first_turn(&self) -> Turn {
@@ -328,7 +381,7 @@ impl<S: Store> Login<'_, S> {
             (_, Ok(answer)) => answer,
             // sshd puts rubbish of the same length in the place of all that people type whom it does not let in, so of
             // them that can't be told: it counts for everybody.
-            (_, Err(NoAnswer::PasswordAgain)) if self.is_sshd() => Answer::wrong(),
+            (_, Err(NoAnswer::PasswordAgain)) if caller.is_sshd => Answer::wrong(),
             (_, Err(_)) => {
                 self.report_unanswered(subject, turn);
                 return Ok(Attempted::Over);
