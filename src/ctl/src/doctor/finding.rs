@@ -28,7 +28,7 @@ impl fmt::Display for Severity {
 }
 
 /// Every id, in the order of danger: first who gets in, then who doesn't.
-const IDS: [(&str, Severity); 67] = {
+const IDS: [(&str, Severity); 68] = {
     use Severity::{Danger, Note, Warning};
     [
         ("skipped", Danger),
@@ -46,6 +46,7 @@ const IDS: [(&str, Severity); 67] = {
         ("stack-broken", Danger),
         ("unreachable", Danger),
         ("code-refused", Danger),
+        ("asks-twice", Danger),
         ("sshd-no-prompt", Danger),
         ("sshd-invalid", Danger),
         ("state-folder", Danger),

@@ -15,6 +15,8 @@ use super::stack::{
 pub(crate) struct Reach {
     /// Lines of ours that are run in some login.
     pub(crate) reached: BTreeSet<usize>,
+    /// Lines of ours that ask once more where one before has accepted a code, which is used up by then.
+    pub(crate) again: BTreeSet<usize>,
     /// Somebody can get in who was not asked, and the lines that led around us.
     pub(crate) skipped: BTreeSet<Option<usize>>,
     /// Codes of ours that refuse, and with which somebody can get in all the same.
@@ -67,6 +69,9 @@ pub(crate) fn follow(stack: &Stack, is_missing: bool) -> Reach {
         }
         if line.is_ours() {
             reach.reached.insert(now.at);
+            if now.asked == Asked::Accepted {
+                reach.again.insert(now.at);
+            }
             match now.password {
                 Proof::Right => asked_after_right = true,
                 Proof::None | Proof::Wrong => asked_otherwise = true,

@@ -210,7 +210,8 @@ fn service(
     }
     if !stack.is_refused {
         service.reach = follow(stack, is_missing);
-        ways::tell(stack, name, first, &service.reach, is_missing, findings);
+        let reach = &service.reach;
+        ways::tell(tree, stack, name, first, reach, is_missing, findings);
     }
     Some(service)
 }

@@ -1,11 +1,13 @@
 //! What is wrong with the ways through a stack.
 
+use super::Tree;
 use super::finding::{Finding, Findings};
 use super::reach::Reach;
 use super::stack::{ABORT, AUTH_ERR, CODES, Line, MODULE_UNKNOWN, SERVICE_ERR, Stack};
 
 /// What the simulation has found.
 pub(super) fn tell(
+    tree: &Tree<'_>,
     stack: &Stack,
     name: &str,
     first: &Line,
@@ -94,6 +96,9 @@ pub(super) fn tell(
         );
         return;
     }
+    for line in reach.again.iter().filter_map(|at| stack.lines.get(*at)) {
+        asked_again(tree, name, first, line, &mut add);
+    }
     // Where something else lets people in, or a line is broken, that is why.
     if !is_missing && !reach.lets_in && reach.skipped.is_empty() && stack.faults.is_empty() {
         add(
@@ -139,11 +144,72 @@ pub(super) fn tell(
                 "password-revealed",
                 "Only whoever has typed the right password is asked for a code.",
                 "A stranger learns which passwords are right, with no code at all.",
-                "auth       substack     common-auth        # instead of @include or requisite\n\
-                 auth       required     pam_totp.so",
+                asked_whatever_the_password(tree, stack, first),
             ),
             first,
         );
+    }
+}
+
+fn asked_again(
+    tree: &Tree<'_>,
+    name: &str,
+    first: &Line,
+    second: &Line,
+    add: &mut impl FnMut(Finding, &Line),
+) {
+    // Of two lines the one to take out is that of this service alone.
+    let (line, other) = match is_profile(tree, second) {
+        true => (first, second),
+        false => (second, first),
+    };
+    let journal = tree.path(crate::rollout::journal_of(name));
+    let mut mend = match journal.is_file() {
+        true => format!("totpctl rollout --revert {name}"),
+        false => "Take this line out.".to_owned(),
+    };
+    if is_profile(tree, other) {
+        mend.push_str("\nor, for all services at once: pam-auth-update --disable totp");
+    }
+    add(
+        Finding::new(
+            "asks-twice",
+            format!(
+                "Two codes are asked for: by this line, and by {}, line {}.",
+                other.file.display(),
+                other.number
+            ),
+            "The first prompt uses a code up, and the second refuses it: nobody gets in with one code.",
+            mend,
+        ),
+        line,
+    );
+}
+
+/// Whether pam-auth-update has written a line, and would write it again.
+fn is_profile(tree: &Tree<'_>, line: &Line) -> bool {
+    line.file == tree.path("/etc/pam.d/common-auth")
+        && tree.path("/usr/share/pam-configs/totp").is_file()
+}
+
+/// What mends a stack in which only the right password leads to the code. A substack hides that from nobody where the
+/// module is in it, and a second line of the module would ask for a second code.
+fn asked_whatever_the_password(tree: &Tree<'_>, stack: &Stack, first: &Line) -> String {
+    if is_profile(tree, first) {
+        return "pam-auth-update --disable totp\n\
+                totpctl rollout SERVICE        # then, for each service: asks whatever the password was"
+            .to_owned();
+    }
+    let part = first.file.file_name().and_then(|name| name.to_str());
+    match part.filter(|_| stack.included.contains(&first.file)) {
+        Some(part) => format!(
+            "Take this line out, and in the file of each service say:\n\
+             auth       substack     {part}        # instead of @include or include\n\
+             auth       required     pam_totp.so"
+        ),
+        None => "auth       substack     common-auth        # instead of @include or requisite\n\
+                 auth       required     pam_totp.so"
+            .to_owned(),
     }
 }
 

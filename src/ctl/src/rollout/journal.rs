@@ -223,7 +223,8 @@ impl Journal {
     }
 }
 
-fn path(folder: &Path, service: &str) -> PathBuf {
+/// Where the journal of a service is.
+pub(super) fn path(folder: &Path, service: &str) -> PathBuf {
     folder.join(service).with_extension(EXTENSION)
 }
 

@@ -13,7 +13,7 @@ mod proof;
 mod sshd;
 mod watch;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use similar::TextDiff;
@@ -47,6 +47,11 @@ pub(crate) fn run(context: &Context, arguments: &Rollout) -> Result<(), Failure>
         RolloutStep::Expire { wait: false } => watch::expire(context, folder),
         RolloutStep::Expire { wait: true } => watch::wait(context, folder),
     }
+}
+
+/// Where the old files of a service are kept that was rolled out.
+pub(crate) fn journal_of(service: &str) -> PathBuf {
+    journal::path(Path::new(journal::FOLDER), service)
 }
 
 fn begin(
