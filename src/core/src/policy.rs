@@ -283,6 +283,15 @@ impl Fit {
 }
 
 impl Rule {
+    /// Whether it names no condition, and so matches every login.
+    #[must_use]
+    pub const fn is_for_everybody(&self) -> bool {
+        self.service.is_none()
+            && self.user.is_none()
+            && self.group.is_none()
+            && self.network.is_none()
+    }
+
     /// As well as its worst condition does.
     fn fits<E>(
         &self,

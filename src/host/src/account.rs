@@ -76,6 +76,17 @@ pub fn is_member(account: &Account, group: &str) -> Result<bool, String> {
     Ok(groups.contains(&group.gid))
 }
 
+/// Whether there is a group of that name.
+///
+/// # Errors
+/// A sentence, where the group database can't be asked.
+pub fn has_group(name: &str) -> Result<bool, String> {
+    let group = Group::from_name(name);
+    let group =
+        group.map_err(|errno| format!("cannot look up the group {name}: {}", errno.desc()))?;
+    Ok(group.is_some())
+}
+
 /// Whether an account has a line in the local files, and the password with it: in the first, or in the second where
 /// the first says so with an `x`.
 ///

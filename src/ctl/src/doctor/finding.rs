@@ -28,7 +28,7 @@ impl fmt::Display for Severity {
 }
 
 /// Every id, in the order of danger: first who gets in, then who doesn't.
-const IDS: [(&str, Severity); 68] = {
+const IDS: [(&str, Severity); 70] = {
     use Severity::{Danger, Note, Warning};
     [
         ("skipped", Danger),
@@ -57,6 +57,7 @@ const IDS: [(&str, Severity); 68] = {
         ("fault-ignored", Warning),
         ("password-revealed", Warning),
         ("nobody-asked", Warning),
+        ("everybody-exempt", Warning),
         ("sudo-i", Warning),
         ("stack-unsafe", Warning),
         ("root-way-in", Warning),
@@ -91,6 +92,7 @@ const IDS: [(&str, Severity); 68] = {
         ("account-unknown", Warning),
         ("secrets-on-network", Note),
         ("without-module", Note),
+        ("rule-names-nothing", Note),
         ("sshd-root", Note),
         ("sudo-timestamp", Note),
         ("sudo-no-password", Note),

@@ -9,6 +9,7 @@ mod files;
 mod finding;
 pub(crate) mod people;
 mod reach;
+mod rules;
 mod services;
 mod settings;
 mod sshd;
@@ -102,7 +103,9 @@ pub(crate) fn run(named: Option<&Path>, json: bool, arguments: &Doctor) -> Resul
         files::look(config, &accounts, is_used, &mut findings)?;
     }
     if let Some(config) = &config {
-        settings::look(config, &config_path(&tree, named), &mut findings);
+        let path = config_path(&tree, named);
+        settings::look(config, &path, &mut findings);
+        rules::look(config, &path, &accounts, &services, &mut findings);
     }
     let people = people::people(&accounts)?;
     let root_by_ssh = sshd::look(&tree, &services, &people, &mut findings);

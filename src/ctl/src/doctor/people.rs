@@ -44,6 +44,17 @@ impl<'a> Accounts<'a> {
         self.files.is_none()
     }
 
+    /// Whether there is a group of that name.
+    ///
+    /// # Errors
+    /// Where that can't be told.
+    pub(super) fn has_group(&self, name: &str) -> Result<bool, String> {
+        match &self.files {
+            Some((_, groups)) => Ok(Self::fields(groups, name)?.is_some()),
+            None => totp_host::account::has_group(name),
+        }
+    }
+
     /// The fields of a name's line.
     fn fields(path: &PathBuf, name: &str) -> Result<Option<Vec<String>>, String> {
         let text =
