@@ -10,6 +10,7 @@ mod device;
 mod disable;
 mod doctor;
 mod enroll;
+mod example;
 mod explain;
 mod export;
 mod failure;

@@ -22,7 +22,7 @@ pub(super) fn look(
                 "nobody-asked",
                 "No service has pam_totp.so in its auth lines.",
                 "Nobody is asked for a code anywhere.",
-                "See pam.d-examples, and begin with a root shell that stays open.",
+                "totpctl rollout sshd        # or sudo, sudo-i, su, login; from a root shell that stays open",
             )
             .at(tree.path("/etc/pam.d"), None),
         );
@@ -34,7 +34,7 @@ pub(super) fn look(
                 "sudo-i",
                 "sudo asks for a code, and sudo-i does not.",
                 "`sudo -i` is a service of its own: whoever has the password becomes root by it.",
-                "cp pam.d-examples/sudo-i /etc/pam.d/sudo-i",
+                "totpctl rollout sudo-i",
             )
             .at(folders.file("sudo-i"), None)
             .of("sudo-i"),
@@ -53,7 +53,7 @@ pub(super) fn look(
                     "without-module",
                     "This service asks for no code, and others do.",
                     "It may be meant as a way in, such as the console.",
-                    "See pam.d-examples where it is not.",
+                    format!("totpctl rollout {door}        # where it is not"),
                 )
                 .of(door),
             );

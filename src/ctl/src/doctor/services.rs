@@ -14,6 +14,7 @@ use super::finding::{Finding, Findings};
 use super::reach::{Reach, follow, is_proof};
 use super::stack::{Folders, Kind, Line, Stack};
 use super::{Tree, doors, sudoers, ways};
+use crate::example;
 use crate::failure::Failure;
 
 /// A service that asks for codes, or was meant to.
@@ -368,15 +369,18 @@ fn enroll_stack(
     config: Option<&Config>,
     findings: &mut Findings,
 ) {
-    const MEND: &str =
-        "cp /usr/local/share/doc/pam_totp/examples/totp-enroll /etc/pam.d/totp-enroll";
     let path = tree.path("/etc/pam.d").join(enroll_stack::SERVICE);
+    let shipped = example::folder(tree.root).map(|folder| folder.join(enroll_stack::SERVICE));
+    let mend = match shipped.filter(|shipped| shipped.is_file()) {
+        Some(shipped) => format!("cp {} {}", shipped.display(), path.display()),
+        None => "Write the file that pam_totp.conf(5) shows: man 5 pam_totp.conf".to_owned(),
+    };
     let by_password = config.is_some_and(|config| {
         config.policy.enroll_with == EnrollWith::Password
             && config.policy.unenrolled == Unenrolled::Enroll
     });
     let mut add = |id, fact: String, meaning: &str| {
-        let finding = Finding::new(id, fact, meaning, MEND);
+        let finding = Finding::new(id, fact, meaning, mend.as_str());
         findings.add(finding.at(&path, None).of(enroll_stack::SERVICE));
     };
     let nobody = "Nobody can enroll by password: the module checks it by this service.";

@@ -15,10 +15,7 @@ pub(super) fn with_module(text: &str, service: &str, after_key: bool) -> Result<
         return Err("pam_totp is in it already".to_owned());
     }
     if lines.iter().any(|line| line.trim_end().ends_with('\\')) {
-        return Err(
-            "it has lines that go on in the next one: edit it by hand, after the examples in pam.d-examples"
-                .to_owned(),
-        );
+        return Err("it has lines that go on in the next one".to_owned());
     }
     let is_password = |line: &&str| is_password(line);
     let found = lines.iter().rposition(is_password).and_then(|password| {
@@ -26,9 +23,8 @@ pub(super) fn with_module(text: &str, service: &str, after_key: bool) -> Result<
         let (password, behind) = rest.split_first()?;
         Some((before.concat(), *password, behind.concat()))
     });
-    let (before, password, behind) = found.ok_or(
-        "no line of it asks for the password, as far as this can tell: edit it by hand, after the examples in pam.d-examples",
-    )?;
+    let (before, password, behind) =
+        found.ok_or("no line of it asks for the password, as far as this can tell")?;
     let arguments = match service {
         // sudo keeps the messages of modules to itself.
         "sudo" | "sudo-i" => " no_info",
@@ -238,10 +234,10 @@ mod tests {
         }
         for (text, reason) in [
             ("auth required pam_totp.so\n", "already"),
-            ("account required pam_unix.so\n", "by hand"),
-            ("# auth required pam_unix.so\n", "by hand"),
-            ("auth required \\\n pam_unix.so\n", "by hand"),
-            ("auth required pam_unix.so \\ \n nullok\n", "by hand"),
+            ("account required pam_unix.so\n", "no line of it"),
+            ("# auth required pam_unix.so\n", "no line of it"),
+            ("auth required \\\n pam_unix.so\n", "go on"),
+            ("auth required pam_unix.so \\ \n nullok\n", "go on"),
         ] {
             let error = with_module(text, "sshd", false).unwrap_err();
             assert!(error.contains(reason), "{error}");

@@ -30,6 +30,7 @@ use self::proof::{Missing, has_code, new_login, used_backup_codes};
 use crate::cli::{Rollout, RolloutStep, Which};
 use crate::context::Context;
 use crate::doctor::{self, people};
+use crate::example;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
@@ -229,8 +230,9 @@ fn refuse_danger(
     for finding in findings.iter() {
         if finding.forbids() {
             return Err(Failure::refused(format_args!(
-                "nothing was changed: with the new files totpctl doctor would find this, so edit them by hand, after the \
-                 examples in pam.d-examples:\n\n{finding}"
+                "nothing was changed: with the new files totpctl doctor would find this. Mend it first, or edit them by hand, \
+                 after {}:\n\n{finding}",
+                example::words()
             )));
         }
         terminal.tell(&format!("{finding}\n"));
@@ -257,9 +259,17 @@ fn changes(arguments: &Rollout, service: &str) -> Result<Vec<Change>, Failure> {
             ))
         })?;
         edit::with_module(text, service, arguments.after_key)
-            .map_err(|reason| Failure::refused(format_args!("{}: {reason}", stack.display())))
+            .map_err(|reason| by_hand(&stack, &reason))
     })?);
     Ok(changes)
+}
+
+fn by_hand(stack: &Path, reason: &str) -> Failure {
+    Failure::refused(format_args!(
+        "{}: {reason}: edit it by hand, after {}",
+        stack.display(),
+        example::words()
+    ))
 }
 
 fn shown(change: &Change) -> String {
