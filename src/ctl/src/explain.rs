@@ -12,6 +12,7 @@ use totp_host::enroll_stack;
 
 use crate::cli::Explain;
 use crate::context::Context;
+use crate::doctor;
 use crate::failure::Failure;
 
 pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure> {
@@ -70,6 +71,8 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
         offers: offers.unwrap_or_default(),
         no_password,
         invited_until: invited.map(|invite| invite.expires),
+        // As libpam has it.
+        place: doctor::place_in(&arguments.service.to_ascii_lowercase()),
     };
     let mut text = vec![
         format!(
@@ -83,6 +86,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
     text.extend(explained.sent());
     let no_password = explained.no_password.iter();
     text.extend(no_password.map(|reason| format!("  {reason}")));
+    text.extend(explained.unasked());
     context.print(&text.join("\n"), &explained.document());
     Ok(())
 }
@@ -120,6 +124,8 @@ struct Explained<'a> {
     offers: Offers,
     no_password: Option<String>,
     invited_until: Option<Time>,
+    /// Where the module is in the stack of this machine's service.
+    place: Option<String>,
 }
 
 impl Explained<'_> {
@@ -208,6 +214,17 @@ impl Explained<'_> {
         self.plan.next == Next::Enroll { by_password: true } && self.no_password.is_none()
     }
 
+    /// Why nothing of that happens on this machine.
+    fn unasked(&self) -> Option<String> {
+        let is_told = self.place.is_none() && !matches!(self.plan.next, Next::Pass(_));
+        let service = &self.request.caller.service;
+        is_told.then(|| {
+            format!(
+                "  BUT pam_totp.so is not in the stack of {service} here, which asks for no code: totpctl rollout {service}"
+            )
+        })
+    }
+
     /// Where codes are sent, a line each.
     fn sent(&self) -> impl Iterator<Item = String> {
         let contacts = self.offers.contacts.iter().enumerate();
@@ -275,6 +292,7 @@ impl Explained<'_> {
             })).collect::<Vec<_>>(),
             "enroll_with": enroll_with,
             "no_password": self.no_password,
+            "in_stack": self.place,
             "invited_until": self.invited_until.map(|until| until.to_string()),
             "why": match next {
                 Next::Pass(reason) => Some(reason.words()),
