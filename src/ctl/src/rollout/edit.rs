@@ -306,7 +306,7 @@ mod tests {
         // Not where a part of ours is left that denies, or the password is missing.
         let deny = "auth       requisite    pam_deny.so\n";
         for found in [format!("{deny}{left}"), left.replacen(line, deny, 1)] {
-            assert_eq!(taken_out(Some(&old), &new, &found), None, "{found}");
+            assert_eq!(taken_out(Some(old), &new, &found), None, "{found}");
         }
     }
 
