@@ -362,13 +362,13 @@ fn what_comes_back_is_on_disk_before_the_journal_goes() {
 fn whoever_has_not_answered_yet_keeps_nobody_waiting() {
     let (machine, _) = machine();
     let mut terminal = machine.terminal(&["totpctl", "rollout", "sshd", "--user", "alice"]);
-    terminal.see("Make these changes? (yes) ");
+    terminal.see("Make these changes? Type yes: ");
     let told = machine.run("timeout 20 totpctl rollout --revert --unconfirmed");
     assert!(told.contains("No rollout waits"), "{told}");
     // What was shown is not what would be changed.
     machine.run("echo '# mine' >>/etc/pam.d/sshd");
     let before = files(&machine);
-    terminal.enter("yes");
+    terminal.enter("y");
     terminal.see("/etc/pam.d/sshd was edited meanwhile, and nothing was changed");
     terminal.end();
     assert_eq!(files(&machine), before);
@@ -457,9 +457,15 @@ fn nothing_is_changed_where_nothing_would_bring_the_old_files_back() {
     );
     assert_eq!(files(&machine), before);
     machine.run("mv /usr/bin/setsid.old /usr/bin/setsid; kill $(pgrep --exact cron)");
-    let told = refused(&machine, begin);
-    assert!(told.contains("a running cron"), "{told}");
-    assert_eq!(files(&machine), before);
+    // Before anything is asked.
+    for begin in [begin, "sshd --user alice </dev/null"] {
+        let told = refused(&machine, begin);
+        assert!(
+            told.contains("needs systemd or a running cron"),
+            "{begin}: {told}"
+        );
+        assert_eq!(files(&machine), before);
+    }
 }
 
 /// With a stand-in for systemctl, which notes what it is told.

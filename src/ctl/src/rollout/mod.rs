@@ -71,6 +71,7 @@ fn begin(
         )));
     }
     let changes = changes(arguments, service)?;
+    watch::refuse_without_timer()?;
     let mut terminal = Terminal::new(context.json);
     for change in &changes {
         terminal.tell(&shown(change));
@@ -282,9 +283,12 @@ fn shown(change: &Change) -> String {
 
 fn agreed(terminal: &mut Terminal) -> Result<bool, Failure> {
     let answer = terminal
-        .ask("Make these changes? (yes) ", Echo::On)
+        .ask("Make these changes? Type yes: ", Echo::On)
         .map_err(|_| Failure::refused("nobody answered, and nothing was changed: say --yes"))?;
-    Ok(answer.bytes().trim_ascii() == b"yes")
+    let word = answer.bytes().trim_ascii();
+    Ok([&b"yes"[..], b"y"]
+        .iter()
+        .any(|yes| word.eq_ignore_ascii_case(yes)))
 }
 
 /// Puts the new files in place. On an error the journal says what to put back.

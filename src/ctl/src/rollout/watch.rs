@@ -112,14 +112,30 @@ fn install_timer(words: &[String]) -> Result<(), Failure> {
         }
         return systemctl(&["is-active", "--quiet", TIMER]);
     }
-    let cron = Path::new(CRON);
-    if is_running(&CRONS) && cron.parent().is_some_and(Path::is_dir) {
+    if is_cron() {
         let command: Vec<String> = words.iter().map(|word| word_of_cron(word)).collect();
-        return put(cron, &format!("* * * * * root {}\n", command.join(" ")));
+        let line = format!("* * * * * root {}\n", command.join(" "));
+        return put(Path::new(CRON), &line);
     }
-    Err(failed(&io::Error::other(
-        "a timer that survives a reboot takes systemd or a running cron",
-    )))
+    Err(no_timer())
+}
+
+/// Whether the machine runs a cron that would read our line.
+fn is_cron() -> bool {
+    is_running(&CRONS) && Path::new(CRON).parent().is_some_and(Path::is_dir)
+}
+
+fn no_timer() -> Failure {
+    let what = "a timer that survives a reboot needs systemd or a running cron";
+    failed(&io::Error::other(what))
+}
+
+/// Where nothing can start a timer, which nobody has to answer a question to hear.
+pub(super) fn refuse_without_timer() -> Result<(), Failure> {
+    match is_systemd() || is_cron() {
+        true => Ok(()),
+        false => Err(no_timer()),
+    }
 }
 
 /// Quoted for ExecStart= (systemd.service(5), COMMAND LINES).
