@@ -557,6 +557,11 @@ fn a_full_disk_in_the_middle_leaves_the_old_files() {
 #[test]
 fn who_would_be_locked_out_is_told_before_anything_changes() {
     let (machine, _) = machine();
+    let machine = machine.password("root", PASSWORD).file(
+        "/etc/pam.d/vsftpd",
+        "644",
+        "auth required pam_unix.so\n",
+    );
     let before = files(&machine);
     for (words, part) in [
         (
@@ -579,12 +584,49 @@ fn who_would_be_locked_out_is_told_before_anything_changes() {
         ("sshd --user alice --yes --within 59s", "expected 1m to 1h"),
         ("sshd --user alice --yes --within 61m", "expected 1m to 1h"),
         ("sshd --confirm", "cannot be used with"),
+        (
+            "sshd --user alice --yes --after-key",
+            "alice has no key that sshd knows (/home/alice/.ssh/authorized_keys",
+        ),
+        (
+            "su --user alice --yes",
+            "No device, and a code is required: root",
+        ),
+        (
+            "vsftpd --user alice --yes",
+            "no login by vsftpd can confirm it",
+        ),
     ] {
         let told = refused(&machine, words);
         assert!(told.contains(part), "{words}: {told}");
     }
-    let told = machine.run("echo no | (! totpctl rollout sshd --user alice 2>&1)");
-    assert!(told.contains("nothing was changed"), "{told}");
+    machine.enroll("root");
+    let told = refused(&machine, "sshd --user root --yes");
+    assert!(
+        told.contains("root gets in by no code over ssh (PermitRootLogin)"),
+        "{told}"
+    );
+    // With a key that sshd takes for no key, or somebody's in a file that it doesn't read.
+    machine.run(
+        "install -d ~alice/.ssh; echo '# none' >~alice/.ssh/authorized_keys
+         echo AuthorizedKeysFile /etc/ssh/keys/%u .ssh/authorized_keys >/etc/ssh/sshd_config.d/keys.conf",
+    );
+    let told = refused(&machine, "sshd --user alice --yes --after-key");
+    assert!(
+        told.contains("(/etc/ssh/keys/alice, /home/alice/.ssh/authorized_keys)"),
+        "{told}"
+    );
+    // Of a display manager the audit system tells whose login it is.
+    machine.run(
+        "printf 'auth required pam_unix.so\nsession required pam_loginuid.so\n' >/etc/pam.d/greeter",
+    );
+    for service in ["sshd", "greeter"] {
+        let told = machine.run(&format!(
+            "echo no | (! totpctl rollout {service} --user alice 2>&1)"
+        ));
+        assert!(told.contains("nothing was changed"), "{service}: {told}");
+    }
+    machine.run("rm /etc/pam.d/greeter");
     assert_eq!(files(&machine), before);
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::unistd::{Group, Uid, User, getgrouplist, setresuid};
@@ -33,6 +34,14 @@ pub(crate) fn user(name: &str) -> Result<Option<User>, String> {
         Err(errno) => Err(format!("cannot look up the account: {}", errno.desc())),
         Ok(user) => Ok(user),
     }
+}
+
+/// Where somebody's home is; `None` where there is no such account.
+///
+/// # Errors
+/// A sentence, where the account database can't be asked.
+pub fn home(account: &Account) -> Result<Option<PathBuf>, String> {
+    Ok(user(&account.name)?.map(|user| user.dir))
 }
 
 /// The account of a user id; `None` where there is none.

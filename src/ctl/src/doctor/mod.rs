@@ -25,7 +25,7 @@ use totp_core::config::Config;
 use totp_core::doors::Account;
 
 use self::finding::{Finding, Findings};
-use self::people::{Accounts, Person};
+use self::people::{Accounts, Person, RootBySsh};
 pub(crate) use self::sshd::permits_empty_passwords;
 use self::stack::Folders;
 use crate::cli::Doctor;
@@ -142,10 +142,18 @@ pub(crate) fn place_in(service: &str) -> Option<String> {
     Some(format!("{}, line {}", line.file.display(), line.number))
 }
 
+/// Whether the audit system counts the logins by a service.
+pub(crate) fn is_audited(service: &str) -> bool {
+    let stack = Folders::below(Path::new("/")).stack(service, "session");
+    let mut lines = stack.lines.iter();
+    lines.any(|line| line.module() == "pam_loginuid.so")
+}
+
+
 /// What is to be said of one service, and of somebody's logins by it, once some files of this machine hold what is given.
 ///
 /// # Errors
-/// Where it can't be told, or the person has no password and is asked for one.
+/// Where it can't be told, or the person lacks what is asked for before the code, or sshd takes no code of theirs.
 pub(crate) fn foresee(
     context: &Context,
     service: &str,
@@ -160,12 +168,18 @@ pub(crate) fn foresee(
     let mut findings = Findings::default();
     let mut services = services::look(&tree, Some(&context.config), &mut findings)?;
     services.asking.retain(|one| one.name == service);
-    let mut listed = people::people(&accounts)?.into_iter();
-    let listed = listed.find(|one| one.account == *person);
-    let people = [listed.unwrap_or_else(|| Person::of_a_directory(person.clone()))];
+    let mut listed = people::people(&accounts)?;
+    // By su people become root, if not the person who shows that it works.
+    let is_met = |one: &Person| one.account == *person || (is_su(service) && one.is_root());
+    listed.retain(is_met);
+    if !listed.iter().any(|one| one.account == *person) {
+        listed.push(Person::of_a_directory(person.clone()));
+    }
+    let people = listed;
     let asks_password = services.asking.iter().any(|one| one.reach.has_proofs);
-    if asks_password && people.iter().any(|person| !person.has_password) {
-        let name = &person.name;
+    let has_none = |one: &Person| one.account == *person && !one.has_password;
+    let name = &person.name;
+    if asks_password && people.iter().any(has_none) {
         return Err(Failure::refused(format_args!(
             "{name} has no password, and {service} asks for one: passwd {name}, or name somebody else by --user"
         )));
@@ -179,7 +193,37 @@ pub(crate) fn foresee(
         root_by_ssh,
         &mut findings,
     );
-    Ok(findings.about(service))
+    let findings = findings.about(service);
+    if service == "sshd" && !findings.iter().any(Finding::forbids) {
+        refuse_unasked_by_sshd(&tree, person, root_by_ssh, asks_password)?;
+    }
+    Ok(findings)
+}
+
+fn is_su(service: &str) -> bool {
+    matches!(service, "su" | "su-l")
+}
+
+/// Whose codes sshd would not take, or who has not what it asks for before them.
+fn refuse_unasked_by_sshd(
+    tree: &Tree<'_>,
+    person: &Account,
+    root_by_ssh: RootBySsh,
+    asks_password: bool,
+) -> Result<(), Failure> {
+    let name = &person.name;
+    if person.uid == 0 && root_by_ssh != RootBySsh::Asked {
+        return Err(Failure::refused(
+            "root gets in by no code over ssh (PermitRootLogin): name somebody else by --user, or have sshd say \
+             PermitRootLogin yes",
+        ));
+    }
+    match sshd::places_without_key(tree, person) {
+        Some(places) if !asks_password => Err(Failure::refused(format_args!(
+            "{name} has no key that sshd knows ({places}): put one there, or name somebody else by --user"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn config_path(tree: &Tree<'_>, named: Option<&Path>) -> PathBuf {

@@ -139,7 +139,7 @@ impl Person {
         }
     }
 
-    fn is_root(&self) -> bool {
+    pub(super) fn is_root(&self) -> bool {
         self.account.uid == 0
     }
 }

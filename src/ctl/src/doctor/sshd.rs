@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use totp_core::doors::Account;
 use totp_core::policy::Unenrolled;
 
 use super::Tree;
@@ -62,6 +63,55 @@ pub(crate) fn permits_empty_passwords(user: &str) -> bool {
     settings.is_some_and(|settings| {
         settings.is_ok_and(|settings| settings.is_on("permitemptypasswords"))
     })
+}
+
+/// The files in which sshd looks for somebody's keys, where none of them has one; `None` also where that can't be told.
+pub(super) fn places_without_key(tree: &Tree<'_>, person: &Account) -> Option<String> {
+    let settings = settings(tree, &program()?, Some(&person.name)).ok()?;
+    // Whoever else may know keys, or vouch for them.
+    let is_none = |key| ["", "none"].contains(&settings.value(key));
+    if !is_none("authorizedkeyscommand") || !is_none("trustedusercakeys") {
+        return None;
+    }
+    let home = totp_host::account::home(person).ok()??;
+    let mut places = Vec::new();
+    for pattern in settings.value("authorizedkeysfile").split_whitespace() {
+        let place = key_file(pattern, person, &home)?;
+        match fs::read(tree.path(&place)) {
+            Ok(text) if has_key(&text) => return None,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return None,
+            _ => places.push(place.display().to_string()),
+        }
+    }
+    Some(places.join(", "))
+}
+
+/// What sshd_config(5) makes of a pattern of AuthorizedKeysFile, of those tokens that it had for ever.
+fn key_file(pattern: &str, person: &Account, home: &Path) -> Option<PathBuf> {
+    let mut path = String::new();
+    let mut pieces = pattern.split('%');
+    path.push_str(pieces.next()?);
+    while let Some(piece) = pieces.next() {
+        let Some(token) = piece.chars().next() else {
+            // `%%`
+            path.push('%');
+            path.push_str(pieces.next()?);
+            continue;
+        };
+        match token {
+            'h' => path.push_str(home.to_str()?),
+            'u' => path.push_str(&person.name),
+            'U' => path.push_str(&person.uid.to_string()),
+            _ => return None,
+        }
+        path.push_str(piece.strip_prefix(token)?);
+    }
+    Some(home.join(path))
+}
+
+fn has_key(text: &[u8]) -> bool {
+    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.any(|line| !line.is_empty() && !line.starts_with(b"#"))
 }
 
 fn program() -> Option<PathBuf> {
@@ -477,6 +527,26 @@ mod tests {
             )),
             ["keyboard-interactive,publickey", "publickey"]
         );
+    }
+
+    #[test]
+    fn keys_are_looked_for_where_sshd_looks() {
+        let person = Account {
+            name: "al".to_owned(),
+            uid: 7,
+        };
+        for (pattern, expected) in [
+            (".ssh/authorized_keys", Some("/h/.ssh/authorized_keys")),
+            ("/k/%u-%U", Some("/k/al-7")),
+            ("%h/100%%/%%u", Some("/h/100%/%u")),
+            ("/k/%C", None),
+            ("/k/%", None),
+        ] {
+            let found = key_file(pattern, &person, Path::new("/h"));
+            assert_eq!(found.as_deref(), expected.map(Path::new), "{pattern}");
+        }
+        assert!(has_key(b"# one\n\n ssh-ed25519 AAAA\n"));
+        assert!(!has_key(b"# ssh-ed25519 AAAA\n\n"));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use totp_host::process::Moment;
 
 use self::file::Change;
 use self::journal::{Journal, Stage};
-use self::proof::{Missing, has_code, new_login, used_backup_codes};
+use self::proof::{Missing, can_be_told, has_code, new_login, used_backup_codes};
 use crate::cli::{Rollout, RolloutStep, Which};
 use crate::context::Context;
 use crate::doctor::{self, people};
@@ -71,6 +71,7 @@ fn begin(
         )));
     }
     let changes = changes(arguments, service)?;
+    refuse_unconfirmable(service)?;
     watch::refuse_without_timer()?;
     let mut terminal = Terminal::new(context.json);
     for change in &changes {
@@ -156,6 +157,18 @@ fn refuse_strange(service: &str, after_key: bool) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Where nobody could confirm it: those services run no commands, or nothing tells their logins from others.
+fn refuse_unconfirmable(service: &str) -> Result<(), Failure> {
+    match can_be_told(service) {
+        true => Ok(()),
+        false => Err(Failure::refused(format_args!(
+            "no login by {service} can confirm it: that takes sshd, sudo, sudo-i, su or login, or a service whose session \
+             lines have pam_loginuid.so. Edit its stack by hand, after {}",
+            example::words()
+        ))),
+    }
 }
 
 /// Who has to get in: named, or whoever logged in to run this.

@@ -9,6 +9,8 @@ use totp_core::time::{Span, Time};
 use totp_host::account::login_uid;
 use totp_host::process::{Moment, Process, ancestry};
 
+use crate::doctor;
+
 /// How many backup codes of somebody's were ever used.
 pub(super) fn used_backup_codes(state: &State) -> u32 {
     state.sets.iter().map(|set| set.used.count_ones()).sum()
@@ -74,6 +76,11 @@ pub(super) fn new_login(
         true => Ok(rounded_up(applied.age())),
         false => Err(Missing::Person),
     }
+}
+
+/// Whether a login by that service can be told from others: by its program, or by the audit system's count.
+pub(super) fn can_be_told(service: &str) -> bool {
+    KNOWN.iter().any(|(known, _)| *known == service) || doctor::is_audited(service)
 }
 
 /// The services that are known here, and their programs.
