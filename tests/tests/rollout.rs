@@ -6,6 +6,7 @@ use end_to_end::machine::Machine;
 use end_to_end::patience;
 use end_to_end::product::PROMPT;
 use end_to_end::terminal::Terminal;
+use serde_json::Value;
 
 /// A machine on which alice logs in by ssh with her password, as Debian ships it.
 fn machine() -> (Machine, Enrolled) {
@@ -791,6 +792,44 @@ fn what_was_edited_after_the_confirmation_stays() {
     let stack = machine.run("cat /etc/pam.d/sshd");
     assert_eq!(stack, format!("{STACK}session optional pam_motd.so\n"));
     assert_eq!(machine.run(&format!("cat {DROP_IN}")), "MaxAuthTries 3\n");
+}
+
+#[test]
+fn a_revert_says_what_the_stack_asks_for_all_the_same() {
+    let (machine, mut phone) = machine();
+    begin(&machine, "sshd --user alice");
+    ssh_with_code(&machine, &phone.code(), &CONFIRM).assert_ends_well(CONFIRMED);
+    // What pam-auth-update --enable totp does.
+    machine.run("cp /etc/pam.d/common-auth /tmp; echo 'auth required pam_totp.so no_info' >>/etc/pam.d/common-auth");
+    let revert = |words: &str| {
+        machine.run("cp -a /etc/pam.d/sshd /etc/ssh/sshd_config.d/10-pam_totp.conf /var/lib/pam_totp/rollout/sshd.json /tmp");
+        let told = machine.run(&format!("totpctl rollout --revert sshd {words} 2>&1"));
+        machine.run(
+            "cd /tmp; cp -a sshd /etc/pam.d; cp -a 10-pam_totp.conf /etc/ssh/sshd_config.d
+             cp -a sshd.json /var/lib/pam_totp/rollout",
+        );
+        told
+    };
+    let told = revert("");
+    for part in [
+        "sshd still asks for a code: pam_totp.so is in its stack (/etc/pam.d/common-auth, line",
+        "DANGER sshd-no-prompt (sshd)",
+        "KbdInteractiveAuthentication yes",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("asks for no code any more"), "{told}");
+    let document: Value = serde_json::from_str(&revert("--json")).expect("a document");
+    let ids = document["findings"].as_array().expect("a list").iter();
+    let ids: Vec<_> = ids.map(|finding| &finding["id"]).collect();
+    assert_eq!(ids, ["sshd-key-alone", "sshd-no-prompt"]);
+    let place = document["still_asks"].as_str().expect("a place");
+    assert!(place.starts_with("/etc/pam.d/common-auth, line"), "{place}");
+    machine.run("cp /tmp/common-auth /etc/pam.d/common-auth");
+    let document: Value = serde_json::from_str(&revert("--json")).expect("a document");
+    assert!(document["still_asks"].is_null(), "{document}");
+    let told = revert("");
+    assert_eq!(told, "sshd asks for no code any more.\n");
 }
 
 #[test]

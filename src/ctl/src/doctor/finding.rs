@@ -162,7 +162,7 @@ impl Finding {
         self.place().1 == Severity::Danger || ["not-enrolled", "not-invited"].contains(&self.id)
     }
 
-    fn document(&self) -> Value {
+    pub(crate) fn document(&self) -> Value {
         json!({
             "severity": self.place().1.to_string(),
             "id": self.id,
@@ -232,6 +232,11 @@ impl Findings {
         });
         self.sort();
         self
+    }
+
+    /// What nobody should change a service to, or leave it as.
+    pub(crate) fn forbidding(self) -> Vec<Finding> {
+        self.0.into_iter().filter(Finding::forbids).collect()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Finding> {

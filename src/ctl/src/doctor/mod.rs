@@ -24,7 +24,8 @@ use serde_json::json;
 use totp_core::config::Config;
 use totp_core::doors::Account;
 
-use self::finding::{Finding, Findings};
+pub(crate) use self::finding::Finding;
+use self::finding::Findings;
 use self::people::{Accounts, Person, RootBySsh};
 pub(crate) use self::sshd::permits_empty_passwords;
 use self::stack::Folders;
@@ -149,6 +150,21 @@ pub(crate) fn is_audited(service: &str) -> bool {
     lines.any(|line| line.module() == "pam_loginuid.so")
 }
 
+/// What is dangerous about one service of this machine, as it is now.
+///
+/// # Errors
+/// Where the stacks can't be read.
+pub(crate) fn dangers(context: &Context, service: &str) -> Result<Vec<Finding>, Failure> {
+    let tree = Tree {
+        root: Path::new("/"),
+        changed: BTreeMap::new(),
+    };
+    let mut findings = Findings::default();
+    let mut services = services::look(&tree, Some(&context.config), &mut findings)?;
+    services.asking.retain(|one| one.name == service);
+    sshd::look(&tree, &services, &[], &mut findings);
+    Ok(findings.about(service).forbidding())
+}
 
 /// What is to be said of one service, and of somebody's logins by it, once some files of this machine hold what is given.
 ///

@@ -29,7 +29,7 @@ use self::journal::{Journal, Stage};
 use self::proof::{Missing, can_be_told, has_code, new_login, used_backup_codes};
 use crate::cli::{Rollout, RolloutStep, Which};
 use crate::context::Context;
-use crate::doctor::{self, people};
+use crate::doctor::{self, Finding, people};
 use crate::example;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
@@ -414,12 +414,29 @@ fn revert(context: &Context, folder: &Path, which: &Which<'_>) -> Result<(), Fai
         watch::stop();
     }
     log(context, "rollout-reverted", &journal, &remarks);
-    let mut lines = vec![match is_confirmed {
-        true => format!("{} asks for no code any more.", journal.service),
-        false => format!("The old files of {} are back.", journal.service),
+    let service = &journal.service;
+    let still_asks = doctor::place_in(service);
+    let mut lines = vec![match (is_confirmed, &still_asks) {
+        (true, None) => format!("{service} asks for no code any more."),
+        _ => format!("The old files of {service} are back."),
     }];
+    lines.extend(still_asks.iter().map(|place| {
+        format!("But {service} still asks for a code: pam_totp.so is in its stack ({place}).")
+    }));
     lines.extend(remarks.iter().map(|remark| format!("But {remark}.")));
-    let document = json!({ "service": journal.service, "reverted": true, "remarks": remarks });
+    // Done is done: where it can't be told what comes of it, that is no failure.
+    let dangers = match still_asks {
+        Some(_) => doctor::dangers(context, service).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    lines.extend(dangers.iter().map(|finding| format!("\n{finding}")));
+    let document = json!({
+        "service": service,
+        "reverted": true,
+        "still_asks": still_asks,
+        "remarks": remarks,
+        "findings": dangers.iter().map(Finding::document).collect::<Vec<_>>(),
+    });
     context.print(&lines.join("\n"), &document);
     Ok(())
 }
