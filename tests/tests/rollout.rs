@@ -91,7 +91,10 @@ fn a_rollout_that_a_new_login_confirms_stays_and_can_be_taken_back() {
     old.enter("echo here; read go; sudo /usr/local/sbin/totpctl rollout --confirm")
         .see("here\r\n");
     let told = begin(&machine, "sshd --user alice");
-    for part in ["+auth       required     pam_totp.so", "rollout --confirm"] {
+    for part in [
+        "+auth       required     pam_totp.so",
+        "log in by sshd as alice with a\ncode, and run there within 10 min:\n\n    sudo totpctl rollout --confirm\n",
+    ] {
         assert!(told.contains(part), "{told}");
     }
     let told = refused(&machine, "--confirm");
@@ -860,7 +863,9 @@ fn a_new_file_has_the_owner_the_mode_and_the_attributes_of_the_old_one() {
 fn sudo_is_confirmed_by_sudo() {
     let machine = prepared(Machine::new().user("alice", PASSWORD));
     let mut phone = machine.enroll("alice");
-    begin(&machine, "sudo --user alice");
+    let told = begin(&machine, "sudo --user alice");
+    let wanted = "Open a NEW terminal as alice, and run there within 10 min:\n\n    sudo totpctl rollout --confirm\n";
+    assert!(told.contains(wanted), "{told}");
     confirm_by_sudo(&machine, &phone.code());
     machine.run("totpctl rollout --revert; echo Defaults use_pty >>/etc/sudoers");
     begin(&machine, "sudo --user alice");
@@ -868,17 +873,40 @@ fn sudo_is_confirmed_by_sudo() {
 }
 
 #[test]
+fn sudo_i_is_confirmed_by_what_is_said() {
+    let machine = prepared(Machine::new().user("alice", PASSWORD));
+    let mut phone = machine.enroll("alice");
+    let told = begin(&machine, "sudo-i --user alice");
+    let command = "sudo -i totpctl rollout --confirm";
+    assert!(told.contains(command), "{told}");
+    let mut shell = machine.terminal_as("alice", &["sh", "-c", &format!("{command}; true")]);
+    shell
+        .answer("password for alice: ", PASSWORD)
+        .answer(PROMPT, &phone.code());
+    shell.assert_ends_well(
+        "sudo-i asks for a code from now on. To turn it off: totpctl rollout --revert sudo-i",
+    );
+}
+
+#[test]
 fn su_is_confirmed_by_su_and_not_where_root_ran_it() {
     let machine = prepared(Machine::new().user("alice", PASSWORD).user("bob", PASSWORD));
     let mut phone = machine.enroll("alice");
     let confirm = "sudo /usr/local/sbin/totpctl rollout --confirm; exit";
-    begin(&machine, "su --user alice");
+    let told = begin(&machine, "su --user alice");
+    for part in [
+        "as somebody else than root, type\n`su - alice`",
+        "\n    sudo totpctl rollout --confirm\n",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
     let mut shell = machine.terminal(&["su", "alice"]);
     shell.see("$ ");
     shell.enter(confirm);
     shell.see("no code of alice was accepted by su since this login began");
+    shell.see("root's own su asks for nothing (pam_rootok)");
     shell.end();
-    let mut shell = machine.terminal_as("bob", &["su", "alice"]);
+    let mut shell = machine.terminal_as("bob", &["su", "-", "alice"]);
     shell
         .answer(PASSWORD_PROMPT, PASSWORD)
         .answer(PROMPT, &phone.code());

@@ -8,6 +8,7 @@
 mod command;
 mod edit;
 mod file;
+mod instruction;
 mod journal;
 mod proof;
 mod sshd;
@@ -36,9 +37,10 @@ use crate::terminal::Terminal;
 
 pub(crate) fn run(context: &Context, arguments: &Rollout) -> Result<(), Failure> {
     if real_uid() != 0 {
-        return Err(Failure::unreachable(
-            "only root can change the stacks of services: run totpctl as root",
-        ));
+        return Err(Failure::unreachable(match arguments.step() {
+            RolloutStep::Confirm => "only root can confirm: sudo totpctl rollout --confirm",
+            _ => "only root can change the stacks of services: run totpctl as root",
+        }));
     }
     let folder = Path::new(journal::FOLDER);
     match arguments.step() {
@@ -112,10 +114,12 @@ fn begin(
     drop(held);
     let minutes = span.minutes_rounded_up();
     let text = format!(
-        "{service} asks for a code now. In a NEW terminal, log in by {service} as {0} with a\n\
-         code, and run there within {minutes} min:\n\n    totpctl rollout --confirm\n\n\
-         Without that the old files come back at {1}. Keep this terminal open.",
-        person.name, journal.ends
+        "{service} asks for a code now. {}, and run there within {minutes} min:\n\n    {}\n\n{}\
+         Without that the old files come back at {}. Keep this terminal open.",
+        instruction::login(service, &person),
+        instruction::command(service, &person),
+        instruction::without_sudo(service, &person),
+        journal.ends
     );
     let document = json!({
         "service": service,
@@ -367,23 +371,28 @@ fn confirm(context: &Context, folder: &Path) -> Result<(), Failure> {
     })?;
     let account = context.account(&journal.person)?;
     let (service, person, ends) = (&journal.service, &journal.person, journal.ends);
+    let command = instruction::command(service, &account);
+    let login = instruction::login(service, &account).replace('\n', " ");
     let age = new_login(service, &account, &applied).map_err(|missing| {
         let what = match missing {
             Missing::Login => format!("this is no login by {service} since the rollout began"),
             Missing::Person => format!("this login by {service} is not {person}'s"),
         };
         Failure::refused(format_args!(
-            "{what}: log in by {service} as {person} in a new terminal, with a code, and run totpctl rollout --confirm \
-             there, outside of screen and tmux. The old files come back at {ends}"
+            "{what}. {login}, and run there, outside of screen and tmux: {command}. The old files come back at {ends}"
         ))
     })?;
     let (_, state) = context.records(&account)?;
     let since = context.system().now().before(age);
     if !has_code(&state, service, since, journal.backup_codes) {
+        let roots_own = match service.as_str() {
+            "su" | "su-l" => "root's own su asks for nothing (pam_rootok). ",
+            _ => "",
+        };
         return Err(Failure::refused(format_args!(
-            "no code of {person} was accepted by {service} since this login began: log in by {service} as {person} in a new terminal \
-             with a code, and run this there. Where none is asked for, the place is trusted (totpctl trust clear {person}) \
-             or something leads around the module (totpctl doctor). The old files come back at {ends}"
+            "no code of {person} was accepted by {service} since this login began. {roots_own}{login}, and run there: \
+             {command}. Where no code is asked for, the place is trusted (totpctl trust clear {person}) or something leads \
+             around the module (totpctl doctor). The old files come back at {ends}"
         )));
     }
     journal.stage = Stage::Confirmed;
