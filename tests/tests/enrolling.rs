@@ -1001,6 +1001,12 @@ fn until_the_date_who_is_invited_enrolls_or_goes_on_without_and_nobody_else_is_a
     let later = try_invite(&scratch, ACCOUNT, "");
     assert_eq!((later.code, later.asked()), (IGNORED, vec![INVITED_PROMPT]));
     assert!(announced(&later), "{later:?}");
+    let explain = scratch.totpctl(&["explain", "--user", ACCOUNT, "--service", "scratch"], "");
+    let explained = String::from_utf8_lossy(&explain.stdout);
+    assert!(
+        explained.contains("ASKED for the invitation, and let go on"),
+        "{explained}"
+    );
     // Nor does a line keep anybody out that takes no answer, or an application whose modules share one.
     let mut mute = scratch.start(ACCOUNT, |_: &Message| Reply::Fail(Code::CONV_ERR));
     assert_eq!(mute.authenticate(0), IGNORED);

@@ -5,7 +5,7 @@ use totp_core::address::{Address, Origin};
 use totp_core::doors::{Account, Caller, Offers, Store, Subject};
 use totp_core::flow::plan::{Next, Plan, Reason, plan};
 use totp_core::flow::{Options, Request};
-use totp_core::policy::SecondFactor;
+use totp_core::policy::{SecondFactor, Unenrolled};
 use totp_core::throttle::{Codes, Standing};
 use totp_core::time::{Span, Time};
 use totp_host::enroll_stack;
@@ -58,6 +58,11 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
     let (standing, offers) = standing.transpose()?.unzip();
     let invited = match (plan.next, &account) {
         (Next::Enroll { .. }, Some(account)) => store.invite_of(account)?,
+        (Next::Pass(Reason::NotEnrolled), Some(account))
+            if config.policy.unenrolled == Unenrolled::Enroll =>
+        {
+            store.invite_of(account)?
+        }
         _ => None,
     };
     let invited = invited.filter(|invite| system.now() < invite.expires);
@@ -203,6 +208,9 @@ impl Explained<'_> {
                 }
                 None => format!("DENIED, for want of an invitation: totpctl invite {user}"),
             },
+            (Next::Pass(Reason::NotEnrolled), _) if self.invited_until.is_some() => {
+                "ASKED for the invitation, and let go on without it".to_owned()
+            }
             (Next::Pass(Reason::NotEnrolled), _) if self.plan.decision.announced.is_some() => {
                 "ASKED for nothing, and told of the date".to_owned()
             }
