@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output;
 
 /// How many codes are left.
 pub(crate) fn count_codes(context: &Context, user: &str) -> Result<(), Failure> {
@@ -52,6 +53,7 @@ pub(crate) fn has_key(enrollment: &Enrollment, state: &State) -> bool {
 pub(crate) fn make_codes(context: &Context, user: &str, print: bool) -> Result<(), Failure> {
     let account = context.account(user)?;
     context.records(&account)?;
+    output::refuse_closed()?;
     let count = usize::from(context.config.backup_codes.get());
     let (codes, set): (Vec<BackupCode>, _) = made(context, count)?;
     let store = context.store();
@@ -143,6 +145,7 @@ pub(crate) fn show_key(context: &Context, user: &str) -> Result<(), Failure> {
 pub(crate) fn make_key(context: &Context, user: &str, print: bool) -> Result<(), Failure> {
     let account = context.account(user)?;
     context.records(&account)?;
+    output::refuse_closed()?;
     let (key, set): (Vec<BackupKey>, _) = made(context, 1)?;
     let store = context.store();
     store.replace_backup(&account, Backup::Key, Some(&set))?;

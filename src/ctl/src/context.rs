@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io::{self, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -17,6 +16,7 @@ use totp_host::store::FileStore;
 use totp_host::system::Machine;
 
 use crate::failure::{Failure, no_device, not_enrolled};
+use crate::output;
 
 pub(crate) struct Context {
     pub(crate) config: Config,
@@ -214,12 +214,11 @@ impl Context {
     /// # Errors
     /// Where it can't be printed: whoever asked has nothing of it.
     pub(crate) fn print_once(&self, text: &str, document: &Value) -> Result<(), Failure> {
-        let mut out = io::stdout();
         let printed = match self.json {
-            true => writeln!(out, "{document:#}"),
-            false => writeln!(out, "{text}"),
+            true => output::try_print(format_args!("{document:#}")),
+            false => output::try_print(text),
         };
-        printed.and_then(|()| out.flush()).map_err(|error| {
+        printed.map_err(|error| {
             Failure::unreachable(format_args!(
                 "what was made could not be shown, and it can't be shown again: {error}. Run this once more"
             ))
@@ -228,11 +227,9 @@ impl Context {
 
     /// Prints the outcome: text for a person, or the one document.
     pub(crate) fn print(&self, text: &str, document: &Value) {
-        // What was done is done, whether or not anybody reads of it.
-        let _ = if self.json {
-            writeln!(io::stdout(), "{document:#}")
-        } else {
-            writeln!(io::stdout(), "{text}")
-        };
+        match self.json {
+            true => output::print(format_args!("{document:#}")),
+            false => output::print(text),
+        }
     }
 }

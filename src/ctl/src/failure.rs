@@ -10,6 +10,8 @@ use totp_core::doors::Account;
 use totp_host::config::LoadError;
 use totp_host::error::StoreError;
 
+use crate::output;
+
 /// An error as an administrator reads it: the fact, then the next step.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -99,13 +101,15 @@ impl Failure {
         if self.message.is_empty() {
             return ExitCode::from(self.kind.exit());
         }
-        if json {
-            let error = json!({ "error": { "kind": self.kind.name(), "message": self.message } });
-            let _ = writeln!(io::stdout(), "{error:#}");
-        } else {
+        let error = json!({ "error": { "kind": self.kind.name(), "message": self.message } });
+        let is_shown = json && output::try_print(format_args!("{error:#}")).is_ok();
+        if !is_shown {
             let _ = writeln!(io::stderr(), "totpctl: {}", self.message);
         }
-        ExitCode::from(self.kind.exit())
+        match json && !is_shown {
+            true => ExitCode::from(Kind::Unreachable.exit()),
+            false => ExitCode::from(self.kind.exit()),
+        }
     }
 }
 
@@ -130,11 +134,10 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if json && error.use_stderr() {
         return Failure::usage(error.to_string().trim_end()).report(true);
     }
-    let _ = error.print();
-    if error.use_stderr() {
-        ExitCode::from(Kind::Usage.exit())
-    } else {
-        ExitCode::SUCCESS
+    match error.print() {
+        _ if error.use_stderr() => ExitCode::from(Kind::Usage.exit()),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(lost) => output::lost(lost).report(false),
     }
 }
 

@@ -10,6 +10,7 @@ use totp_host::error::StoreError;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output;
 
 pub(crate) fn make(context: &Context, user: &str, expires: Span) -> Result<(), Failure> {
     let account = context.account(user)?;
@@ -18,6 +19,7 @@ pub(crate) fn make(context: &Context, user: &str, expires: Span) -> Result<(), F
             "--expires takes at least 1s: an invite has to last until the next login",
         ));
     }
+    output::refuse_closed()?;
     let (codes, set): (Vec<BackupCode>, _) =
         BackupSet::make(1, context.system()).map_err(Failure::unreachable)?;
     let expires = context.system().now().after(expires);

@@ -19,6 +19,7 @@ use crate::cli::{Drawing, NewKey, QrOptions};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::new_file::NewFile;
+use crate::output;
 use crate::qr;
 use crate::terminal::{Terminal, read_line, standard_input};
 
@@ -61,11 +62,17 @@ pub(crate) fn new_or_given(
         factor: arguments.period.map_or(default.factor, MovingFactor::Time),
     };
     let key = match &arguments.secret_file {
-        None => KeyUri {
-            secret: Secret::random(context.system()).map_err(Failure::unreachable)?,
-            otp: asked,
-            counter: Step(0),
-        },
+        None => {
+            // A file with the QR code shows it as well.
+            if arguments.qr.qr_file.is_none() {
+                output::refuse_closed()?;
+            }
+            KeyUri {
+                secret: Secret::random(context.system()).map_err(Failure::unreachable)?,
+                otp: asked,
+                counter: Step(0),
+            }
+        }
         Some(path) => read_key(path, arguments, asked)?,
     };
     if key.secret.expose().len() < Secret::RECOMMENDED_BYTES {

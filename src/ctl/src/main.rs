@@ -18,6 +18,7 @@ mod import;
 mod invite;
 mod key;
 mod new_file;
+mod output;
 mod proof;
 mod qr;
 mod repair;
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
         Err(error) => return failure::usage(&error),
     };
     let json = cli.json;
-    match run(cli) {
+    match output::outcome(run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
     }
