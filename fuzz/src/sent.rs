@@ -3,7 +3,8 @@
 use totp_core::address::Address;
 use totp_core::contact::{Channel, Recipient};
 use totp_core::delivery::{
-    Delivery, Gateway, Message, Notify, Occasion, code_message, confirmation_message, notices,
+    Delivery, Gateway, Message, Notify, Occasion, Purpose, code_message, confirmation_message,
+    notices,
 };
 use totp_core::doors::{Account, Entropy, System};
 use totp_core::event::{Event, Severity};
@@ -52,6 +53,7 @@ pub fn template(bytes: &[u8]) {
     let delivery = Delivery::by(gateway.clone());
     let address = Address::V4([192, 0, 2, 1].into());
     let occasion = Occasion {
+        purpose: Purpose::Login,
         user,
         service,
         address: &address,

@@ -48,6 +48,7 @@ fn by_ssh_a_mailed_code_gets_its_owner_in_once() {
         "sshd on machine",
         "alice from 127.0.0.1",
         "60 seconds",
+        "somebody else is trying to, and may know\nyour password",
         "tell your administrator",
     ] {
         assert!(mail.text().contains(part), "{part}: {}", mail.text());
@@ -445,10 +446,10 @@ fn backup_codes_and_notices_go_by_mail_where_the_site_wants_that() {
     }
 
     let mut disable = machine.terminal(&["totpctl", "disable", "alice"]);
-    disable.see("A code of any device of alice, or a backup code: ");
+    disable.see("First, a code of an app or token of alice, or a backup code: ");
     disable.enter(&alice.code());
     disable.see("A code was sent by mail to a…@example.org.");
-    disable.see("A code of any device of alice, or a backup code: ");
+    disable.see("The code sent by mail to a…@example.org: ");
     let code = code_in(post.last(8).text());
     disable.enter(&code);
     disable.see("alice is not enrolled any more.");
@@ -461,6 +462,45 @@ fn backup_codes_and_notices_go_by_mail_where_the_site_wants_that() {
         "{last:?}"
     );
     assert!(last[0].text().contains("event=disabled"));
+}
+
+#[test]
+fn where_a_mail_confirms_the_end_no_code_of_an_app_does_and_it_stays_good() {
+    let machine = Machine::new().user("alice", PASSWORD).file(
+        "/etc/security/pam_totp.toml",
+        "644",
+        "[policy]\ndisable_confirm = \"mail\"\n",
+    );
+    let post = Post::of(&machine);
+    let mut alice = machine.enroll("alice");
+    machine.run("totpctl enroll alice --mail alice@example.org --no-confirm");
+    let prompt = "The code sent by mail to a…@example.org: ";
+
+    let mut disable = machine.terminal(&["totpctl", "disable", "alice"]);
+    disable.see(prompt);
+    let mail = post.last(1);
+    assert_eq!(
+        mail.header("Subject"),
+        "Your code to turn the second factor off on machine"
+    );
+    assert!(
+        mail.text()
+            .contains("turns the second factor of alice on machine off"),
+        "{}",
+        mail.text()
+    );
+    assert!(!mail.text().contains("login"), "{}", mail.text());
+    disable.enter(&alice.code());
+    disable.see("that is not the code sent by mail to a…@example.org, and no other counts here");
+    assert_eq!(disable.end().status, 1);
+    let status = machine.run("totpctl status alice");
+    assert!(status.contains("SHA1, never used"), "{status}");
+
+    let mut disable = machine.terminal(&["totpctl", "disable", "alice"]);
+    disable.see(prompt);
+    disable.enter(&code_in(mail.text()));
+    disable.see("alice is not enrolled any more.");
+    assert_eq!(disable.end().status, 0);
 }
 
 fn scratch_with(gateway: &Gateway) -> Scratch {

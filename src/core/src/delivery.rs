@@ -130,9 +130,20 @@ pub struct Notify {
     pub copy_to: Option<Recipient>,
 }
 
+/// What a code is for.
+#[derive(Clone, Copy)]
+pub enum Purpose {
+    /// A login.
+    Login,
+    /// To take devices away, or all of them.
+    Removal,
+}
+
 /// What something is sent about.
 #[derive(Clone, Copy)]
 pub struct Occasion<'a> {
+    /// What for.
+    pub purpose: Purpose,
     /// The account.
     pub user: &'a str,
     /// The service that asks for a code.
@@ -153,14 +164,16 @@ pub fn code_message(
     system: &dyn System,
 ) -> Result<Message, String> {
     let host = host(system);
-    let default = match recipient.channel() {
-        Channel::Mail => MAIL,
-        Channel::Text => TEXT,
+    let (subject, text) = match (occasion.purpose, recipient.channel()) {
+        // The site's own text is one of logins.
+        (Purpose::Removal, _) => ("Your code to turn the second factor off on", REMOVAL),
+        (Purpose::Login, Channel::Mail) => (LOGIN, template.unwrap_or(MAIL)),
+        (Purpose::Login, Channel::Text) => (LOGIN, template.unwrap_or(TEXT)),
     };
     let lifetime = spoken(delivery.lifetime);
     let address = occasion.address.to_string();
     let text = fill(
-        template.unwrap_or(default),
+        text,
         &[
             ("code", &code.to_digits()),
             ("user", occasion.user),
@@ -173,7 +186,7 @@ pub fn code_message(
     let input = match recipient.channel() {
         Channel::Text => text,
         Channel::Mail => {
-            let subject = format!("Your verification code for {host}");
+            let subject = format!("{subject} {host}");
             mail(
                 delivery.from.as_ref(),
                 recipient.address(),
@@ -289,16 +302,22 @@ pub fn notices(
     owner.into_iter().chain(copy).map(message).collect()
 }
 
+const LOGIN: &str = "Your verification code for";
+
 const MAIL: &str = "Your verification code for {service} on {host}:\n\n    {code}\n\n\
     It is good for {lifetime}, once, for a login of {user} from {address}.\n\n\
-    If you are not logging in there just now, somebody else knows your password:\n\
-    change it, and tell your administrator at once. Never pass this code on.\n";
+    If you are not logging in there just now, somebody else is trying to, and may know\n\
+    your password: change it, and tell your administrator at once. Never pass this\n\
+    code on.\n";
 
 const TEXT: &str = "{code} is your verification code for {service} on {host}, good for {lifetime}. \
-    If you are not logging in there, change your password and tell your administrator.\n";
+    If you are not logging in there, somebody else is trying to: change your password and tell your administrator.\n";
 
 const CONFIRMATION: &str = "{code} is the code, good for {lifetime}, by which {user} on {host} confirms that login codes are sent \
     here. If you know nothing of it, tell the administrator there.\n";
+
+const REMOVAL: &str = "{code} is the code, good for {lifetime}, that turns the second factor of {user} on {host} off, or takes \
+    one device away. If you have not asked for that, tell your administrator at once, and never pass it on.\n";
 
 const BACKUP_CODES: &str = "New backup codes of {user} on {host}, each good once:\n\n{codes}\n\
     Those of before are void. Keep them where nobody else looks, and delete this\nmail. \
@@ -473,6 +492,7 @@ mod tests {
         let to = Recipient::new(Channel::Mail, "a@b.c").unwrap();
         let code = Code::from_digits(b"123456").unwrap();
         let occasion = Occasion {
+            purpose: Purpose::Login,
             user,
             service,
             address: &Address::Local,

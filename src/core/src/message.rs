@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::backup_code::BackupCode;
-use crate::contact::Channel;
+use crate::contact::{Channel, Recipient};
 use crate::doors::{Offer, Offers};
 use crate::secret::Secret;
 use crate::throttle::{Codes, Standing};
@@ -20,6 +20,8 @@ pub const BOTH_PROMPT: &str = "Password & verification code: ";
 pub enum Hint<'a> {
     /// At a prompt that takes letters: another code by the same way, or one by another of these.
     Letters(&'a Offers),
+    /// The same at one that takes no code but what is sent.
+    SentAlone(&'a Offers),
     /// At one where the code is typed with the password.
     Together,
 }
@@ -27,14 +29,14 @@ pub enum Hint<'a> {
 impl Hint<'_> {
     fn after_sending(self, channel: Channel) -> String {
         match self {
-            Self::Letters(_) => self.letters(Some("send another"), channel),
+            Self::Letters(_) | Self::SentAlone(_) => self.letters(Some("send another"), channel),
             Self::Together => " Type it right after your password.".to_owned(),
         }
     }
 
     /// What the letters do, in a line of their own.
     fn letters(self, again: Option<&str>, channel: Channel) -> String {
-        let Self::Letters(offers) = self else {
+        let (Self::Letters(offers) | Self::SentAlone(offers)) = self else {
             return String::new();
         };
         let again = again.map(|again| format!("r: {again}"));
@@ -46,6 +48,14 @@ impl Hint<'_> {
         match all.is_empty() {
             true => String::new(),
             false => format!("\n({})", all.join(", ")),
+        }
+    }
+
+    /// What is said of other codes, where they are taken.
+    const fn others(self, said: &'static str) -> &'static str {
+        match self {
+            Self::Letters(_) | Self::Together => said,
+            Self::SentAlone(_) => "",
         }
     }
 }
@@ -163,6 +173,18 @@ pub fn any_code_prompt(user: &str) -> String {
     format!("A code of any device of {user}, or a backup code: ")
 }
 
+/// The prompt for a code that the user's device shows, or a backup code, where one that is sent is asked for after it.
+#[must_use]
+pub fn own_code_prompt(user: &str) -> String {
+    format!("First, a code of an app or token of {user}, or a backup code: ")
+}
+
+/// The prompt for the code that is sent to a mail address, and for no other.
+#[must_use]
+pub fn mailed_code_prompt(to: &Recipient) -> String {
+    format!("The code sent by mail to {to}: ")
+}
+
 /// What is said where a fault of ours denies a login. The log says which.
 pub const OUT_OF_ORDER: &str =
     "The verification code can't be checked at the moment. Please tell your administrator.";
@@ -218,8 +240,9 @@ pub fn too_many_codes(channel: Channel, wait: Span, hint: Hint<'_>) -> String {
     let minutes = wait.minutes_rounded_up().max(1);
     let unit = if minutes == 1 { "minute" } else { "minutes" };
     format!(
-        "\nNo more codes are sent {} for {minutes} {unit}. Other codes are taken here.{}",
+        "\nNo more codes are sent {} for {minutes} {unit}.{}{}",
         channel.words(),
+        hint.others(" Other codes are taken here."),
         hint.letters(None, channel)
     )
 }
@@ -228,8 +251,9 @@ pub fn too_many_codes(channel: Channel, wait: Span, hint: Hint<'_>) -> String {
 #[must_use]
 pub fn code_not_sent(channel: Channel, hint: Hint<'_>) -> String {
     format!(
-        "\nNo code could be sent {}. A code of an app or a backup code\nis taken here as well.{}",
+        "\nNo code could be sent {}.{}{}",
         channel.words(),
+        hint.others(" A code of an app or a backup code\nis taken here as well."),
         hint.letters(Some("try again"), channel)
     )
 }

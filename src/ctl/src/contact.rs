@@ -101,7 +101,7 @@ fn confirm(
                 return Ok(message::too_many_codes(
                     channel,
                     left(next),
-                    Hint::Letters(&no_offers),
+                    Hint::SentAlone(&no_offers),
                 ));
             }
         };
@@ -117,7 +117,7 @@ fn confirm(
             channel,
             &to,
             delivery.lifetime,
-            Hint::Letters(&no_offers),
+            Hint::SentAlone(&no_offers),
         ))
     };
     let nothing = |reason: &str| Failure::refused(format_args!("{reason}: nothing was enrolled"));

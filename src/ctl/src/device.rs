@@ -82,7 +82,7 @@ pub(crate) fn remove(
     let store = context.store();
     let removal = store.remove_device(&account, device, given.proof(), as_last)?;
     if removal == Removal::WrongCode {
-        return Err(proof::is_wrong(context, &account));
+        return Err(proof::is_wrong(context, &account, &given));
     }
     let change = if force {
         Change::RemovedByForce

@@ -17,7 +17,7 @@ pub(crate) fn run(context: &Context, user: &str, force: bool) -> Result<(), Fail
         false => proof::to_disable(context, &account, &mut terminal)?,
     };
     if !context.store().disable(&account, given.proof())? {
-        return Err(proof::is_wrong(context, &account));
+        return Err(proof::is_wrong(context, &account, &given));
     }
     let change = if force {
         Change::DisabledByForce

@@ -2,7 +2,7 @@
 
 use totp_core::address::Address;
 use totp_core::answer::Answer;
-use totp_core::contact::Channel;
+use totp_core::contact::{Channel, Recipient};
 use totp_core::doors::{Account, Caller, Conversation, Echo, NoAnswer, Offers, Store, Subject};
 use totp_core::flow::Courier;
 use totp_core::message;
@@ -20,9 +20,15 @@ pub(crate) enum Given {
     /// A code of any kind.
     Code(Answer),
     /// A code that was sent by mail.
-    Mailed(Answer),
+    Mailed(Mailed),
     /// Both.
-    Both { code: Answer, mailed: Answer },
+    Both { code: Answer, mailed: Mailed },
+}
+
+/// A code that was sent by mail, and where to.
+pub(crate) struct Mailed {
+    answer: Answer,
+    to: Recipient,
 }
 
 impl Given {
@@ -30,8 +36,11 @@ impl Given {
         match self {
             Self::Force => Proof::Force,
             Self::Code(code) => Proof::Code(code),
-            Self::Mailed(mailed) => Proof::Mailed(mailed),
-            Self::Both { code, mailed } => Proof::Both { code, mailed },
+            Self::Mailed(mailed) => Proof::Mailed(&mailed.answer),
+            Self::Both { code, mailed } => Proof::Both {
+                code,
+                mailed: &mailed.answer,
+            },
         }
     }
 }
@@ -58,13 +67,14 @@ pub(crate) fn any_code(
     account: &Account,
     terminal: &mut Terminal,
 ) -> Result<Answer, Failure> {
-    asked_for(context, account, terminal, None)
+    let prompt = message::any_code_prompt(&account.name);
+    asked_for(context, account, terminal, &prompt, None)
 }
 
 /// Asks for a code of a device, or a backup code.
 fn own_code(account: &Account, terminal: &mut Terminal) -> Result<Answer, Failure> {
     terminal
-        .ask(&message::any_code_prompt(&account.name), Echo::On)
+        .ask(&message::own_code_prompt(&account.name), Echo::On)
         .map_err(nothing_typed)
 }
 
@@ -73,22 +83,26 @@ fn mailed_code(
     context: &Context,
     account: &Account,
     terminal: &mut Terminal,
-) -> Result<Answer, Failure> {
+) -> Result<Mailed, Failure> {
     let (enrollment, _) = context.records(account)?;
-    if enrollment.contact(Channel::Mail).is_none() {
-        return Err(Failure::refused(format_args!(
+    let contact = enrollment.contact(Channel::Mail).ok_or_else(|| {
+        Failure::refused(format_args!(
             "{} has no mail address to confirm it by, as disable_confirm in [policy] wants: enroll one by \
              totpctl enroll {0} --mail, or say --force",
             account.name
-        )));
-    }
-    asked_for(context, account, terminal, Some(Channel::Mail))
+        ))
+    })?;
+    let to = contact.recipient.clone();
+    let prompt = message::mailed_code_prompt(&to);
+    let answer = asked_for(context, account, terminal, &prompt, Some(Channel::Mail))?;
+    Ok(Mailed { answer, to })
 }
 
 fn asked_for(
     context: &Context,
     account: &Account,
     terminal: &mut Terminal,
+    prompt: &str,
     only: Option<Channel>,
 ) -> Result<Answer, Failure> {
     let caller = Caller {
@@ -111,11 +125,14 @@ fn asked_for(
         is_only_way: is_only_way || only.is_some(),
         contacts,
     };
-    let prompt = message::any_code_prompt(&account.name);
-    let mut courier = Courier::new((account, &caller), &offers, &store, context.system());
+    let courier = Courier::new((account, &caller), &offers, &store, context.system());
+    let mut courier = match only {
+        Some(_) => courier.alone(),
+        None => courier,
+    };
     let answer = match offers.contacts.is_empty() {
-        true => terminal.ask(&prompt, Echo::On),
-        false => courier.ask(&prompt, Echo::On, terminal),
+        true => terminal.ask(prompt, Echo::On),
+        false => courier.ask(prompt, Echo::On, terminal),
     };
     answer.map_err(nothing_typed)
 }
@@ -127,11 +144,23 @@ fn nothing_typed(_: NoAnswer) -> Failure {
 }
 
 /// Says that it was none, to the log as well: whoever may run us for others could guess.
-pub(crate) fn is_wrong(context: &Context, account: &Account) -> Failure {
+pub(crate) fn is_wrong(context: &Context, account: &Account, given: &Given) -> Failure {
     context.log_wrong_proof(account);
+    let user = &account.name;
+    let what = match given {
+        Given::Force | Given::Code(_) => {
+            format!("that is no unused code of {user}'s, of a device or of the backup codes")
+        }
+        Given::Mailed(Mailed { to, .. }) => format!(
+            "that is not the code sent by mail to {to}, and no other counts here (disable_confirm in [policy])"
+        ),
+        Given::Both { mailed, .. } => format!(
+            "these are not an unused code of {user}'s, of a device or of the backup codes, and after it the code sent by \
+             mail to {}",
+            mailed.to
+        ),
+    };
     Failure::refused(format_args!(
-        "that is no unused code of {}'s, of a device or of the backup codes: nothing was removed. Where there is none, \
-         say --force",
-        account.name
+        "{what}: nothing was removed. Where there is none, say --force"
     ))
 }

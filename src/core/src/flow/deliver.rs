@@ -14,6 +14,7 @@ pub struct Courier<'a, S> {
     account: &'a Account,
     caller: &'a Caller,
     offers: &'a Offers,
+    hint: Hint<'a>,
     store: &'a S,
     system: &'a dyn System,
     /// By which way the last one was sent, or should have been.
@@ -35,10 +36,18 @@ impl<'a, S: Store> Courier<'a, S> {
             account,
             caller,
             offers,
+            hint: Hint::Letters(offers),
             store,
             system,
             last: waiting.map(|offer| offer.channel),
         }
+    }
+
+    /// The same where no other code is taken.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        let hint = Hint::SentAlone(self.offers);
+        Self { hint, ..self }
     }
 
     /// Shows the prompt, and sends what is asked for, until there is an answer to judge. The letters that the prompt
@@ -54,7 +63,7 @@ impl<'a, S: Store> Courier<'a, S> {
     ) -> Result<Answer, NoAnswer> {
         /// What is sent in an hour is counted elsewhere.
         const MOST_LETTERS: u8 = 12;
-        let hint = Hint::Letters(self.offers);
+        let hint = self.hint;
         let mut notice = self.opening(hint);
         for _ in 0..MOST_LETTERS {
             let answer = person.ask(&message::prompt_after(&notice, prompt), echo)?;

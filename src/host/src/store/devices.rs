@@ -223,28 +223,36 @@ impl FileStore<'_> {
 
     /// Whether the proof is one. Each code in it is used up by that.
     fn is_proven(&self, locked: &LockedRecords, proof: Proof<'_>) -> Result<bool, StoreError> {
-        let is_mailed = |by: Option<Option<Channel>>| by == Some(Some(Channel::Mail));
-        Ok(match proof {
-            Proof::Force => true,
-            Proof::Code(code) => self.accepted_by(locked, code)?.is_some(),
-            Proof::Mailed(mailed) => is_mailed(self.accepted_by(locked, mailed)?),
-            Proof::Both { code, mailed } => {
-                let by = self.accepted_by(locked, code)?;
-                by.is_some() && !is_mailed(by) && is_mailed(self.accepted_by(locked, mailed)?)
-            }
-        })
+        let all = || locked.enrolled.clone();
+        let unsent = || Enrollment {
+            contacts: Vec::new(),
+            ..all()
+        };
+        let by_mail = || Enrollment {
+            contacts: all().contact(Channel::Mail).cloned().into_iter().collect(),
+            ..Enrollment::new(locked.enrolled.uid)
+        };
+        match proof {
+            Proof::Force => Ok(true),
+            Proof::Code(code) => self.is_code_of(all(), locked, code),
+            Proof::Mailed(mailed) => self.is_code_of(by_mail(), locked, mailed),
+            Proof::Both { code, mailed } => Ok(self.is_code_of(unsent(), locked, code)?
+                && self.is_code_of(by_mail(), locked, mailed)?),
+        }
     }
 
-    /// Judges a code; `None` where it is none, else by which way it was sent, if it was. It is used up.
+    /// Judges a code by what counts of an enrollment: a code of anything else is as wrong as any, and not used up. A right
+    /// one is.
     ///
     /// A wrong one is a guess like any other, and counts as one at a login that names no address: whoever may run us
     /// for one user alone would have no other limit. A right one is no login, so it forgets no count and makes no place
     /// familiar.
-    fn accepted_by(
+    fn is_code_of(
         &self,
+        counting: Enrollment,
         locked: &LockedRecords,
         answer: &Answer,
-    ) -> Result<Option<Option<Channel>>, StoreError> {
+    ) -> Result<bool, StoreError> {
         let (now, source) = (self.system.now(), Source::from(Address::Local));
         let (verify, limits) = (&self.config.verify, &self.config.limits);
         let (record, state) = locked.file.read()?;
@@ -268,12 +276,12 @@ impl FileStore<'_> {
             now,
         };
         // Nobody has come by ssh: to have the device is enough.
-        let enrolled = locked.enrolled.clone().unbound();
-        let (verdict, decided) = judge(&enrolled, state.clone(), &attempt, verify, limits);
-        let (by, decided) = match verdict {
-            Verdict::Accepted(accepted) => {
+        let counting = counting.unbound();
+        let (verdict, decided) = judge(&counting, state.clone(), &attempt, verify, limits);
+        let (is_right, decided) = match verdict {
+            Verdict::Accepted(_) => {
                 let tally = state.tally;
-                (Some(accepted.sent_by()), State { tally, ..decided })
+                (true, State { tally, ..decided })
             }
             // Three wrong ones kill a code that was sent.
             Verdict::Wrong(_) => {
@@ -283,15 +291,15 @@ impl FileStore<'_> {
                     challenges,
                     ..state
                 };
-                (None, decided)
+                (false, decided)
             }
             Verdict::BackupKey { .. }
             | Verdict::Empty
             | Verdict::Invited(_)
-            | Verdict::Refused(_) => return Ok(None),
+            | Verdict::Refused(_) => return Ok(false),
         };
         locked.file.save(&record, &decided)?;
-        Ok(by)
+        Ok(is_right)
     }
 }
 

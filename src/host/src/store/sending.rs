@@ -3,7 +3,7 @@
 use totp_core::address::Address;
 use totp_core::challenge::Unsent;
 use totp_core::contact::{Channel, Contact, Recipient};
-use totp_core::delivery::{self, Delivery, Gateway, Occasion};
+use totp_core::delivery::{self, Delivery, Gateway, Occasion, Purpose};
 use totp_core::doors::{Account, Caller, Offer, Offers, Sent, Subject};
 use totp_core::event::{Event, Severity};
 use totp_core::otp::Code;
@@ -70,6 +70,11 @@ impl FileStore<'_> {
         };
         let until = self.system.now().after(delivery.lifetime);
         let occasion = Occasion {
+            // totpctl asks for a code where devices are to be taken away, and nowhere else.
+            purpose: match caller.service == OURS {
+                true => Purpose::Removal,
+                false => Purpose::Login,
+            },
             user: &account.name,
             service: &caller.service,
             address: &caller.address,
@@ -100,6 +105,7 @@ impl FileStore<'_> {
     pub fn check_delivery(&self, channel: Channel) -> Result<(), String> {
         let (delivery, template) = self.delivery(channel)?;
         let occasion = Occasion {
+            purpose: Purpose::Login,
             user: "somebody",
             service: OURS,
             address: &Address::Local,
