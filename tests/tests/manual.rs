@@ -65,20 +65,14 @@ fn every_key_of_the_parser_is_in_the_page_and_no_other() {
 fn every_key_stands_with_the_default_that_the_readme_names() {
     let page = Page::named("pam_totp.conf.5");
     let readme = fs::read_to_string(product::workspace().join("README.md")).expect("text");
-    let block = readme
-        .split("```toml\n")
-        .find(|block| block.starts_with("secret_dir"));
-    let block = block
-        .expect("the defaults")
-        .split("```")
-        .next()
-        .expect("them");
+    let block = defaults_of(&readme);
     let mut section = "Files and name";
     let mut seen = BTreeSet::new();
     for line in block.lines() {
+        // Without a blank after it the sign is there only since the section has no meaning as it stands.
         let (is_set, line) = match line.strip_prefix("# ") {
             Some(line) => (false, line),
-            None => (true, line),
+            None => (true, line.strip_prefix('#').unwrap_or(line)),
         };
         let line = line.split("  #").next().unwrap_or(line).trim_end();
         let Some((name, _)) = line.split_once(" = ") else {
@@ -107,6 +101,21 @@ fn every_key_stands_with_the_default_that_the_readme_names() {
             assert!(is_there, "the README has no {name} of {heading}");
         }
     }
+}
+
+/// The block of a text with all defaults.
+fn defaults_of(readme: &str) -> &str {
+    let mut blocks = readme.split("```toml\n");
+    let block = blocks.find(|block| block.starts_with("secret_dir"));
+    let block = block.and_then(|block| block.split("```").next());
+    block.expect("the defaults")
+}
+
+#[test]
+fn the_configuration_of_the_readme_loads_as_it_stands() {
+    let readme = fs::read_to_string(product::workspace().join("README.md")).expect("text");
+    let refused = complaint(defaults_of(&readme));
+    assert_eq!(refused, None);
 }
 
 #[test]
