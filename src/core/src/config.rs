@@ -195,7 +195,7 @@ fn limits(mut section: Section<'_>) -> Result<(Limits, Vec<Network>), Box<Mistak
         user_limit: UserLimit::read(&mut section, "user_limit")?.unwrap_or_default(),
         familiar_for: span(&mut section, "familiar_for")?.unwrap_or(default.familiar_for),
     };
-    let exempt = section.strings("exempt", Network::EXPECTED, Network::parse)?;
+    let exempt = section.networks("exempt")?;
     section.finish()?;
     Ok((limits, exempt))
 }
@@ -329,7 +329,7 @@ fn policy(mut section: Section<'_>) -> Result<Policy, Box<Mistake>> {
         local_users_only: section.boolean("local_users_only")?.unwrap_or_default(),
         enroll_with: enroll_with.unwrap_or_default(),
         enroll_until: section.date("enroll_until")?,
-        enroll_from: section.strings("enroll_from", Network::EXPECTED, Network::parse)?,
+        enroll_from: section.networks("enroll_from")?,
         trust: span(&mut section, "trust")?.unwrap_or(Span::ZERO),
         disable_confirm: section
             .string(
@@ -359,7 +359,7 @@ fn policy_rule(mut section: Section<'_>) -> Result<Rule, Box<Mistake>> {
         })?,
         user: section.some_strings("user", NAMES, policy::name)?,
         group: section.some_strings("group", NAMES, policy::name)?,
-        network: section.some_strings("network", Network::EXPECTED, Network::parse)?,
+        network: section.some_networks("network")?,
         second_factor: factor.ok_or_else(|| section.missing(FACTOR))?,
         from: section.date("from")?,
     };
@@ -592,7 +592,10 @@ mod tests {
             ("[limits]\nlock_time = '0m'", 2, "at least"),
             ("[limits]\ndaily = 33", 2, "from 0 to 32"),
             ("[limits]\nexempt = '10.0.0.0/8'", 2, "expected networks"),
-            ("[limits]\nexempt = ['10.0.0.1/8']", 2, "expected networks"),
+            ("[limits]\nexempt = ['10.0.0.1/8']", 2, "10.0.0.0/8"),
+            ("[limits]\n[verify]\n[limits]", 3, "stands at line 1"),
+            ("limits.deny = 3\n[limits]", 2, "stands at line 1"),
+            ("limits = 3\n[limits]", 2, "duplicate table"),
             (
                 "[limits]\nexempt = ['10.0.0.0/8', 1]",
                 2,

@@ -12,6 +12,7 @@ use toml_parser::decoder::{Encoding, ScalarKind};
 use toml_parser::parser::{EventReceiver, RecursionGuard, ValidateWhitespace, parse_document};
 use toml_parser::{ErrorSink, ParseError, Raw, Source, Span};
 
+use crate::network::Network;
 use crate::time::Time;
 
 /// A document of TOML.
@@ -117,7 +118,15 @@ impl<'i> Builder<'i> {
     fn open_table(&mut self, span: Span, is_element: bool, errors: &mut dyn ErrorSink) {
         let path: Vec<_> = self.keys.drain(..).map(|(key, _)| key).collect();
         let rival = self.tables.iter().find(|table| table.path == path);
-        if rival.is_some_and(|table| !(is_element && table.is_element)) || self.is_entry(&path) {
+        let rival = rival.filter(|table| !(is_element && table.is_element));
+        if let Some(rival) = rival.filter(|rival| !is_element && !rival.is_element) {
+            let line = line_of(self.source.input(), rival.at);
+            let said = format!(
+                "[{}] stands at line {line} already: put the keys there",
+                path.join(".")
+            );
+            errors.report_error(ParseError::new(said).with_unexpected(span));
+        } else if rival.is_some() || self.is_entry(&path) {
             errors.report_error(ParseError::new("duplicate table").with_unexpected(span));
         }
         self.current = self.tables.len();
@@ -364,6 +373,32 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// The networks of `key`; none where the key is not set.
+    pub(crate) fn networks(&mut self, key: &'static str) -> Result<Vec<Network>, Box<Mistake>> {
+        self.strings(key, Network::EXPECTED, Network::parse)
+            .map_err(|mistake| self.with_host_bits(key, mistake))
+    }
+
+    /// The same, of which there must be one where the key is set.
+    pub(crate) fn some_networks(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<Vec<Network>>, Box<Mistake>> {
+        self.some_strings(key, Network::EXPECTED, Network::parse)
+            .map_err(|mistake| self.with_host_bits(key, mistake))
+    }
+
+    /// A mistake of networks, which says what is usually wrong, and what was meant.
+    fn with_host_bits(&self, key: &str, mut mistake: Box<Mistake>) -> Box<Mistake> {
+        if let Some(Value::Strings(strings)) = self.entry(key).map(|entry| &entry.value) {
+            let mut networks = strings.iter().filter_map(|text| Network::around(text));
+            if let Some((network, _)) = networks.find(|(_, has_host_bits)| *has_host_bits) {
+                mistake.reason = Reason::HostBits(network);
+            }
+        }
+        mistake
+    }
+
     /// The date of `key`, at its beginning in UTC; `None` where the key is not set.
     pub(crate) fn date(&mut self, key: &'static str) -> Result<Option<Time>, Box<Mistake>> {
         const EXPECTED: &str = "expected a date without quotes, such as 2027-01-31";
@@ -552,6 +587,8 @@ pub struct Mistake {
 pub enum Reason {
     /// Something else was expected.
     Expected(&'static str),
+    /// An address in the place of this network, which it lies in.
+    HostBits(Network),
     /// A key that has to be there is not.
     Missing(&'static str),
     /// No TOML, as its parser says.
@@ -589,6 +626,9 @@ impl fmt::Display for Mistake {
         write!(f, "line {}, column {}: ", self.line, self.column)?;
         match &self.reason {
             Reason::Expected(expected) => f.write_str(expected),
+            Reason::HostBits(network) => {
+                write!(f, "host bits are set: that network is \"{network}\"")
+            }
             Reason::Missing(key) => write!(f, "{key} is missing"),
             Reason::Syntax(message) => f.write_str(message),
             Reason::Unknown { key, known } => {

@@ -24,10 +24,17 @@ impl Network {
     /// bits, and IPv4 addresses in IPv6's clothes or translated, since logins from them count as IPv4.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        Self::around(text).and_then(|(network, has_host_bits)| (!has_host_bits).then_some(network))
+    }
+
+    /// The network that an address with a prefix lies in, and whether the address has bits behind the prefix.
+    #[must_use]
+    pub fn around(text: &str) -> Option<(Self, bool)> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
+        let is_whole = prefix.is_some();
         let prefix = |most: u32| match prefix {
             None => Some(most),
             Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -38,16 +45,17 @@ impl Network {
         match address.parse().ok()? {
             IpAddr::V4(address) => {
                 let (bits, prefix) = (address.to_bits(), prefix(32)?);
-                (bits & mask_v4(prefix) == bits).then_some(Self::V4(bits, prefix))
+                let first = bits & mask_v4(prefix);
+                Some((Self::V4(first, prefix), first != bits))
             }
             IpAddr::V6(address) if embeds(address) => None,
             IpAddr::V6(address) => {
                 let bits = high_half(&address);
                 let behind = address.to_bits() & u128::from(u64::MAX);
-                let is_whole = text.contains('/');
                 let prefix = prefix(64)?;
-                let fits = bits & mask_v6(prefix) == bits && !(is_whole && behind != 0);
-                fits.then_some(Self::V6(bits, prefix))
+                let first = bits & mask_v6(prefix);
+                let has_host_bits = first != bits || is_whole && behind != 0;
+                Some((Self::V6(first, prefix), has_host_bits))
             }
         }
     }
@@ -127,6 +135,26 @@ mod tests {
             assert!(parsed.contains(&address(inside)), "{network} {inside}");
             assert!(!parsed.contains(&address(outside)), "{network} {outside}");
             assert!(!parsed.contains(&Address::Local), "{network} local");
+        }
+    }
+
+    #[test]
+    fn of_an_address_with_host_bits_the_network_is_told() {
+        for (text, network) in [
+            ("192.0.2.1/28", Some("192.0.2.0/28")),
+            ("192.0.2.1/0", Some("0.0.0.0/0")),
+            ("2001:db8::1/64", Some("2001:db8::/64")),
+            ("2001:db8:0:1::/48", Some("2001:db8::/48")),
+            ("192.0.2.0/28", None),
+            ("192.0.2.1", None),
+            ("192.0.2.1/33", None),
+            ("2001:db8::1/65", None),
+            ("::ffff:192.0.2.1/24", None),
+            ("host/28", None),
+        ] {
+            let around = Network::around(text).filter(|(_, has_host_bits)| *has_host_bits);
+            let around = around.map(|(network, _)| network.to_string());
+            assert_eq!(around.as_deref(), network, "{text}");
         }
     }
 

@@ -96,7 +96,13 @@ impl Secret {
             .map(Zeroizing::new)
             .ok_or(SecretError::NotBase32)?;
         if encode(&bytes).as_str() != symbols {
-            return Err(SecretError::NotBase32);
+            let is_base32 = symbols
+                .bytes()
+                .all(|c| matches!(c, b'A'..=b'Z' | b'2'..=b'7'));
+            return Err(match is_base32 {
+                true => SecretError::LeftOver,
+                false => SecretError::NotBase32,
+            });
         }
         Self::from_bytes(bytes)
     }
@@ -121,7 +127,9 @@ fn encode(bytes: &[u8]) -> Zeroizing<String> {
 /// Why a text is no secret. Says nothing of the text itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SecretError {
-    /// Not base32, or not what base32 of whole bytes looks like.
+    /// Base32, but not of whole bytes.
+    LeftOver,
+    /// Not base32.
     NotBase32,
     /// More than [`Secret::MAX_BYTES`].
     TooLong,
@@ -135,6 +143,9 @@ pub enum SecretError {
 impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::LeftOver => f.write_str(
+                "the secret is base32, but not of whole bytes: its last letter is wrong, or letters are missing",
+            ),
             Self::NotBase32 => f.write_str(
                 "the secret is not valid base32: expected the letters A to Z and digits 2 to 7",
             ),
@@ -188,9 +199,6 @@ mod tests {
     #[test]
     fn malformed_base32_is_refused() {
         for text in [
-            "A",                  // one symbol is less than a byte
-            "GEZDGNBVGY3TQOJQA",  // 17 symbols: no whole number of bytes
-            "GEZDGNBVGY3TQOJQGR", // trailing bits are not zero
             "GEZD=NBVGY3TQOJQ",   // padding in the middle
             "=GEZDGNBVGY3TQOJ",   // padding in front
             "GEZDGNBVGY3TQOJ1",   // 1 is not in the alphabet
@@ -198,6 +206,14 @@ mod tests {
             "GEZDGNBVGY3TQOJQ\0", // nor NUL
         ] {
             assert_eq!(error(text), Some(SecretError::NotBase32), "{text}");
+        }
+        for text in [
+            "A",                          // one symbol is less than a byte
+            "GEZDGNBVGY3TQOJQA",          // 17 symbols: no whole number of bytes
+            "GEZDGNBVGY3TQOJQGR",         // trailing bits are not zero
+            "MFRGGZDFMZTWQ2LKMFRGGZDFMZ", // the same
+        ] {
+            assert_eq!(error(text), Some(SecretError::LeftOver), "{text}");
         }
     }
 
@@ -209,7 +225,7 @@ mod tests {
             Some(SecretError::TooShort { bits: 72 })
         );
         assert_eq!(error("GEZDGNBVGY3TQOJQ"), None);
-        assert_eq!(error(&"A".repeat(206)), Some(SecretError::NotBase32));
+        assert_eq!(error(&"A".repeat(206)), Some(SecretError::LeftOver));
         assert_eq!(error(&"A".repeat(208)), Some(SecretError::TooLong));
     }
 

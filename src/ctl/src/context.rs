@@ -15,7 +15,7 @@ use totp_core::record::{Enrollment, State};
 use totp_host::store::FileStore;
 use totp_host::system::Machine;
 
-use crate::failure::{Failure, no_device, not_enrolled};
+use crate::failure::{Failure, no_device, no_key, not_enrolled};
 use crate::output;
 
 pub(crate) struct Context {
@@ -91,8 +91,14 @@ impl Context {
     /// A device of an account.
     pub(crate) fn device(&self, account: &Account, name: &DeviceName) -> Result<Device, Failure> {
         let (enrollment, _) = self.records(account)?;
-        let device = enrollment.device(name).cloned();
-        device.ok_or_else(|| no_device(account, name))
+        if let Some(device) = enrollment.device(name) {
+            return Ok(device.clone());
+        }
+        let contact = enrollment.contacts.iter().find(|one| one.name == *name);
+        Err(contact.map_or_else(
+            || no_device(account, name),
+            |contact| no_key(account, contact),
+        ))
     }
 
     /// Tells the log of a change of somebody's factors.

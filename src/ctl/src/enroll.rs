@@ -9,7 +9,9 @@ use totp_core::doors::Account;
 use totp_core::event::Change;
 use totp_core::key_uri::KeyUri;
 use totp_core::otp::Otp;
+use totp_core::record::Enrollment;
 use totp_core::record::state::DeviceState;
+use totp_host::error::StoreError;
 use totp_host::store::check_new;
 
 use crate::cli::Enroll;
@@ -39,7 +41,7 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
     };
     // Before the person has scanned anything; once more when it is added.
     if let Some((enrollment, _)) = context.store().records(&account)? {
-        check_new(&enrollment, &device)?;
+        check_new(&enrollment, &device).map_err(|error| exists(error, &enrollment, &account))?;
     }
     let known = DeviceState::of(&device, counter.before());
     let key = Key::new(context, &account, &device, &known)?;
@@ -76,6 +78,24 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
     }
     context.print(&text, &document);
     Ok(())
+}
+
+/// Whoever enrolls under a name that is taken may mean the same device with a new key.
+fn exists(error: StoreError, enrollment: &Enrollment, account: &Account) -> Failure {
+    let rotate = match &error {
+        StoreError::DeviceExists(name) if enrollment.device(name).is_some() => {
+            let device = match *name == DeviceName::default() {
+                true => String::new(),
+                false => format!(" --device {name}"),
+            };
+            let user = &account.name;
+            Some(format!(
+                "or, for a new phone: totpctl rotate {user}{device}"
+            ))
+        }
+        _ => None,
+    };
+    Failure::from(error).with(rotate.as_slice())
 }
 
 fn done(account: &Account, device: &DeviceName, confirmed: bool) -> String {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde_json::json;
+use totp_core::contact::{Channel, Contact};
 use totp_core::device::DeviceName;
 use totp_core::doors::Account;
 use totp_host::config::LoadError;
@@ -118,6 +119,18 @@ pub(crate) fn no_device(account: &Account, device: &DeviceName) -> Failure {
     let user = &account.name;
     Failure::refused(format_args!(
         "{user} has no device named {device}: totpctl device list {user} shows which there are"
+    ))
+}
+
+/// What is said of a contact where a device was meant.
+pub(crate) fn no_key(account: &Account, contact: &Contact) -> Failure {
+    let what = match contact.recipient.channel() {
+        Channel::Mail => "mailbox",
+        Channel::Text => "telephone",
+    };
+    Failure::refused(format_args!(
+        "{} of {} is a {what} that codes are sent to, and has no key: name a device that has one, or leave --device out",
+        contact.name, account.name
     ))
 }
 

@@ -1,7 +1,7 @@
 //! Files that are made for somebody: root's alone, and never in the place of another.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -16,11 +16,15 @@ pub(crate) struct NewFile {
 impl NewFile {
     /// Writes it where none of that name is.
     pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<Self, Failure> {
-        let failed = |error| {
-            Failure::unreachable(format_args!(
-                "{}: {error}: name another file",
-                path.display()
-            ))
+        let failed = |error: std::io::Error| {
+            let path = path.display();
+            Failure::unreachable(match error.kind() {
+                ErrorKind::AlreadyExists => format!("{path} is there already: name another file"),
+                ErrorKind::NotFound => {
+                    format!("{path}: there is no such folder: name another file")
+                }
+                _ => format!("{path}: {error}: name another file"),
+            })
         };
         let mut options = OpenOptions::new();
         let options = options.write(true).create_new(true).mode(0o600);

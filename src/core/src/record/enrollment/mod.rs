@@ -248,7 +248,8 @@ impl From<Box<Mistake>> for EnrollmentError {
             Reason::Missing(key) => format!("{key} is missing"),
             // The parser's words and the names of keys may be parts of a secret.
             Reason::Syntax(_) => "this is no TOML".to_owned(),
-            Reason::Unknown { .. } => "unknown key".to_owned(),
+            // No key of ours is one of networks.
+            Reason::HostBits(_) | Reason::Unknown { .. } => "unknown key".to_owned(),
         };
         Self::Malformed {
             line,
