@@ -24,6 +24,9 @@ pub enum Confirmation {
 /// How many codes may be tried.
 pub const TRIES: u8 = 3;
 
+/// So many empty lines come from no person.
+const MOST_EMPTY: u8 = 10;
+
 /// Asks for a code of a device that nobody can log in with yet. What is `known` of it is its drift, or its counter.
 pub fn confirm(
     device: &Device,
@@ -32,9 +35,19 @@ pub fn confirm(
     person: &mut dyn Conversation,
     system: &dyn System,
 ) -> Confirmation {
+    let mut empty: u8 = 0;
     for left in (0..TRIES).rev() {
-        let Ok(answer) = person.ask(message::CONFIRM_PROMPT, Echo::On) else {
-            return Confirmation::Aborted;
+        let answer = loop {
+            match person.ask(message::CONFIRM_PROMPT, Echo::On) {
+                // Enter alone is no code, and costs no try.
+                Ok(answer) if matches!(answer.typed(), Typed::Empty) => {}
+                Ok(answer) => break answer,
+                Err(_) => return Confirmation::Aborted,
+            }
+            empty = empty.saturating_add(1);
+            if empty == MOST_EMPTY {
+                return Confirmation::Aborted;
+            }
         };
         if let Some(step) = confirming_step(device, known, &answer, verify, system.now()) {
             return Confirmation::Confirmed(step);
