@@ -17,7 +17,20 @@ use crate::failure::Failure;
 /// Of one user, or of all and the addresses beside them.
 pub(crate) fn of_users(context: &Context, user: Option<&str>) -> Result<(), Failure> {
     let names = match user {
-        Some(user) => vec![context.account(user)?.name],
+        Some(user) => match context.account(user) {
+            Ok(account) => vec![account.name],
+            // What it left is told of as among all.
+            Err(_)
+                if context
+                    .store()
+                    .enrolled_names()?
+                    .iter()
+                    .any(|name| name == user) =>
+            {
+                vec![user.to_owned()]
+            }
+            Err(failure) => return Err(failure),
+        },
         None => {
             let mut names = context.store().enrolled_names()?;
             let invited = context.store().invited_names()?;
@@ -35,6 +48,7 @@ pub(crate) fn of_users(context: &Context, user: Option<&str>) -> Result<(), Fail
 
     let mut text: Vec<String> = reports.iter().map(|report| report.text.clone()).collect();
     if text.is_empty() {
+        context.store().check_folders()?;
         text.push("Nobody is enrolled. Begin with: totpctl enroll USER".to_owned());
     }
     let users: Vec<&Value> = reports.iter().map(|report| &report.document).collect();

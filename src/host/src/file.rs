@@ -180,7 +180,15 @@ pub(crate) fn read_of_user(
     limit: usize,
 ) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let is_theirs = |owner| owner == uid || is_trusted(owner);
-    let file = open_that(folder, path, Others::Read, OFlag::O_RDONLY, &is_theirs)?;
+    let opened = open_that(folder, path, Others::Read, OFlag::O_RDONLY, &is_theirs);
+    let file = opened.map_err(|fault| match fault {
+        // What others may not write they may read here; but what is in it are secrets.
+        Fault::Mode { mode, .. } => Fault::Mode {
+            mode,
+            wanted: 0o600,
+        },
+        fault => fault,
+    })?;
     file.read(limit)
 }
 
@@ -418,7 +426,8 @@ impl fmt::Display for FileError {
             Fault::MissingFolder => {
                 write!(
                     f,
-                    "{path} does not exist: the first totpctl enroll makes it"
+                    "{path} does not exist, so logins are denied: the first totpctl enroll makes it; where people \
+                     were enrolled, restore it from a backup, or run install -d -m 700 {path}, and then totpctl repair --all"
                 )
             }
             Fault::Mode { mode, wanted } => write!(

@@ -102,7 +102,7 @@ impl FileStore<'_> {
             devices: &devices,
             ..Addition::default()
         };
-        self.add(account, &addition, |_, _| Ok(()))
+        self.add(account, &addition, self.folders_or_new()?, |_, _| Ok(()))
     }
 
     /// Gives an account, enrolled or not, a contact that has been confirmed.
@@ -114,7 +114,7 @@ impl FileStore<'_> {
             contact: Some(contact),
             ..Addition::default()
         };
-        self.add(account, &addition, |_, _| Ok(()))
+        self.add(account, &addition, self.folders_or_new()?, |_, _| Ok(()))
     }
 
     /// Gives an account all that it brings from elsewhere, or nothing of it.
@@ -133,18 +133,23 @@ impl FileStore<'_> {
             backup_codes: backup_codes.as_ref(),
             ..Addition::default()
         };
-        self.add(account, &addition, |_, enrollment| {
-            if devices.is_empty() && enrollment.is_empty() {
-                return Err(StoreError::NothingToImport);
-            }
-            if !joins && !enrollment.is_empty() {
-                return Err(StoreError::Enrolled);
-            }
-            match (backup_codes, &enrollment.backup_codes) {
-                (Some(_), Some(_)) => Err(StoreError::HasBackupCodes),
-                _ => Ok(()),
-            }
-        })
+        self.add(
+            account,
+            &addition,
+            self.folders_or_new()?,
+            |_, enrollment| {
+                if devices.is_empty() && enrollment.is_empty() {
+                    return Err(StoreError::NothingToImport);
+                }
+                if !joins && !enrollment.is_empty() {
+                    return Err(StoreError::Enrolled);
+                }
+                match (backup_codes, &enrollment.backup_codes) {
+                    (Some(_), Some(_)) => Err(StoreError::HasBackupCodes),
+                    _ => Ok(()),
+                }
+            },
+        )
     }
 
     /// Takes away again what [`FileStore::import`] has given; what is not there any more is none of it.
@@ -210,7 +215,9 @@ impl FileStore<'_> {
             source: Some(source),
             ..Addition::default()
         };
-        match self.add(account, &addition, check) {
+        // Where one of them is missing a login is denied before this.
+        let folders = (self.secrets()?, self.states()?);
+        match self.add(account, &addition, folders, check) {
             Ok(()) => Ok(Enrolling::Done),
             Err(StoreError::Enrolled) => Ok(Enrolling::TooLate),
             Err(StoreError::NotInvited) => Ok(Enrolling::NotInvited),
@@ -222,14 +229,13 @@ impl FileStore<'_> {
         &self,
         account: &Account,
         addition: &Addition<'_>,
+        (secrets, states): (Folder, Folder),
         check: impl Fn(&Folder, &Enrollment) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let check = |secrets: &Folder, enrollment: &Enrollment| {
             check(secrets, enrollment)?;
             addition.joined(enrollment).map(|_| ())
         };
-        let secrets = Folder::open_or_make(&self.config.secret_dir)?;
-        let states = Folder::open_or_make(&self.config.state_dir)?.refuse_network()?;
         let file = self.made_and_locked(account, (&secrets, &states), &check)?;
         let enrolled = enrollment(&secrets, account)?;
         let enrolled = enrolled.unwrap_or_else(|| Enrollment::new(account.uid));

@@ -18,8 +18,7 @@ impl FileStore<'_> {
     /// # Errors
     /// [`StoreError::Enrolled`] where the account has a device, or gets one meanwhile: nobody needs an invite then.
     pub fn invite(&self, account: &Account, invite: Invite) -> Result<(), StoreError> {
-        let secrets = Folder::open_or_make(&self.config.secret_dir)?;
-        let states = Folder::open_or_make(&self.config.state_dir)?.refuse_network()?;
+        let (secrets, states) = self.folders_or_new()?;
         if enrollment(&secrets, account)?.is_some() {
             return Err(StoreError::Enrolled);
         }

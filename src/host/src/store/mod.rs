@@ -132,6 +132,35 @@ impl<'a> FileStore<'a> {
         }
     }
 
+    /// Whether both folders are there, or neither, as where nobody ever enrolled.
+    ///
+    /// # Errors
+    /// The one that is missing, which denies everybody.
+    pub fn check_folders(&self) -> Result<(), StoreError> {
+        match (self.secrets(), self.states()) {
+            (Err(secrets), Err(_)) if secrets.is_missing() => Ok(()),
+            (Err(error), _) | (_, Err(error)) => Err(error.into()),
+            (Ok(_), Ok(_)) => Ok(()),
+        }
+    }
+
+    /// Both folders, made where there is none yet. Where the other one holds records, one was lost: a new one in its place
+    /// would have those pass for nobody's.
+    fn folders_or_new(&self) -> Result<(Folder, Folder), StoreError> {
+        match (self.secrets(), self.states()) {
+            (Ok(other), Err(lost)) | (Err(lost), Ok(other))
+                if lost.is_missing()
+                    && other.names()?.iter().any(|name| account_of(name).is_some()) =>
+            {
+                Err(lost.into())
+            }
+            _ => Ok((
+                Folder::open_or_make(&self.config.secret_dir)?,
+                Folder::open_or_make(&self.config.state_dir)?.refuse_network()?,
+            )),
+        }
+    }
+
     fn secrets(&self) -> Result<Folder, FileError> {
         Folder::open(&self.config.secret_dir)
     }
