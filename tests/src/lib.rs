@@ -45,6 +45,7 @@ pub mod recorded;
 pub mod said;
 pub mod screen;
 pub mod secret;
+pub mod skipped;
 pub mod ssh_key;
 pub mod terminal;
 pub mod thief;

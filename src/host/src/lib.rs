@@ -19,6 +19,10 @@ pub mod meter;
 pub mod pam;
 pub mod process;
 mod shared;
+// The end-to-end tests' own.
+#[cfg(test)]
+#[path = "../../../tests/src/skipped.rs"]
+mod skipped;
 pub mod slot;
 mod stack;
 pub mod store;

@@ -89,13 +89,26 @@ impl Locked {
     pub fn lock(
         folder: &Folder,
         name: &str,
+        file: CheckedFile,
+        waiting: &Waiting<'_>,
+    ) -> Result<Self, LockError> {
+        Self::lock_within(folder, name, file, waiting, (PATIENCE, LIMIT))
+    }
+
+    /// The same with another patience and another limit.
+    fn lock_within(
+        folder: &Folder,
+        name: &str,
         mut file: CheckedFile,
         waiting: &Waiting<'_>,
+        (patience, limit): (Duration, Duration),
     ) -> Result<Self, LockError> {
         let mut wait = Wait {
             since: Instant::now(),
             killed_at: None,
             holder: None,
+            patience,
+            limit,
             waiting,
         };
         loop {
@@ -142,6 +155,10 @@ struct Wait<'a> {
     /// When a holder was killed: the lock is free as soon as the kernel has buried it.
     killed_at: Option<Instant>,
     holder: Option<Holder>,
+    /// How long a holder may hold still.
+    patience: Duration,
+    /// How long is waited in all.
+    limit: Duration,
     waiting: &'a Waiting<'a>,
 }
 
@@ -163,7 +180,7 @@ impl Wait<'_> {
                     Err(file) => file,
                 };
             }
-            if self.since.elapsed() >= LIMIT {
+            if self.since.elapsed() >= self.limit {
                 return Err(LockError::Busy {
                     holder: holder_pid(&file),
                 });
@@ -188,7 +205,7 @@ impl Wait<'_> {
         }
     }
 
-    /// Looks whether the holder moves, and kills it where it has not for [`PATIENCE`].
+    /// Looks whether the holder moves, and kills it where it has not for so long.
     fn watch(&mut self, file: &File, serial: Option<u64>) {
         let is_other = |pid: &libc::pid_t| u32::try_from(*pid) != Ok(std::process::id());
         let Some(pid) = holder_pid(file).filter(is_other) else {
@@ -203,7 +220,7 @@ impl Wait<'_> {
                     && now.duration_since(holder.last_seen) < BLINK =>
             {
                 holder.last_seen = now;
-                if now.duration_since(holder.still_since) >= PATIENCE && kill(pid, file) {
+                if now.duration_since(holder.still_since) >= self.patience && kill(pid, file) {
                     self.killed_at = Some(now);
                     (self.waiting.killed)(pid);
                     self.holder = None;
@@ -327,8 +344,10 @@ mod tests {
     use std::io::{BufRead, BufReader};
     use std::os::unix::fs::MetadataExt;
     use std::process::{Child, Command, Stdio};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+    use crate::skipped::skip;
 
     /// A folder with a slot file of the name "alice".
     fn folder() -> (tempfile::TempDir, Folder) {
@@ -358,7 +377,7 @@ mod tests {
     /// Another process that takes the locks as we do and does `first` between them, then `next`.
     fn holder(folder: &Folder, first: &str, next: &str) -> Child {
         let program = format!(
-            "use Fcntl qw(:flock F_SETLK F_WRLCK); $| = 1; open F, '+<', $ARGV[0] or die; \
+            "use Fcntl qw(:flock F_SETLK F_UNLCK F_WRLCK); $| = 1; open F, '+<', $ARGV[0] or die; \
              my $lock = pack('s s x4 q q l x4', F_WRLCK, 0, 0, 0, 0); fcntl F, F_SETLK, $lock or die; \
              {first} flock F, LOCK_EX or die; print \"held\n\"; {next}"
         );
@@ -380,8 +399,7 @@ mod tests {
     #[test]
     fn a_stopped_holder_is_killed_by_root_once_it_has_not_moved_for_five_seconds() {
         if !Uid::effective().is_root() {
-            eprintln!("not run: only root kills");
-            return;
+            return skip("only root kills");
         }
         const IN: &str = "kill STOP => $$;";
         const ON_THE_WAY_IN: &str = "print \"held\\n\"; kill STOP => $$;";
@@ -406,8 +424,7 @@ mod tests {
     #[test]
     fn a_holder_in_a_wait_that_only_a_kill_ends_is_killed() {
         if !Uid::effective().is_root() {
-            eprintln!("not run: only root kills");
-            return;
+            return skip("only root kills");
         }
         // vfork: the holder waits for its child, which has let the file go.
         const WAITING: &str = "if (syscall(58) == 0) { syscall(3, fileno F); \
@@ -417,6 +434,62 @@ mod tests {
         let (_lock, killed) = lock(&folder, open(&folder));
         assert_eq!(killed, i32::try_from(waiting.id()).ok());
         assert!(!waiting.wait().unwrap().success());
+    }
+
+    /// Waits with a patience of one second, and for three in all.
+    fn end_of_a_wait(folder: &Folder) -> (Result<Locked, LockError>, Option<libc::pid_t>) {
+        let dead = std::cell::Cell::new(None);
+        let waiting = Waiting {
+            is_wanted: &|_| true,
+            killed: &|pid| dead.set(Some(pid)),
+        };
+        let limits = (Duration::from_secs(1), Duration::from_secs(3));
+        let began = Instant::now();
+        let ended = Locked::lock_within(folder, "alice", open(folder), &waiting, limits);
+        assert!(ended.is_ok() || began.elapsed() >= limits.1, "{ended:?}");
+        (ended, dead.get())
+    }
+
+    #[test]
+    fn a_holder_that_moves_is_waited_for_to_the_limit_and_left_alone() {
+        let (_place, folder) = folder();
+        let mut moving = holder(&folder, "", "my $line = <STDIN>; exit 7;");
+        let pid = i32::try_from(moving.id()).unwrap();
+        let is_over = AtomicBool::new(false);
+        let (ended, killed) = std::thread::scope(|threads| {
+            threads.spawn(|| {
+                // What a holder does that moves is save.
+                let file = open(&folder);
+                while !is_over.load(Ordering::Relaxed) {
+                    let newest = slot::read(&file).unwrap();
+                    slot::save(&file, &newest, b"").unwrap();
+                }
+            });
+            let ended = end_of_a_wait(&folder);
+            is_over.store(true, Ordering::Relaxed);
+            ended
+        });
+        let busy = matches!(ended, Err(LockError::Busy { holder: Some(holder) }) if holder == pid);
+        assert!(busy, "{ended:?}");
+        assert_eq!(killed, None);
+        drop(moving.stdin.take());
+        assert_eq!(moving.wait().unwrap().code(), Some(7));
+    }
+
+    #[test]
+    fn a_holder_without_a_name_is_waited_for_to_the_limit() {
+        let (_place, folder) = folder();
+        const UNNAMED: &str = "$lock = pack('s s x4 q q l x4', F_UNLCK, 0, 0, 0, 0); \
+                               fcntl F, F_SETLK, $lock or die;";
+        let mut unnamed = holder(&folder, UNNAMED, "my $line = <STDIN>; exit 7;");
+        let (ended, killed) = end_of_a_wait(&folder);
+        assert!(
+            matches!(ended, Err(LockError::Busy { holder: None })),
+            "{ended:?}"
+        );
+        assert_eq!(killed, None);
+        drop(unnamed.stdin.take());
+        assert_eq!(unnamed.wait().unwrap().code(), Some(7));
     }
 
     #[test]
