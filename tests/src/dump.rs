@@ -6,7 +6,13 @@ use crate::memory;
 use crate::product::Scratch;
 use crate::secret::traces_of;
 
-/// What a process left in the scratch folder; `None` where the system takes cores elsewhere.
+/// Whether a core is left in the folder of the process that it is of, and not taken elsewhere.
+pub fn are_left_here() -> bool {
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").expect("proc");
+    !pattern.starts_with(['|', '/'])
+}
+
+/// What a process left in the scratch folder.
 pub fn core(scratch: &Scratch) -> Option<Vec<u8>> {
     let entries = fs::read_dir(scratch.path("")).expect("a folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());

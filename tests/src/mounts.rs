@@ -10,13 +10,13 @@ use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
 use crate::patience::wait_for;
+use crate::skipped::skip;
 
 /// Runs `test` in a thread with a mount namespace of its own. Needs root: without it, says so and runs
 /// nothing.
 pub fn privately(test: impl FnOnce() + Send) {
     if !nix::unistd::geteuid().is_root() {
-        println!("not run: mounting needs root");
-        return;
+        return skip("mounting needs root");
     }
     thread::scope(|scope| {
         let run = || {
@@ -35,7 +35,7 @@ pub fn privately(test: impl FnOnce() + Send) {
 pub fn with_images(test: impl FnOnce() + Send) {
     privately(|| match Image::new() {
         Some(_) => test(),
-        None => println!("not run: no file system can be mounted by a loop device here"),
+        None => skip("no file system can be mounted by a loop device here"),
     });
 }
 

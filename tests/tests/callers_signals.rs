@@ -17,6 +17,7 @@ use end_to_end::machine::Machine;
 use end_to_end::owners::{self, PASSWORD, counted, owner_gets_in};
 use end_to_end::patience::{AT_ONCE, PATIENCE, wait_for};
 use end_to_end::product::{ACCOUNT, HOME, PROMPT};
+use end_to_end::skipped::skip;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -231,8 +232,7 @@ fn t28_a_real_su_that_its_caller_stops_in_the_lock_is_killed_and_this_is_logged(
 #[test]
 fn t20_t21_t28_a_login_frozen_in_the_lock_delays_nobody_for_long() {
     let Some(group) = Group::new("cgroup2", "frozen", "cgroup.freeze") else {
-        println!("not frozen: no writable cgroup v2; tested with SIGSTOP");
-        return;
+        return skip("no writable cgroup v2 to freeze in; tested with SIGSTOP");
     };
     let case = Case::new();
     let mut held = held(&case, Stop::AfterSave, HOME, &case.wrong());
@@ -268,8 +268,7 @@ fn t20_a_hundred_throttled_logins_do_not_queue_the_owner_out() {
     let v1 = Group::new("cgroup", "slow", "cpu.cfs_quota_us");
     let v2 = || Group::new("cgroup2", "slow", "cpu.max");
     let Some(group) = v1.or_else(v2) else {
-        println!("not throttled: no writable group with a limit on processors");
-        return;
+        return skip("no writable group with a limit on processors");
     };
     let throttle = |percent: Option<u32>| {
         if group.path().join("cpu.max").exists() {
