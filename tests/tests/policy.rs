@@ -20,15 +20,18 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use end_to_end::clock;
+use end_to_end::clock::{self, EPOCH};
 use end_to_end::libpam::{Code, Item, Login, Message, Reply};
 use end_to_end::machine::{Machine, output};
 use end_to_end::mounts;
 use end_to_end::phone::Phone;
-use end_to_end::product::{self, IGNORED, NO_LIMITS, Outcome, PROMPT, Scratch, answering};
+use end_to_end::product::{self, HOME, IGNORED, NO_LIMITS, Outcome, PROMPT, Scratch, answering};
+use end_to_end::skipped::skip;
+use nix::unistd::geteuid;
 use serde_json::Value;
 
 /// One file.
@@ -282,6 +285,45 @@ fn every_login_goes_as_written_and_as_explained() {
         }
         assert!(wrong.is_empty(), "\n{wrong}");
     });
+}
+
+/// As screen lockers do.
+#[test]
+fn t48_a_program_that_is_not_root_is_refused_unasked_unless_a_rule_says_never() {
+    if !geteuid().is_root() {
+        return skip("only root becomes somebody else");
+    }
+    const NOBODY: &str = "65534";
+    const NEVER: &str = "[[policy.rule]]\nsecond_factor = \"never\"\n";
+    for (settings, by_root, by_nobody) in [
+        ("", Code::SUCCESS, Code::AUTH_ERR),
+        (NEVER, IGNORED, IGNORED),
+    ] {
+        let (scratch, phone) = (Scratch::new(settings), Phone::new(Phone::SECRET));
+        scratch.enroll("daemon", &phone);
+        // It has to reach its program, the module and the configuration.
+        let mode = |mode| fs::Permissions::from_mode(mode);
+        fs::set_permissions(scratch.path(""), mode(0o755)).expect("our own folder");
+        let (program, module) = (scratch.path("contender"), scratch.path("pam_totp.so"));
+        fs::copy(env!("CARGO_BIN_EXE_contender"), &program).expect("a copy");
+        fs::copy(product::module(), &module).expect("a copy");
+        let line = format!("{} config={}", module.display(), scratch.config().display());
+        scratch.service(&format!("auth required {line}\n"));
+        for (user, expected) in [(NOBODY, by_nobody), ("0", by_root)] {
+            let mut login = Command::new("setpriv");
+            login
+                .args(["--reuid", user, "--regid", user, "--clear-groups"])
+                .arg(&program)
+                .arg(scratch.path("pam.d"))
+                .args(["aloud", "daemon", HOME, &EPOCH.to_string()])
+                .arg(phone.code_at(EPOCH));
+            let ended = output(login, b"");
+            let told = String::from_utf8_lossy(&ended.stdout);
+            assert_eq!(ended.status.code(), Some(expected.0), "{user}: {ended:?}");
+            let is_asked = told.contains(PROMPT);
+            assert_eq!(is_asked, expected == Code::SUCCESS, "{user}: {told}");
+        }
+    }
 }
 
 #[test]
