@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use end_to_end::case::Case;
+use end_to_end::case::{Case, ELSEWHERE};
 use end_to_end::clock::EPOCH;
 use end_to_end::hostile::may_raise_limits;
 use end_to_end::libpam::Code;
@@ -97,4 +97,53 @@ fn t41_no_thread_and_no_process_is_started() {
             "only the start of the contender:\n{trace}"
         );
     }
+}
+
+/// Of a caller without the first three: what is opened first is one of them, and is moved before anything is done by it.
+#[test]
+fn t38_no_file_of_ours_is_one_of_the_first_three_or_open_behind_exec() {
+    let case = Case::new();
+    let trace = case.scratch.path("trace");
+    let status = Command::new("strace")
+        .args(["-f", "-y", "-qq", "-o"])
+        .arg(&trace)
+        .arg(env!("CARGO_BIN_EXE_contender"))
+        .arg(case.scratch.path("pam.d"))
+        .args(["bare", ACCOUNT, ELSEWHERE, &EPOCH.to_string()])
+        .arg(case.phone.code_at(EPOCH))
+        .status()
+        .expect("strace is installed");
+    assert_eq!(status.code(), Some(Code::SUCCESS.0));
+    let trace = fs::read_to_string(trace).expect("a trace");
+    let ours = ["pam_totp.toml", "secrets", "state", "run"].map(|name| {
+        let path = case.scratch.path(name);
+        format!("<{}", path.display())
+    });
+    let descriptors = |text: &str| -> Vec<u32> {
+        let ends = ours.iter().flat_map(|path| text.match_indices(path));
+        let numbers = ends.map(|(end, _)| {
+            let before = &text[..end];
+            let start = before.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+            before[start..].parse().expect("a descriptor")
+        });
+        numbers.collect()
+    };
+    let (mut opened, mut moved) = (0, 0);
+    for call in trace.lines() {
+        let (call, result) = call.rsplit_once(" = ").unwrap_or((call, ""));
+        let is_moved = call.contains(", F_DUPFD_CLOEXEC, 3");
+        let uses_low = descriptors(call).iter().any(|number| *number <= 2);
+        let is_closed = call.contains(" close(");
+        assert!(!uses_low || is_moved || is_closed, "{call} = {result}");
+        moved += usize::from(uses_low && is_moved);
+        if !descriptors(result).is_empty() {
+            opened += usize::from(!is_moved);
+            assert!(is_moved || call.contains("O_CLOEXEC"), "{call} = {result}");
+        }
+    }
+    // The folders and what is in them, the table of addresses and the configuration.
+    assert!(
+        opened > 6 && moved > 3,
+        "{opened} opened, {moved} moved:\n{trace}"
+    );
 }
