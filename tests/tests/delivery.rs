@@ -204,6 +204,61 @@ fn a_code_dies_with_its_time_with_the_next_one_and_with_the_third_wrong_answer()
 }
 
 #[test]
+fn a_code_dies_of_the_third_wrong_answer_where_nobody_is_locked_out() {
+    for (wrong, is_alive) in [(2, true), (3, false)] {
+        let gateway = Gateway::new();
+        let scratch = Scratch::new(&format!("{}[limits]\ndeny = 9\n", gateway.settings()));
+        enroll_text(&scratch);
+        let first = login(&scratch, |_| another_than(&gateway.code()).as_str().into());
+        assert_eq!(first.code, Code::AUTH_ERR);
+        let code = gateway.code();
+        for _ in 1..wrong {
+            let next = login(&scratch, |_| another_than(&code).as_str().into());
+            assert_eq!(next.code, Code::AUTH_ERR);
+        }
+        let last = login(&scratch, |_| code.as_str().into());
+        assert_eq!(last.asked().len(), 1, "{wrong}: {last:?}");
+        assert_eq!(last.code == Code::SUCCESS, is_alive, "{wrong}: {last:?}");
+        let is_counted = last
+            .told()
+            .iter()
+            .any(|told| told.contains("Attempts left"));
+        assert_eq!(is_counted, !is_alive, "{wrong}: {last:?}");
+    }
+}
+
+/// A code of the same length that is not it.
+fn another_than(code: &str) -> String {
+    let other = |digit: char| if digit == '1' { '2' } else { '1' };
+    code.chars().map(other).collect()
+}
+
+#[test]
+fn a_gateway_that_hangs_keeps_nobody_else_waiting() {
+    let gateway = Gateway::that("sleep 600");
+    let scratch = scratch_with(&gateway);
+    let phone = Phone::new(Phone::SECRET);
+    scratch.enroll(ACCOUNT, &phone);
+    enroll_text(&scratch);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let mut letters = ["t"].into_iter();
+            login(&scratch, |_| letters.next().unwrap_or_default().into())
+        });
+        wait_for("the message to be handed over", || {
+            !gateway.handed().is_empty()
+        });
+        let code = phone.code_at(clock::system());
+        let elsewhere = scratch.login_from("198.51.100.9", ACCOUNT, code.as_str());
+        assert_eq!(elsewhere.code, Code::SUCCESS, "{elsewhere:?}");
+        assert!(!waiting.is_finished(), "nothing hung");
+        let outcome = waiting.join().expect("an outcome");
+        let said = outcome.asked().concat();
+        assert!(said.contains("No code could be sent"), "{said}");
+    });
+}
+
+#[test]
 fn a_thousand_requests_in_a_minute_send_no_more_than_is_configured() {
     let gateway = Gateway::new();
     let scratch = scratch_with(&gateway);
