@@ -10,6 +10,8 @@ use end_to_end::ssh_key::SshKey;
 
 const SETTINGS: &str =
     "[limits]\ndeny = 0\naddress_deny = 0\ndaily = 0\nuser_limit = 0\n[policy]\ntrust = \"1h\"\n";
+const SENDS_BY_ANY_WAY: &str = "[delivery.text]\ncommand = [\"/bin/true\", \"{address}\"]\n\
+                                [delivery.mail]\ncommand = [\"/bin/true\", \"{address}\"]\n";
 const ELSEWHERE: &str = "198.51.100.9";
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 const DELETE_CRED: i32 = 4;
@@ -177,12 +179,42 @@ fn any_change_of_devices_ends_it() {
         case.totpctl(words, input);
         assert!(!case.is_trusted(2, ACCOUNT, HOME), "{words:?}");
     }
-    let case = Case::new();
-    case.scratch
-        .enroll_device(ACCOUNT, "tablet", &Phone::new(OTHER));
-    case.trust(0);
-    case.totpctl(&["device", "remove", ACCOUNT, "tablet", "--force"], "");
-    assert!(!case.is_trusted(1, ACCOUNT, HOME));
+    let bind = ["device", "bind", ACCOUNT, "tablet", "--ssh-key", &key];
+    let of_the_tablet = |verb| ["device", verb, ACCOUNT, "tablet"];
+    for (before, words) in [
+        (
+            None,
+            &[&of_the_tablet("remove")[..], &["--force"]].concat()[..],
+        ),
+        (Some(bind), &of_the_tablet("unbind")),
+        (
+            None,
+            &["enroll", ACCOUNT, "--text", "+41791234567", "--no-confirm"],
+        ),
+        (
+            None,
+            &[
+                "enroll",
+                ACCOUNT,
+                "--mail",
+                "alice@example.org",
+                "--no-confirm",
+            ],
+        ),
+    ] {
+        let case = Case::new();
+        case.scratch
+            .configure(&format!("{SETTINGS}{SENDS_BY_ANY_WAY}"));
+        case.scratch
+            .enroll_device(ACCOUNT, "tablet", &Phone::new(OTHER));
+        if let Some(before) = before {
+            case.totpctl(&before, "");
+        }
+        case.trust(0);
+        assert!(case.is_trusted(1, ACCOUNT, HOME));
+        case.totpctl(words, "");
+        assert!(!case.is_trusted(2, ACCOUNT, HOME), "{words:?}");
+    }
 }
 
 #[test]
