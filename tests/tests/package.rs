@@ -11,6 +11,7 @@ use end_to_end::package::{NEXT, unpack};
 use end_to_end::phone::Phone;
 use end_to_end::product::{ACCOUNT, PROMPT, Scratch, workspace};
 use end_to_end::terminal::Terminal;
+use serde_json::Value;
 
 /// Debian with sshd and two people, as it is before anybody thinks of codes.
 fn debian() -> Machine {
@@ -353,6 +354,99 @@ fn the_packaged_module_exports_six_functions_and_names_no_folder_of_its_builder(
                 "{dynamic}"
             );
         }
+    }
+}
+
+#[test]
+fn the_package_asks_for_a_c_library_that_loads_the_module() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let tree = folder.path().join("tree");
+    unpack("libpam-totp", &tree);
+    let module = format!("{}/lib/*/security/pam_totp.so", tree.display());
+    let needs = text("sh", &["-c", &format!("readelf --version-info {module}")]);
+    let control = fs::read_to_string(tree.join("DEBIAN/control")).expect("a control file");
+    let mut fields = control.lines();
+    let depends = fields.find_map(|line| line.strip_prefix("Depends: "));
+    let depends = depends.expect("it depends on something");
+    let mut packages = depends.split(", ");
+    let least = packages.find_map(|one| one.strip_prefix("libc6 (>= 2.")?.strip_suffix(')'));
+    let least: u32 = least.and_then(|minor| minor.parse().ok()).expect(depends);
+    assert!(needs.contains("Name: GLIBC_2."), "{needs}");
+    for need in needs.split("Name: GLIBC_").skip(1) {
+        let need = need.split_whitespace().next().expect("a version");
+        // Packed relocations came with 2.36.
+        let need = if need == "ABI_DT_RELR" { "2.36" } else { need };
+        let minor = need.strip_prefix("2.").expect("a version of glibc");
+        let minor = minor.split('.').next().expect("a number");
+        let minor: u32 = minor.parse().expect("a number");
+        assert!(least >= minor, "{need}: {depends}");
+    }
+}
+
+#[test]
+fn the_copyright_file_has_the_licence_of_each_library() {
+    const BOTH: &str = "Expat or Apache-2.0";
+    let manifest = workspace().join("Cargo.toml");
+    let manifest = manifest.to_str().expect("text");
+    let metadata = ["metadata", "--locked", "--offline", "--format-version=1"];
+    let metadata = text(
+        env!("CARGO"),
+        &[&metadata[..], &["--manifest-path", manifest]].concat(),
+    );
+    let metadata: Value = serde_json::from_str(&metadata).expect("a document");
+    let packages = metadata["packages"].as_array().expect("packages").iter();
+    let libraries: Vec<(&str, &str)> = packages
+        .filter(|package| !package["source"].is_null())
+        .map(|package| ["name", "license"].map(|key| package[key].as_str().expect("text")))
+        .map(|[name, licence]| (name, licence))
+        .collect();
+    assert!(libraries.len() > 100, "{}", libraries.len());
+
+    let copyright = fs::read_to_string(workspace().join("debian/copyright")).expect("it");
+    let paragraphs: Vec<&str> = copyright.split("\n\n").collect();
+    let about = |files: &str| {
+        let files = format!("\n vendor/{files}\n");
+        let mut paragraphs = paragraphs.iter();
+        paragraphs.find(|paragraph| paragraph.contains(&files))
+    };
+    let licence_of = |paragraph: &str| {
+        let mut lines = paragraph.lines();
+        let line = lines.find_map(|line| line.strip_prefix("License: "));
+        line.expect("a licence").to_owned()
+    };
+    let all = about("*").expect("a paragraph on all");
+    assert_eq!(licence_of(all), BOTH);
+    for (name, licence) in &libraries {
+        let own = about(&format!("{name}-*"));
+        let said = own.map(|own| licence_of(own));
+        let expected = match *licence {
+            "MIT" => Some("Expat"),
+            "Apache-2.0" | "Zlib" => Some(*licence),
+            "BSD-3-Clause" => Some("BSD-3-clause"),
+            "(MIT OR Apache-2.0) AND Unicode-3.0" => Some("Expat and Unicode-3.0"),
+            _ => None,
+        };
+        assert_eq!(said.as_deref(), expected, "{name}: {licence}");
+        if expected.is_none() {
+            let choice: BTreeSet<&str> = licence
+                .split('/')
+                .flat_map(|one| one.split(" OR "))
+                .collect();
+            assert!(choice.contains("MIT"), "{name}: {licence}");
+            let mut words = all.split([' ', '\n', ',']);
+            let is_usual = choice == BTreeSet::from(["Apache-2.0", "MIT"]);
+            assert!(
+                is_usual || words.any(|word| word == *name),
+                "{name}: {licence}"
+            );
+        }
+    }
+    // Nor is one named that is there no more.
+    let named = copyright
+        .lines()
+        .filter_map(|line| line.strip_prefix(" vendor/")?.strip_suffix("-*"));
+    for named in named {
+        assert!(libraries.iter().any(|(name, _)| *name == named), "{named}");
     }
 }
 
