@@ -30,6 +30,12 @@ impl Enrolled {
         self.phone.code_at(self.last_step * self.phone.period)
     }
 
+    /// The code that this phone will show in so many steps.
+    pub fn code_in(&self, steps: i64) -> String {
+        let later = clock::system() + steps * self.phone.period;
+        self.phone.code_at(later)
+    }
+
     /// A code that this phone will not show for a while.
     pub fn wrong_code(&self) -> String {
         self.phone.wrong_code_at(clock::system())

@@ -116,27 +116,48 @@ fn everybody_gets_in_without_the_module() {
 
 #[test]
 fn a_lost_state_is_repaired() {
-    let (machine, mut phone) = machine();
+    let (machine, phone) = machine();
     machine.run("rm /var/lib/pam_totp/state/alice");
     machine
         .ssh("alice", &["true"])
         .answer(PASSWORD_PROMPT, PASSWORD)
         .see("can't be checked");
-    machine.run(&lines_of("A state is damaged"));
     // Those of now and of the next step may have been used before.
-    phone.code();
-    phone.code();
+    let used = [0, 1].map(|steps| phone.code_in(steps));
+    machine.run(&lines_of("A state is damaged"));
     let status = machine.run("totpctl status alice");
-    assert!(status.contains("enrolled"), "{status}");
+    assert!(status.starts_with("alice: enrolled"), "{status}");
+    for code in used {
+        assert_refused(&machine, &code);
+    }
+    // With this the next new one counts now, and not after a minute.
+    machine.run("printf '[verify]\nwindow = 2\n' >/etc/security/pam_totp.toml");
+    lets_in(&machine, Some(&phone.code_in(2)));
 }
 
+#[track_caller]
+fn assert_refused(machine: &Machine, code: &str) {
+    let mut ssh = machine.ssh("alice", &["true"]);
+    ssh.answer(PASSWORD_PROMPT, PASSWORD).answer(PROMPT, code);
+    ssh.see("Invalid One Time Password!");
+}
+
+/// The clock is everybody's: here it is right, and the phone ahead, as a right one is where the clock is behind.
 #[test]
-fn a_clock_that_was_wrong_is_seen_and_set() {
-    let (machine, _) = machine();
+fn a_clock_that_is_wrong_is_told_by_the_log_alone() {
+    let (machine, phone) = machine();
+    // By an hour and by some minutes, which two codes in a row would put up with.
+    for (steps, reason) in [(120, "mismatch"), (15, "\"first of two codes\"")] {
+        assert_refused(&machine, &phone.code_in(steps));
+        machine
+            .log()
+            .wait_for(&["event=wrong", "user=alice", &format!("reason={reason}")]);
+    }
     let told = machine.run(
         &lines_of("The clock is wrong").replace("systemctl restart systemd-timesyncd", "true"),
     );
     assert!(told.contains("UTC"), "{told}");
+    lets_in(&machine, Some(&phone.code_in(0)));
 }
 
 const PASSWORD: &str = "correct horse";
