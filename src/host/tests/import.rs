@@ -269,13 +269,13 @@ fn what_is_taken_back_leaves_what_was_there_before() {
         ..only(vec![token("token", 0), phone("tablet")])
     };
     case.import(&second).unwrap();
-    take_back(&second).unwrap();
+    assert!(take_back(&second).unwrap());
     assert_eq!(case.devices(), (vec!["phone".to_owned()], 1));
     assert!(!case.takes("00000000") && !case.takes(&shown(&second.devices[0], Step(0))));
     assert!(case.takes(&case.code_of(&first.devices[0], 0)));
 
-    for _ in 0..2 {
-        take_back(&first).unwrap();
+    for is_there in [true, false] {
+        assert_eq!(take_back(&first).unwrap(), is_there);
         assert_eq!(case.devices(), (vec![], 0));
     }
 }

@@ -49,7 +49,8 @@ fn take_all_in(
 ) -> Result<(), Failure> {
     for (index, newcomer) in newcomers.iter().enumerate() {
         if let Err(failure) = take_in(context, newcomer, arguments) {
-            let done = newcomers.iter().take(index);
+            // Of the one that failed too: what could not be made durable may be there all the same.
+            let done = newcomers.iter().take(index.saturating_add(1));
             let kept: Vec<_> = done.filter_map(|one| take_back(context, one)).collect();
             return Err(match kept.is_empty() {
                 true => failure.after("nothing was imported"),
@@ -68,8 +69,10 @@ fn take_back<'n>(context: &Context, newcomer: &'n Newcomer) -> Option<&'n str> {
     let Newcomer {
         account, import, ..
     } = newcomer;
-    if context.store().take_back(account, import).is_err() {
-        return Some(&account.name);
+    match context.store().take_back(account, import) {
+        Err(_) => return Some(&account.name),
+        Ok(false) => return None,
+        Ok(true) => {}
     }
     for added in &import.devices {
         let (name, why) = (&added.device.name, "the import of others failed");

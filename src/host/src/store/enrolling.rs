@@ -152,13 +152,14 @@ impl FileStore<'_> {
         )
     }
 
-    /// Takes away again what [`FileStore::import`] has given; what is not there any more is none of it.
+    /// Takes away again what [`FileStore::import`] has given, and tells whether anything was there; what is not there any
+    /// more is none of it.
     ///
     /// # Errors
     /// [`StoreError`]; nothing has changed then.
-    pub fn take_back(&self, account: &Account, import: &Import) -> Result<(), StoreError> {
+    pub fn take_back(&self, account: &Account, import: &Import) -> Result<bool, StoreError> {
         let locked = match self.lock_enrolled(account) {
-            Err(StoreError::Ended) => return Ok(()),
+            Err(StoreError::Ended) => return Ok(false),
             locked => locked?,
         };
         let mut left = locked.enrolled.clone();
@@ -166,10 +167,15 @@ impl FileStore<'_> {
         left.devices.retain(|device| !is_of_it(device.id));
         let of_it = import.backup_codes.as_ref().map(|set| set.id);
         left.backup_codes = left.backup_codes.filter(|set| of_it != Some(set.id));
-        match left.is_empty() {
-            true => remove_records(&locked.secrets, &self.states()?, account),
-            false => leave(account, &locked, &left),
+        let count = |all: &Enrollment| (all.devices.len(), all.backup_codes.is_some());
+        if count(&left) == count(&locked.enrolled) {
+            return Ok(false);
         }
+        match left.is_empty() {
+            true => remove_records(&locked.secrets, &self.states()?, account)?,
+            false => leave(account, &locked, &left)?,
+        }
+        Ok(true)
     }
 
     /// Gives an account that is not enrolled its first device.
