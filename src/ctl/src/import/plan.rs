@@ -126,10 +126,20 @@ fn check(
                 codes.saturating_add(scratch_codes.len()),
             )
         });
-    if enrolled.is_some_and(|enrollment| !enrollment.is_empty()) && !arguments.add {
-        return Err(format!(
-            "{name} is enrolled already: --add gives the account these devices too"
-        ));
+    let before = enrolled.filter(|enrollment| !enrollment.is_empty());
+    match before.filter(|_| !arguments.add) {
+        None => {}
+        // What an import leaves that was cut short.
+        Some(enrollment) if has_all(enrollment, parts) => {
+            return Err(format!(
+                "{name} has these devices already: leave {name} out of the import"
+            ));
+        }
+        Some(_) => {
+            return Err(format!(
+                "{name} is enrolled already: --add gives the account these devices too"
+            ));
+        }
     }
     let has = enrolled.map_or(0, |enrollment| enrollment.devices.len());
     if devices.saturating_add(has) > Enrollment::MAX_DEVICES {
@@ -149,6 +159,15 @@ fn check(
         ));
     }
     Ok(())
+}
+
+/// Whether all keys that somebody would get are theirs.
+fn has_all(enrollment: &Enrollment, parts: &[Part<'_>]) -> bool {
+    let mut tokens = parts.iter().flat_map(|part| &part.person.tokens);
+    tokens.all(|token| {
+        let mut devices = enrollment.devices.iter();
+        devices.any(|device| device.secret.is(&token.secret))
+    })
 }
 
 fn newcomer(
