@@ -8,15 +8,17 @@ use crate::clock::{self, EPOCH};
 use crate::disturbed::{Call, Ended, Job, Plan};
 use crate::gateway::Gateway;
 use crate::ground::Ground;
-use crate::libpam::Code;
+use crate::libpam::{Code, ESTABLISH_CRED, Message, Reply};
 use crate::phone::Phone;
-use crate::product::{ACCOUNT, HOME, IGNORED, NO_LIMITS, answering};
+use crate::product::{ACCOUNT, HOME, IGNORED, NO_LIMITS, PROMPT, answering};
 use crate::ssh_key::SshKey;
 use crate::token::Token;
 
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 /// What a rotation puts in the place of the phone's.
 const NEW: &str = "NZSXO43FMNZGK5DONZSXO43FMNZGK5DO";
+/// How far the clock of a phone is off that is set right.
+const AHEAD: i64 = 6 * 60;
 /// Enrolls a device of a given key, without asking for its code.
 pub const ENROLL: &[&str] = &[
     "enroll",
@@ -41,17 +43,24 @@ const CONFIRM: [&str; 6] = [
 pub type Change = fn(Plan, &Path);
 
 /// All changes.
-pub const ALL: [Change; 17] = [
+pub const ALL: [Change; 24] = [
     a_bond_to_an_ssh_key,
+    a_bond_that_ends,
     a_first_enrollment,
     a_login_by_an_event_token,
     a_login_by_the_backup_key,
     a_new_backup_key,
     a_removal,
     a_repair,
+    a_resync,
     a_rotation,
     a_confirmed_enrollment,
+    a_telephone,
+    an_end_of_trust,
     an_enrollment,
+    an_enrollment_at_a_login,
+    an_import,
+    an_invitation,
     an_unlock,
     another_name,
     backup_codes,
@@ -140,6 +149,46 @@ impl Case {
         self.status()["enrolled"] == true
     }
 
+    /// How many codes the phone is known to be ahead.
+    fn drift(&self) -> i64 {
+        let device = &self.status()["devices"][0];
+        device["drift"].as_i64().expect("a number")
+    }
+
+    /// Whether whoever is asked for nothing gets in, now.
+    fn is_trusted(&self) -> bool {
+        let mut login = self.scratch.start(ACCOUNT, answering("wrong"));
+        login.authenticate(0) == Code::SUCCESS
+    }
+
+    /// Somebody who has no device and is let set one up.
+    fn of_somebody_invited(plan: Plan) -> (Self, String) {
+        let case = Self::of_nobody(plan);
+        let settings = format!("{NO_LIMITS}[policy]\nunenrolled = \"enroll\"\n");
+        case.scratch.configure(&settings);
+        case.scratch.enroll("bin", &case.phone);
+        let invite = case.invite();
+        (case, invite)
+    }
+
+    fn invite(&self) -> String {
+        let made = self.scratch.document(&["invite", ACCOUNT]);
+        made["code"].as_str().expect("a code").to_owned()
+    }
+
+    /// Whether a key is shown to whoever types an invitation, and goes away then.
+    fn is_good(&self, invite: &str) -> bool {
+        let person = |message: &Message| match message.text.as_str() {
+            _ if !message.style.is_prompt() => Reply::Null,
+            PROMPT => invite.into(),
+            _ => Reply::Fail(Code::CONV_ERR),
+        };
+        let mut login = self.scratch.start(ACCOUNT, person);
+        assert_ne!(login.authenticate(0), Code::SUCCESS);
+        let heard = login.heard();
+        heard.iter().any(|one| one.text.contains("Add this key"))
+    }
+
     fn run(&self, words: &[&str]) -> Option<i32> {
         self.feed(words, &format!("{OTHER}\n"))
     }
@@ -197,6 +246,31 @@ fn of_records(calls: Vec<Call>) -> Vec<Call> {
     calls
 }
 
+/// All but the looks at the states that strangers share, one by one: hundreds of calls.
+fn but_of_decoys(mut calls: Vec<Call>) -> Vec<Call> {
+    let mut is_of_decoy = false;
+    calls.retain(|call| {
+        if call.name == "openat" {
+            is_of_decoy = call.arguments.contains("\".decoy-");
+        }
+        !is_of_decoy
+    });
+    calls
+}
+
+/// All but what the program `contender` does to show a text, and to compute a code by a program of its own.
+fn but_of_the_person(mut calls: Vec<Call>) -> Vec<Call> {
+    let mut is_computing = false;
+    calls.retain(|call| {
+        is_computing |= call.name == "pipe2";
+        let is_shown = call.name == "write" && call.arguments.starts_with("1, ");
+        let is_ours = !is_computing && !is_shown;
+        is_computing &= !call.name.starts_with("wait");
+        is_ours
+    });
+    calls
+}
+
 /// Calls that change a file, and those after them: a disk is the same before all others as before one of these.
 fn around_changes(calls: Vec<Call>) -> Vec<Call> {
     let after = [false]
@@ -210,7 +284,7 @@ fn around_changes(calls: Vec<Call>) -> Vec<Call> {
 }
 
 /// A telephone that codes are sent to, added and removed.
-pub fn a_telephone(plan: Plan) {
+pub fn a_telephone(plan: Plan, _: &Path) {
     let add = ["enroll", ACCOUNT, "--text", "+41791234567", "--no-confirm"];
     let remove = ["device", "remove", ACCOUNT, "text", "--force"];
     for (words, is_addition) in [(add, true), (remove, false)] {
@@ -411,6 +485,57 @@ fn keep_all_devices(plan: Plan, words: &[&str]) {
     });
 }
 
+/// Of a phone whose clock is off.
+pub fn a_resync(plan: Plan, _: &Path) {
+    let resync = ["resync", ACCOUNT];
+    let case = Case::new(plan, true);
+    let typed = Cell::new(0);
+    let codes = |time| case.phone.codes(time, 1).join("\n") + "\n";
+    let job = || {
+        typed.set(clock::system() + AHEAD);
+        case.totpctl(&resync, &codes(typed.get()))
+    };
+    case.disturb(plan, job, |at| {
+        let drift = case.drift();
+        assert!(drift != 0 || !at.status.success(), "{at}: it said so");
+        // A login that is given both before they are used up sets the phone right, too.
+        for code in case.phone.codes(typed.get(), 1) {
+            let is_used = || case.login_at(typed.get() - AHEAD, &code, "") == Code::AUTH_ERR;
+            assert!(drift == 0 || is_used(), "{at}");
+        }
+        let now = clock::system() + 60;
+        let code = case.phone.code_at(now + 30 * drift);
+        assert_eq!(case.login_at(now, &code, ""), Code::SUCCESS, "{at}");
+        let again = case.feed(&resync, &codes(clock::system() + AHEAD + 120));
+        assert_eq!(again, Some(0), "{at}");
+        let code = case.phone.code_at(EPOCH + 30 * case.drift());
+        assert!(case.takes(&code, 0, ""), "{at}");
+        assert!(case.lets_in(&case.tablet, 1), "{at}");
+    });
+}
+
+/// Of whoever was not asked again.
+pub fn an_end_of_trust(plan: Plan, _: &Path) {
+    let clear = ["trust", "clear", ACCOUNT];
+    let case = Case::new(plan, false);
+    let settings = format!("{NO_LIMITS}[policy]\ntrust = \"1d\"\n");
+    case.scratch.configure(&settings);
+    let code = case.phone.code_at(clock::system());
+    let mut login = case.scratch.start(ACCOUNT, answering(code.as_str()));
+    assert_eq!(login.authenticate(0), Code::SUCCESS);
+    assert_eq!(login.setcred(ESTABLISH_CRED), Code::SUCCESS);
+    drop(login);
+    case.disturb_totpctl(plan, &clear, |at| {
+        assert!(
+            !case.is_trusted() || !at.status.success(),
+            "{at}: it said so"
+        );
+        assert_eq!(case.run(&clear), Some(0), "{at}");
+        assert!(!case.is_trusted(), "{at}");
+        assert!(case.lets_in(&case.phone, 0), "{at}");
+    });
+}
+
 /// Of the phone.
 pub fn a_rotation(plan: Plan, _: &Path) {
     const ROTATE: [&str; 4] = ["rotate", ACCOUNT, "--secret-file", "-"];
@@ -459,6 +584,25 @@ pub fn a_bond_to_an_ssh_key(plan: Plan, _: &Path) {
             !case.lets_in(&case.phone, 3) && case.lets_in_beside(&case.phone, 4, &key.proof),
             "{at}"
         );
+    });
+}
+
+/// Of the phone.
+pub fn a_bond_that_ends(plan: Plan, _: &Path) {
+    let case = Case::new(plan, true);
+    let key = SshKey::new(&case.scratch.path("key"));
+    let [bind, unbind] = ["bind", "unbind"].map(|verb| ["device", verb, ACCOUNT, "phone"]);
+    let bind = [&bind[..], &["--ssh-key", &key.fingerprint]].concat();
+    assert_eq!(case.run(&bind), Some(0));
+    case.disturb_totpctl(plan, &unbind, |at| {
+        let is_bound = case.status()["devices"][0]["ssh_key"] == *key.fingerprint;
+        assert!(!is_bound || !at.status.success(), "{at}: it said so");
+        assert_eq!(case.lets_in(&case.phone, 0), !is_bound, "{at}");
+        assert!(case.lets_in_beside(&case.phone, 1, &key.proof), "{at}");
+        assert!(case.lets_in(&case.tablet, 2), "{at}");
+        let again = case.run(&unbind);
+        assert_eq!(again, Some(if is_bound { 0 } else { 1 }), "{at}");
+        assert!(case.lets_in(&case.phone, 3), "{at}");
     });
 }
 
@@ -520,6 +664,124 @@ pub fn a_login_by_the_backup_key(plan: Plan, contender: &Path) {
             assert!(case.lets_in(&case.tablet, 5), "{at}");
         },
     );
+}
+
+/// In the place of an older one.
+pub fn an_invitation(plan: Plan, _: &Path) {
+    let (case, old) = Case::of_somebody_invited(plan);
+    case.disturb_totpctl(plan, &["invite", ACCOUNT, "--json"], |at| {
+        let is_new = !case.is_good(&old);
+        assert!(is_new || !at.status.success(), "{at}: it said so");
+        if at.status.success() {
+            let made: serde_json::Value = serde_json::from_str(&at.out).expect("a document");
+            let code = made["code"].as_str().expect("a code");
+            assert!(case.is_good(code), "{at}");
+        }
+        let newest = case.invite();
+        assert!(case.is_good(&newest), "{at}");
+        assert!(!case.is_good(&old), "{at}");
+        assert!(!case.is_enrolled() && case.run(ENROLL) == Some(0), "{at}");
+        assert!(case.lets_in(&case.tablet, 0), "{at}");
+        assert!(!case.takes(&newest, 1, ""), "{at}");
+    });
+}
+
+/// By an invitation, which is used up where there is a device then.
+pub fn an_enrollment_at_a_login(plan: Plan, contender: &Path) {
+    let (case, invite) = Case::of_somebody_invited(plan);
+    let job = || {
+        let mut command = Command::new(contender);
+        command
+            .arg(case.scratch.path("pam.d"))
+            .args(["enroll", ACCOUNT, HOME, &invite]);
+        Job::new(command, "")
+    };
+    let of_interest = |calls| but_of_the_person(but_of_decoys(of_records(calls)));
+    case.scratch.disturb(plan, job, of_interest, |at| {
+        let is_there = case.is_enrolled();
+        assert!(is_there || !at.status.success(), "{at}: it said so");
+        if !is_there {
+            assert!(case.is_good(&invite), "{at}: the old or the new");
+            let again = job().undisturbed();
+            assert!(again.status.success(), "{again}, {at}");
+            assert!(case.lets_in(&Phone::of_shown_key(&again.out), 0), "{at}");
+        } else {
+            assert!(case.lets_in(&Phone::of_shown_key(&at.out), 0), "{at}");
+        }
+        assert!(!case.takes(&invite, 1, ""), "{at}");
+        assert!(
+            case.run(ENROLL) == Some(0) && case.lets_in(&case.tablet, 2),
+            "{at}"
+        );
+    });
+}
+
+/// Of two people: of each one the old or the new, and the first ones may be in.
+pub fn an_import(plan: Plan, _: &Path) {
+    // The bytes of their keys as pam_oath writes them, in the order in which they are taken in.
+    let people = [
+        (
+            "bin",
+            Phone::new(Phone::SECRET),
+            "3132333435363738393031323334353637383930",
+        ),
+        (
+            ACCOUNT,
+            Phone::new(OTHER),
+            "6162636465666768696a6b6c6d6e6f7071727374",
+        ),
+    ];
+    let import = ["import", "--format", "oath", "-"];
+    let case = Case::of_nobody(plan);
+    // With this one the folders come, and what strangers share.
+    case.scratch.enroll("games", &case.phone);
+    let file = |people: &[(&str, Phone, &str)]| -> String {
+        let lines = people.iter();
+        lines
+            .map(|(name, _, key)| format!("HOTP/T30 {name} - {key}\n"))
+            .collect()
+    };
+    let gets_in = |(name, phone, _): &(&str, Phone, &str), moment: i64| {
+        let time = EPOCH + 120 * moment;
+        clock::set(time);
+        let code = case.scratch.login(name, phone.code_at(time).as_str()).code;
+        clock::unset();
+        code
+    };
+    let job = || case.totpctl(&import, &file(&people));
+    let of_interest = |calls| but_of_decoys(of_records(calls));
+    case.scratch.disturb(plan, job, of_interest, |at| {
+        let enrolled = people
+            .iter()
+            .take_while(|(name, ..)| case.scratch.status(name)["users"][0]["enrolled"] == true);
+        let (there, missing) = people.split_at(enrolled.count());
+        assert!(
+            missing.is_empty() || !at.status.success(),
+            "{at}: it said so"
+        );
+        // Whoever is told that it failed is told that nothing was imported.
+        let has_failed = at.status.code() == Some(3);
+        assert!(!has_failed || there.is_empty(), "{at}: {}", there.len());
+        for person in there {
+            assert_eq!(gets_in(person, 0), Code::SUCCESS, "{at}: {}", person.0);
+        }
+        for person in missing {
+            assert_eq!(gets_in(person, 0), IGNORED, "{at}: {}", person.0);
+        }
+        let again = case.scratch.totpctl(&import, &file(&people));
+        let said = String::from_utf8_lossy(&again.stderr);
+        assert_eq!(again.status.success(), there.is_empty(), "{at}: {said}");
+        for (name, ..) in there {
+            let advice = format!("{name} has these devices already: leave {name} out");
+            assert!(said.contains(&advice), "{at}: {said}");
+        }
+        if !there.is_empty() && !missing.is_empty() {
+            assert_eq!(case.feed(&import, &file(missing)), Some(0), "{at}");
+        }
+        for person in &people {
+            assert_eq!(gets_in(person, 1), Code::SUCCESS, "{at}: {}", person.0);
+        }
+    });
 }
 
 /// Three codes ahead: none of those up to it is good any more.

@@ -27,6 +27,26 @@ fn an_enrollment() {
 }
 
 #[test]
+fn an_enrollment_at_a_login() {
+    changes::an_enrollment_at_a_login(Plan::Faults, contender());
+}
+
+#[test]
+fn an_import() {
+    changes::an_import(Plan::Faults, contender());
+}
+
+#[test]
+fn an_invitation() {
+    changes::an_invitation(Plan::Faults, contender());
+}
+
+#[test]
+fn a_telephone() {
+    changes::a_telephone(Plan::Faults, contender());
+}
+
+#[test]
 fn a_removal() {
     changes::a_removal(Plan::Faults, contender());
 }
@@ -67,6 +87,11 @@ fn an_unlock() {
 }
 
 #[test]
+fn a_resync() {
+    changes::a_resync(Plan::Faults, contender());
+}
+
+#[test]
 fn a_rotation() {
     changes::a_rotation(Plan::Faults, contender());
 }
@@ -74,6 +99,16 @@ fn a_rotation() {
 #[test]
 fn a_bond_to_an_ssh_key() {
     changes::a_bond_to_an_ssh_key(Plan::Faults, contender());
+}
+
+#[test]
+fn a_bond_that_ends() {
+    changes::a_bond_that_ends(Plan::Faults, contender());
+}
+
+#[test]
+fn an_end_of_trust() {
+    changes::an_end_of_trust(Plan::Faults, contender());
 }
 
 #[test]

@@ -27,8 +27,23 @@ fn an_enrollment() {
 }
 
 #[test]
+fn an_enrollment_at_a_login() {
+    changes::an_enrollment_at_a_login(Plan::Kills, contender());
+}
+
+#[test]
+fn an_import() {
+    changes::an_import(Plan::Kills, contender());
+}
+
+#[test]
+fn an_invitation() {
+    changes::an_invitation(Plan::Kills, contender());
+}
+
+#[test]
 fn a_telephone() {
-    changes::a_telephone(Plan::Kills);
+    changes::a_telephone(Plan::Kills, contender());
 }
 
 #[test]
@@ -72,6 +87,11 @@ fn an_unlock() {
 }
 
 #[test]
+fn a_resync() {
+    changes::a_resync(Plan::Kills, contender());
+}
+
+#[test]
 fn a_rotation() {
     changes::a_rotation(Plan::Kills, contender());
 }
@@ -79,6 +99,16 @@ fn a_rotation() {
 #[test]
 fn a_bond_to_an_ssh_key() {
     changes::a_bond_to_an_ssh_key(Plan::Kills, contender());
+}
+
+#[test]
+fn a_bond_that_ends() {
+    changes::a_bond_that_ends(Plan::Kills, contender());
+}
+
+#[test]
+fn an_end_of_trust() {
+    changes::an_end_of_trust(Plan::Kills, contender());
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! prints what it is told at once, each line with one system call, then `= ` and the PAM code, and ends the transaction.
 //!
 //! `contender CONFDIR enroll USER ADDRESS INVITE` types an invitation, then a code of the key that is shown, by the real
-//! clock, and exits with the PAM code.
+//! clock, prints what it is told at once and exits with the PAM code.
 //!
 //! `contender CONFDIR many USER ADDRESS TIME COUNT ANSWER` logs in so many times, the clock set to TIME.
 //!
@@ -106,14 +106,17 @@ fn main() {
             process::exit(code.0);
         }
         [confdir, "enroll", user, address, invite] => {
-            let person = |message: &Message| match message.text.as_str() {
-                _ if !message.style.is_prompt() => Reply::Null,
-                PROMPT => invite.into(),
-                text if text.contains("Add this key") => {
-                    let phone = Phone::of_shown_key(text);
-                    phone.code_at(clock::system()).as_str().into()
+            let person = |message: &Message| {
+                print_at_once(&message.text);
+                match message.text.as_str() {
+                    _ if !message.style.is_prompt() => Reply::Null,
+                    PROMPT => invite.into(),
+                    text if text.contains("Add this key") => {
+                        let phone = Phone::of_shown_key(text);
+                        phone.code_at(clock::system()).as_str().into()
+                    }
+                    _ => "".into(),
                 }
-                _ => "".into(),
             };
             let mut login = Login::start(confdir.as_ref(), "scratch", user.as_bytes(), person)
                 .expect("libpam reads the service");
