@@ -234,6 +234,10 @@ fn sudo_asks(machine: &Machine) {
     let mut sudo = machine.terminal_as("bob", &["sudo", "-k", "id", "-un"]);
     sudo.answer("[sudo] password for bob: ", PASSWORD)
         .see(PROMPT);
+    // sudo misses one that comes between its prompt and its reading.
+    sudo.interrupt();
+    sudo.interrupt();
+    assert_ne!(sudo.end().status, 0);
 }
 
 #[test]
