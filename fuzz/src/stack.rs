@@ -94,7 +94,8 @@ fn asks_for_password(entry: &str) -> bool {
 fn entries(text: &str) -> Vec<String> {
     let mut entries = Vec::new();
     let mut begun = String::new();
-    for line in text.lines() {
+    // By newlines alone, as libpam does.
+    for line in text.split('\n') {
         let line = line.trim_start_matches([' ', '\t']);
         if line.is_empty() || line.starts_with('#') {
             continue;
