@@ -32,7 +32,7 @@ sources() {
     state) echo core/src/record/state/bytes.rs ;;
     template) echo core/src/delivery.rs ;;
     *) echo "which lines count for $1?" >&2 && exit 1 ;;
-    esac | sed 's,[^ ]*,../src/&,g'
+    esac
 }
 
 bin=$(rustc +nightly --print target-libdir)/../bin
@@ -45,18 +45,22 @@ fi
 # Not by `cargo fuzz coverage`, which builds all anew for each target.
 RUSTFLAGS="-C instrument-coverage" nice cargo +nightly build --quiet --locked --bins --target-dir target/coverage
 profile=$(mktemp)
-trap 'rm -f "$profile" "$profile.raw" "$profile.log"' EXIT
+trap 'rm -f "$profile" "$profile".*' EXIT
 for target in "$@"; do
     mkdir -p "found/$target"
     program=target/coverage/debug/$target
     if ! find "corpus/$target" "found/$target" -type f -print0 |
-        LLVM_PROFILE_FILE=$profile.raw xargs -0 "$program" >"$profile.log" 2>&1; then
+        LLVM_PROFILE_FILE=$profile.%p.raw xargs -0 "$program" >"$profile.log" 2>&1; then
         tail -n 40 "$profile.log" >&2
         exit 1
     fi
-    "$bin/llvm-profdata" merge --sparse --output "$profile" "$profile.raw"
-    # The last row has the sums: regions, functions and lines, each with those that are not reached and a percentage.
-    files=$(sources "$target")
-    "$bin/llvm-cov" report "$program" --instr-profile="$profile" --sources $files |
-        awk -v target="$target" '/^TOTAL/ { printf "%-14s %4d of %4d lines, %s\n", target, $8 - $9, $8, $10 }'
+    # xargs may have started it more than once.
+    "$bin/llvm-profdata" merge --sparse --output "$profile" "$profile".*.raw
+    rm "$profile".*.raw
+    # A row for each file: its name, regions, functions and lines, each with those that are not reached and a percentage.
+    "$bin/llvm-cov" report "$program" --instr-profile="$profile" |
+        awk -v target="$target" -v sources="$(sources "$target")" '
+            BEGIN { count = split(sources, named, " ") }
+            { for (i = 1; i <= count; i++) if (index($1, "/src/" named[i])) { lines += $8; missed += $9 } }
+            END { printf "%-14s %4d of %4d lines, %.2f%%\n", target, lines - missed, lines, 100 * (lines - missed) / lines }'
 done
