@@ -766,7 +766,9 @@ fn what_was_edited_before_the_confirmation_is_kept_beside_the_old_files() {
     machine.run("echo '# mine' >>/etc/pam.d/sshd");
     // Nor has it room for a report.
     machine.run(
-        "strace -qq -o /dev/null -e inject=linkat,write:error=ENOSPC totpctl rollout --revert >/dev/null || [ $? = 3 ]",
+        "status=0
+         strace -qq -o /dev/null -e inject=linkat,write:error=ENOSPC totpctl rollout --revert >/dev/null || status=$?
+         [ $status = 3 ]",
     );
     assert_eq!(files(&machine), before);
 }
