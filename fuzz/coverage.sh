@@ -13,7 +13,7 @@ sources() {
     answer) echo core/src/answer.rs core/src/backup_code.rs ;;
     arguments) echo core/src/flow/arguments.rs ;;
     base32) echo core/src/secret.rs ;;
-    config) echo core/src/config.rs core/src/document.rs ;;
+    config) echo core/src/config.rs core/src/document ;;
     event) echo core/src/event.rs ;;
     file_name) echo core/src/record/file_name.rs ;;
     google | oath) echo "import/src/$1.rs" ;;
@@ -25,7 +25,7 @@ sources() {
     otpauth) echo import/src/otpauth/mod.rs core/src/key_uri.rs ;;
     pskc) echo import/src/pskc ;;
     recipient) echo core/src/contact.rs ;;
-    secret_file) echo core/src/record/enrollment/mod.rs core/src/record/enrollment/text.rs core/src/document.rs ;;
+    secret_file) echo core/src/record/enrollment/mod.rs core/src/record/enrollment/text.rs core/src/document ;;
     slot) echo host/src/slot.rs ;;
     ssh_auth_info) echo core/src/ssh_key.rs ;;
     stack) echo ctl/src/rollout/edit.rs ;;

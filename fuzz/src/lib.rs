@@ -153,7 +153,11 @@ pub fn base32(bytes: &[u8]) {
 pub fn config(bytes: &[u8]) {
     let text = text_of(bytes);
     match Config::parse(text) {
-        Ok(config) => assert_ne!(config.secret_dir, config.state_dir),
+        Ok(config) => {
+            assert_ne!(config.secret_dir, config.state_dir);
+            // A tab is nothing that is read plainly.
+            assert_eq!(Config::parse(&format!("{text}\n#\t")), Ok(config));
+        }
         Err(mistake) => assert!(!mistake.to_string().is_empty()),
     }
 }

@@ -116,22 +116,25 @@ impl Config {
     /// # Errors
     /// The first [`Mistake`]. A configuration is taken whole or not at all.
     pub fn parse(text: &str) -> Result<Self, Box<Mistake>> {
-        let default = Self::default();
         let document = Document::parse(text)?;
         let mut root = document.root();
-        let mut config = Self {
-            secret_dir: path(&mut root, "secret_dir")?.unwrap_or(default.secret_dir),
-            state_dir: path(&mut root, "state_dir")?.unwrap_or(default.state_dir),
-            run_dir: path(&mut root, "run_dir")?.unwrap_or(default.run_dir),
-            issuer: root.string("issuer", Issuer::EXPECTED, Issuer::new)?,
-            verify: verify(root.section("verify")?)?,
-            ..default
-        };
+        let mut config = Self::default();
+        for (key, folder) in [
+            ("secret_dir", &mut config.secret_dir),
+            ("state_dir", &mut config.state_dir),
+            ("run_dir", &mut config.run_dir),
+        ] {
+            if let Some(path) = path(&mut root, key)? {
+                *folder = path;
+            }
+        }
+        config.issuer = root.string("issuer", Issuer::EXPECTED, Issuer::new)?;
+        config.verify = verify(root.section("verify")?)?;
         (config.limits, config.exempt) = limits(root.section("limits")?)?;
         config.policy = policy(root.section("policy")?)?;
         (config.backup_codes, config.mail_backup_codes) =
             backup_codes(root.section("backup_codes")?)?;
-        (config.mail, config.text) = delivery(root.section("delivery")?)?;
+        (config.mail, config.text) = delivery(root.section("delivery")?, config.mail)?;
         config.notify = notify(root.section("notify")?)?;
         if config.secret_dir == config.state_dir {
             return Err(root.unlike("state_dir", "expected another folder than secret_dir"));
@@ -218,9 +221,12 @@ fn backup_codes(mut section: Section<'_>) -> Result<(Count, bool), Box<Mistake>>
     Ok((count.unwrap_or_default(), sent.is_some()))
 }
 
-fn delivery(mut section: Section<'_>) -> Result<(Delivery, Option<Delivery>), Box<Mistake>> {
+fn delivery(
+    mut section: Section<'_>,
+    default: Delivery,
+) -> Result<(Delivery, Option<Delivery>), Box<Mistake>> {
     let mail = section.section(Channel::Mail.key())?;
-    let mail = delivery_by(mail, Some(Gateway::sendmail()), Channel::Mail)?;
+    let mail = delivery_by(mail, Some(default.gateway), Channel::Mail)?;
     let text = section.section(Channel::Text.key())?;
     let text = match text.is_there() {
         false => None,

@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::bounded::bounded;
 use crate::doors::Entropy;
@@ -149,11 +149,16 @@ impl Code {
         &self.0
     }
 
-    /// The code's digits.
+    /// The code's digits, in ASCII.
+    pub(crate) fn digits(&self) -> &[u8] {
+        self.0.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
+    /// The code's digits as text.
     #[must_use]
     pub fn to_digits(&self) -> Zeroizing<String> {
-        let digits = self.0.iter().take_while(|byte| **byte != 0);
-        Zeroizing::new(digits.map(|byte| char::from(*byte)).collect())
+        let digits = self.digits().iter().map(|byte| char::from(*byte));
+        Zeroizing::new(digits.collect())
     }
 }
 
@@ -267,8 +272,7 @@ impl Otp {
     ) -> Option<Step> {
         let keyed = <M as KeyInit>::new_from_slice(secret.expose()).ok()?;
         search(code, steps, |step| {
-            let mac = authenticate(keyed.clone(), step.0);
-            shorten(&mac, self.digits)
+            code_of(keyed.clone(), self.digits, step.0)
         })
     }
 }
@@ -292,17 +296,25 @@ fn search(
 /// HOTP(K, C) = Truncate(HMAC(K, C)), RFC 4226 section 5.3.
 #[must_use]
 pub fn hotp(secret: &Secret, algorithm: Algorithm, digits: Digits, counter: u64) -> Code {
-    fn keyed<M: Mac + KeyInit>(secret: &Secret, counter: u64) -> Option<Zeroizing<Vec<u8>>> {
+    fn keyed<M: Mac + KeyInit>(secret: &Secret, digits: Digits, counter: u64) -> Option<Code> {
         let keyed = <M as KeyInit>::new_from_slice(secret.expose()).ok()?;
-        Some(authenticate(keyed, counter))
+        Some(code_of(keyed, digits, counter))
     }
-    let mac = match algorithm {
-        Algorithm::Sha1 => keyed::<Hmac<Sha1>>(secret, counter),
-        Algorithm::Sha256 => keyed::<Hmac<Sha256>>(secret, counter),
-        Algorithm::Sha512 => keyed::<Hmac<Sha512>>(secret, counter),
+    let code = match algorithm {
+        Algorithm::Sha1 => keyed::<Hmac<Sha1>>(secret, digits, counter),
+        Algorithm::Sha256 => keyed::<Hmac<Sha256>>(secret, digits, counter),
+        Algorithm::Sha512 => keyed::<Hmac<Sha512>>(secret, digits, counter),
     };
     // HMAC takes keys of any length, so there always is one.
-    mac.map_or(Code(Zeroizing::new([0; 8])), |mac| shorten(&mac, digits))
+    code.unwrap_or_else(|| Code(Zeroizing::new([0; 8])))
+}
+
+fn code_of<M: Mac>(mut keyed: M, digits: Digits, counter: u64) -> Code {
+    keyed.update(&counter.to_be_bytes());
+    let mut mac = keyed.finalize().into_bytes();
+    let code = shorten(&mac, digits);
+    mac.as_mut_slice().zeroize();
+    code
 }
 
 /// The last digits of the number in a MAC; without one, a code that nobody can type.
@@ -317,11 +329,6 @@ fn shorten(mac: &[u8], digits: Digits) -> Code {
         number /= 10;
     }
     code
-}
-
-fn authenticate<M: Mac>(mut keyed: M, counter: u64) -> Zeroizing<Vec<u8>> {
-    keyed.update(&counter.to_be_bytes());
-    Zeroizing::new(keyed.finalize().into_bytes().to_vec())
 }
 
 /// Dynamic truncation to 31 bits, RFC 4226 section 5.3.

@@ -56,8 +56,8 @@ pub(crate) type Identity = (u32, u32, u64);
 
 /// What is checked of a file.
 pub(crate) struct Status {
-    mode: u32,
-    uid: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
     links: u32,
     length: u64,
     pub(crate) identity: Identity,

@@ -2,7 +2,8 @@
 //!
 //! MUST: a file is replaced whole (write beside it, sync, rename, sync the folder) or not at all.
 
-use std::ffi::{CString, OsStr};
+use std::cell::Cell;
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -18,8 +19,8 @@ use totp_core::doors::Entropy;
 use zeroize::Zeroizing;
 
 use crate::file::{
-    CheckedFile, Fault, FileError, Others, Status, check_owner, clear_of_standard_streams,
-    is_trusted, open_checked,
+    CheckedFile, Fault, FileError, Identity, Others, Status, check_owner,
+    clear_of_standard_streams, is_trusted, open_checked,
 };
 use crate::system::SystemEntropy;
 use crate::volume::{self, FS_NOCOW_FL, Kind};
@@ -37,6 +38,31 @@ impl Folder {
     /// # Errors
     /// [`FileError`]; [`Fault::MissingFolder`] where it does not exist.
     pub fn open(path: &Path) -> Result<Self, FileError> {
+        let (folder, _) = Self::open_itself(path)?;
+        folder.check_above()?;
+        Ok(folder)
+    }
+
+    /// The same, where what is around the folder is checked by `check` too. Neither that nor the folder above is looked at
+    /// again where it still is the one that was `seen` in order.
+    ///
+    /// # Errors
+    /// [`FileError`]; [`Fault::MissingFolder`] where it does not exist.
+    pub(crate) fn open_again(
+        path: &Path,
+        seen: &Cell<Option<Identity>>,
+        check: impl FnOnce(Self) -> Result<Self, FileError>,
+    ) -> Result<Self, FileError> {
+        let (mut folder, identity) = Self::open_itself(path)?;
+        if seen.get() != Some(identity) {
+            folder.check_above()?;
+            folder = check(folder)?;
+            seen.set(Some(identity));
+        }
+        Ok(folder)
+    }
+
+    fn open_itself(path: &Path) -> Result<(Self, Identity), FileError> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(AT_FDCWD, path, flags, Mode::empty())
             .and_then(clear_of_standard_streams)
@@ -55,25 +81,33 @@ impl Folder {
             path: path.to_owned(),
             file: file.into(),
         };
-        // Whoever can write to the folder above can rename this one away.
-        let above = path.parent().unwrap_or(path);
-        for (name, path, allowed) in [(".", path, 0), ("..", above, libc::S_ISVTX)] {
-            let status = fstatat(&folder.file, name, AtFlags::empty()).map_err(|errno| {
-                folder.error(Fault::Io {
-                    doing: "look at",
-                    errno,
-                })
-            })?;
-            let error = |fault| FileError::new(path, fault);
-            check_owner(status.st_uid).map_err(error)?;
-            if status.st_mode & 0o022 != 0 && status.st_mode & allowed == 0 {
-                return Err(error(Fault::Mode {
-                    mode: status.st_mode,
-                    wanted: 0o700,
-                }));
-            }
+        let identity = folder.check(c"", path, 0)?;
+        Ok((folder, identity))
+    }
+
+    /// Whoever can write to the folder above can rename this one away.
+    fn check_above(&self) -> Result<(), FileError> {
+        let above = self.path.parent().unwrap_or(&self.path);
+        self.check(c"..", above, libc::S_ISVTX).map(|_| ())
+    }
+
+    /// Checks that nobody else may change what `name` is in this folder, save where its mode has a bit of those `allowed`.
+    fn check(&self, name: &CStr, path: &Path, allowed: u32) -> Result<Identity, FileError> {
+        let status = Status::of(&self.file, name, libc::AT_EMPTY_PATH).map_err(|errno| {
+            self.error(Fault::Io {
+                doing: "look at",
+                errno,
+            })
+        })?;
+        let error = |fault| FileError::new(path, fault);
+        check_owner(status.uid).map_err(error)?;
+        if status.mode & 0o022 != 0 && status.mode & allowed == 0 {
+            return Err(error(Fault::Mode {
+                mode: status.mode,
+                wanted: 0o700,
+            }));
         }
-        Ok(folder)
+        Ok(status.identity)
     }
 
     /// Opens a folder, and makes it and those above it (0700) where they are missing.

@@ -78,11 +78,11 @@ fn newest(file: &[u8]) -> Result<Record, SlotError> {
         return Err(SlotError::Length);
     }
     let (first, second) = file.split_at(SLOT);
-    match (read_slot(first, 0)?, read_slot(second, SLOT as u64)?) {
-        (Some(a), Some(b)) => Ok(if a.serial > b.serial { a } else { b }),
-        (Some(record), None) | (None, Some(record)) => Ok(record),
-        (None, None) => Err(SlotError::Damaged),
-    }
+    // Never of the same serial: those of the one are even, those of the other odd.
+    let newest = read_slot(first, 0)?.max(read_slot(second, SLOT as u64)?);
+    let (serial, body) = newest.ok_or(SlotError::Damaged)?;
+    let body = body.to_vec();
+    Ok(Record { serial, body })
 }
 
 /// Saves the successor of `current`, which the caller read under the lock. Durable on return.
@@ -133,9 +133,9 @@ fn encode_slot(serial: u64, body: &[u8]) -> Result<Vec<u8>, SlotError> {
     Ok(bytes)
 }
 
-/// The record of the slot at an offset; `None` where it is torn or was never written. One that belongs into the other
+/// Serial and body of the slot at an offset; `None` where it is torn or was never written. One that belongs into the other
 /// slot counts as torn: the next save would go over it.
-fn read_slot(slot: &[u8], offset: u64) -> Result<Option<Record>, SlotError> {
+fn read_slot(slot: &[u8], offset: u64) -> Result<Option<(u64, &[u8])>, SlotError> {
     let whole = || {
         let (header, rest) = slot.split_first_chunk::<HEADER>()?;
         let (found, rest) = rest.split_first_chunk::<32>()?;
@@ -145,13 +145,11 @@ fn read_slot(slot: &[u8], offset: u64) -> Result<Option<Record>, SlotError> {
         let length = u32::from_le_bytes(*fields.first_chunk()?);
         let body = rest.get(..usize::try_from(length).ok()?)?;
         let is_whole = *magic == MAGIC && checksum(header, body) == *found;
-        is_whole.then(|| (*version, u64::from_le_bytes(*serial), body.to_vec()))
+        is_whole.then(|| (*version, u64::from_le_bytes(*serial), body))
     };
     match whole() {
         Some((version, ..)) if version != VERSION => Err(SlotError::Version { version }),
-        Some((_, serial, body)) if slot_offset(serial) == offset => {
-            Ok(Some(Record { serial, body }))
-        }
+        Some((_, serial, body)) if slot_offset(serial) == offset => Ok(Some((serial, body))),
         _ => Ok(None),
     }
 }

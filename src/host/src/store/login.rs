@@ -162,18 +162,13 @@ impl FileStore<'_> {
             let judged = self.judge(&nobody, state, &source, (caller, answer), is_patient);
             return Ok(judged.map(|(verdict, _, charge)| self.settle(verdict, charge, address)));
         };
-        // Who is refused all the same, by then or while waiting, does not get the lock.
-        let current = |state: State| state.without_future(self.system.now());
-        let newest = current(file.read()?.1);
-        if let Some(refusal) = self.standing_of(&newest, &source, address).refusal() {
-            return Ok(Some(Verdict::Refused(refusal)));
-        }
+        // Who is refused by then, because others used up the limit, neither waits for the lock nor is judged.
+        let refusal = |state: &State| self.standing_of(state, &source, address).refusal();
         let refused = std::cell::Cell::new(None);
         let is_wanted = |record: &Record| {
-            let state = State::decode(&record.body).ok().map(current);
-            let limits = &self.config.limits;
-            let standing = state.map(|state| state.standing(&source, limits, self.system.now()));
-            refused.set(standing.and_then(|standing| standing.refusal()));
+            let state = State::decode(&record.body).ok();
+            let state = state.map(|state| state.without_future(self.system.now()));
+            refused.set(state.as_ref().and_then(refusal));
             refused.get().is_none()
         };
         let file = match (
@@ -191,6 +186,12 @@ impl FileStore<'_> {
                 }
             })?,
         };
+        let (record, state) = file.read()?;
+        let before = state.clone();
+        let state = state.without_future(self.system.now());
+        if let Some(refusal) = refusal(&state) {
+            return Ok(Some(Verdict::Refused(refusal)));
+        }
 
         let secrets = self.secrets()?;
         let enrollment = match subject {
@@ -203,8 +204,6 @@ impl FileStore<'_> {
                 ..decoy::enrollment_like_any(&secrets)
             },
         };
-        let (record, state) = file.read()?;
-        let before = state.clone();
         let judged = self.judge(&enrollment, state, &source, (caller, answer), is_patient);
         let Some((verdict, decided, charge)) = judged else {
             return Ok(None);

@@ -14,6 +14,7 @@ mod repairing;
 mod sending;
 mod unlocking;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ pub use self::enrolling::{Import, NewDevice, check_new, check_new_contact};
 pub use self::repairing::Found;
 pub use self::sending::check_gateway;
 use crate::error::{Damage, StoreError};
-use crate::file::{CheckedFile, FileError, Others};
+use crate::file::{CheckedFile, FileError, Identity, Others};
 use crate::folder::Folder;
 use crate::lock::{self, LockError, Waiting};
 use crate::slot::{self, Record};
@@ -43,17 +44,30 @@ pub const OURS: &str = "totpctl";
 const MAX_SECRET_BYTES: usize = 64 * 1024;
 
 /// The records in the folders of a configuration. The folders are opened anew for each call: between two
-/// of them a person types, and somebody may put others in their place.
+/// of them a person types, and somebody may put others in their place. What is around one that still is the same was looked
+/// at before.
 pub struct FileStore<'a> {
     config: &'a Config,
     system: &'a dyn System,
+    seen: Seen,
+}
+
+/// The folders that were found in order.
+#[derive(Default)]
+struct Seen {
+    secrets: Cell<Option<Identity>>,
+    states: Cell<Option<Identity>>,
 }
 
 impl<'a> FileStore<'a> {
     /// The store that `config` describes. Opens nothing yet.
     #[must_use]
     pub fn new(config: &'a Config, system: &'a dyn System) -> Self {
-        Self { config, system }
+        Self {
+            config,
+            system,
+            seen: Seen::default(),
+        }
     }
 
     /// The records of an account; `None` where it is not enrolled, or nobody ever was.
@@ -162,11 +176,15 @@ impl<'a> FileStore<'a> {
     }
 
     fn secrets(&self) -> Result<Folder, FileError> {
-        Folder::open(&self.config.secret_dir)
+        Folder::open_again(&self.config.secret_dir, &self.seen.secrets, Ok)
     }
 
     fn states(&self) -> Result<Folder, FileError> {
-        Folder::open(&self.config.state_dir)?.refuse_network()
+        Folder::open_again(
+            &self.config.state_dir,
+            &self.seen.states,
+            Folder::refuse_network,
+        )
     }
 
     fn lock(

@@ -64,10 +64,7 @@ impl Enrollment {
         if version != Self::VERSION {
             return Err(EnrollmentError::Version(version));
         }
-        let body = text
-            .rfind("\n# sha256: ")
-            .and_then(|end| text.split_at_checked(end.saturating_add(1)));
-        if body.is_none_or(|(body, last_line)| last_line != checksum_line(body)) {
+        if !ends_with_its_checksum(text) {
             return Err(EnrollmentError::Checksum);
         }
         enrollment.check()?;
@@ -155,8 +152,21 @@ const BACKUP_CODES: &str = "backup_codes";
 const BACKUP_KEY: &str = "backup_key";
 const INVITE: &str = "invite";
 
+const CHECKSUM: &str = "# sha256: ";
+
 pub(super) fn checksum_line(body: &str) -> String {
-    format!("# sha256: {}\n", hex(&Sha256::digest(body)))
+    format!("{CHECKSUM}{}\n", hex(&Sha256::digest(body)))
+}
+
+/// Whether the last line is the checksum of all before it.
+fn ends_with_its_checksum(text: &str) -> bool {
+    let lines = text.strip_suffix('\n').unwrap_or_default();
+    let end_of_body = lines.rfind('\n').map(|end| end.saturating_add(1));
+    let parts = end_of_body.and_then(|end| lines.split_at_checked(end));
+    parts.is_some_and(|(body, last_line)| {
+        let checksum = last_line.strip_prefix(CHECKSUM).and_then(unhex);
+        checksum == Some(<[u8; 32]>::from(Sha256::digest(body)))
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,16 +1,16 @@
 //! TOML documents, read key by key. Whatever nobody asks for is a mistake, and so is what is asked for
 //! and of another kind.
 //!
-//! `toml_parser` splits and decodes the text; what is built of it here is a flat list of tables, all
-//! that our files need. (The `toml` crate above it takes 50 KB more in the module, with serde 200 KB.)
+//! What is built of a text is a list of tables, all that our files need. (The `toml` crate takes 50 KB more in the module,
+//! with serde 200 KB.)
+
+mod builder;
+mod full;
+mod plain;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
-
-use toml_parser::decoder::{Encoding, ScalarKind};
-use toml_parser::parser::{EventReceiver, RecursionGuard, ValidateWhitespace, parse_document};
-use toml_parser::{ErrorSink, ParseError, Raw, Source, Span};
 
 use crate::network::Network;
 use crate::time::Time;
@@ -18,18 +18,32 @@ use crate::time::Time;
 /// A document of TOML.
 pub(crate) struct Document<'i> {
     text: &'i str,
-    /// The root first, then in the order of the text.
+    /// The root first, and each before those that are in it.
     tables: Vec<Table<'i>>,
 }
 
+#[cfg_attr(test, derive(Debug, PartialEq))]
 struct Table<'i> {
-    path: Vec<Cow<'i, str>>,
-    /// Whether it is one of an array of tables.
-    is_element: bool,
+    name: Cow<'i, str>,
+    /// The index of the table that it is in; the root is in none.
+    parent: Option<usize>,
+    written: Written,
     at: usize,
     entries: Vec<Entry<'i>>,
 }
 
+/// How a table came into the document.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Written {
+    /// By the name of one that is in it: `a` of `[a.b]`.
+    Implied,
+    /// By itself: `[a]`, or the `a` of `a.b = 1`.
+    Alone,
+    /// As one of an array: `[[a]]`.
+    Element,
+}
+
+#[cfg_attr(test, derive(Debug, PartialEq))]
 struct Entry<'i> {
     key: Cow<'i, str>,
     key_at: usize,
@@ -37,6 +51,7 @@ struct Entry<'i> {
     value_at: usize,
 }
 
+#[cfg_attr(test, derive(Debug, PartialEq))]
 enum Value<'i> {
     Boolean(bool),
     /// A date, a time or both, as it is written.
@@ -50,251 +65,24 @@ enum Value<'i> {
 }
 
 impl<'i> Document<'i> {
+    const ROOT: usize = 0;
+
+    /// Of arrays and of tables within each other.
+    const MAX_DEPTH: u32 = 16;
+
     /// Reads a whole document.
     pub(crate) fn parse(text: &'i str) -> Result<Self, Box<Mistake>> {
-        const MAX_DEPTH: u32 = 16;
-        let source = Source::new(text);
-        let mut builder = Builder {
-            source,
-            tables: vec![Table {
-                path: Vec::new(),
-                is_element: false,
-                at: 0,
-                entries: Vec::new(),
-            }],
-            current: 0,
-            last_table: 0,
-            keys: Vec::new(),
-            depth: 0,
+        let tables = match plain::read(text) {
+            Some(tables) => tables,
+            None => full::read(text)
+                .map_err(|(at, said)| Mistake::new(text, at, Reason::Syntax(said)))?,
         };
-        let mut first = FirstError(None);
-        let mut checked = ValidateWhitespace::new(&mut builder, source);
-        let mut bounded = RecursionGuard::new(&mut checked, MAX_DEPTH);
-        parse_document(&source.lex().into_vec(), &mut bounded, &mut first);
-        match first.0 {
-            None => Ok(Self {
-                text,
-                tables: builder.tables,
-            }),
-            Some((at, message)) => Err(Mistake::new(text, at, Reason::Syntax(message))),
-        }
+        Ok(Self { text, tables })
     }
 
     /// The table that all others are in.
     pub(crate) fn root(&self) -> Section<'_> {
-        Section {
-            document: self,
-            path: Vec::new(),
-            table: self.tables.first(),
-            asked: Vec::new(),
-        }
-    }
-}
-
-/// Makes tables of the parser's events.
-struct Builder<'i> {
-    source: Source<'i>,
-    tables: Vec<Table<'i>>,
-    /// The table that entries go into.
-    current: usize,
-    /// The table that the last entry went into.
-    last_table: usize,
-    /// The key that is being read, with the place of each part.
-    keys: Vec<(Cow<'i, str>, usize)>,
-    /// Arrays and inline tables that are open.
-    depth: u32,
-}
-
-impl<'i> Builder<'i> {
-    fn raw(&self, span: Span, encoding: Option<Encoding>) -> Raw<'i> {
-        let text = self
-            .source
-            .input()
-            .get(span.start()..span.end())
-            .unwrap_or_default();
-        Raw::new_unchecked(text, encoding, span)
-    }
-
-    fn open_table(&mut self, span: Span, is_element: bool, errors: &mut dyn ErrorSink) {
-        let path: Vec<_> = self.keys.drain(..).map(|(key, _)| key).collect();
-        let rival = self.tables.iter().find(|table| table.path == path);
-        let rival = rival.filter(|table| !(is_element && table.is_element));
-        if let Some(rival) = rival.filter(|rival| !is_element && !rival.is_element) {
-            let line = line_of(self.source.input(), rival.at);
-            let said = format!(
-                "[{}] stands at line {line} already: put the keys there",
-                path.join(".")
-            );
-            errors.report_error(ParseError::new(said).with_unexpected(span));
-        } else if rival.is_some() || self.is_entry(&path) {
-            errors.report_error(ParseError::new("duplicate table").with_unexpected(span));
-        }
-        self.current = self.tables.len();
-        self.tables.push(Table {
-            path,
-            is_element,
-            at: span.start(),
-            entries: Vec::new(),
-        });
-    }
-
-    fn is_entry(&self, path: &[Cow<'i, str>]) -> bool {
-        let Some((key, parent)) = path.split_last() else {
-            return false;
-        };
-        let parents = self.tables.iter().filter(|table| table.path == parent);
-        parents
-            .flat_map(|table| &table.entries)
-            .any(|entry| entry.key == *key)
-    }
-
-    fn insert(&mut self, value: Value<'i>, span: Span, errors: &mut dyn ErrorSink) {
-        let Some((key, key_at)) = self.keys.pop() else {
-            return; // the parser has reported why
-        };
-        let at = self.keys.first().map_or(key_at, |(_, at)| *at);
-        let prefix: Vec<_> = self.keys.drain(..).map(|(key, _)| key).collect();
-        let Some(index) = self.table_of(prefix, at) else {
-            return;
-        };
-        self.last_table = index;
-        if self.is_known(index, &key) {
-            let span = Span::new_unchecked(key_at, key_at.saturating_add(key.len()));
-            errors.report_error(ParseError::new("duplicate key").with_unexpected(span));
-        }
-        if let Some(table) = self.tables.get_mut(index) {
-            table.entries.push(Entry {
-                key,
-                key_at,
-                value,
-                value_at: span.start(),
-            });
-        }
-    }
-
-    /// Whether a table has an entry or a table of that key.
-    fn is_known(&self, index: usize, key: &str) -> bool {
-        let Some(Table { path, entries, .. }) = self.tables.get(index) else {
-            return false;
-        };
-        let is_below = |table: &Table<'_>| {
-            let split = table.path.split_last();
-            split.is_some_and(|(last, above)| last == key && above == path)
-        };
-        entries.iter().any(|entry| entry.key == key) || self.tables.iter().any(is_below)
-    }
-
-    /// Adds an element to the array that was just opened.
-    fn extend(&mut self, element: Value<'i>) {
-        let table = self.tables.get_mut(self.last_table);
-        let Some(entry) = table.and_then(|table| table.entries.last_mut()) else {
-            return;
-        };
-        match (&mut entry.value, element) {
-            (Value::Strings(strings), Value::String(string)) => strings.push(string),
-            (value, _) => *value = Value::Other,
-        }
-    }
-
-    /// The table that a key's prefix leads to from the current one: `limits` of `limits.deny = 3`.
-    fn table_of(&mut self, prefix: Vec<Cow<'i, str>>, at: usize) -> Option<usize> {
-        if prefix.is_empty() {
-            return Some(self.current);
-        }
-        let mut path = self.tables.get(self.current)?.path.clone();
-        path.extend(prefix);
-        let known = self.tables.iter().position(|table| table.path == path);
-        Some(known.unwrap_or_else(|| {
-            self.tables.push(Table {
-                path,
-                is_element: false,
-                at,
-                entries: Vec::new(),
-            });
-            self.tables.len().saturating_sub(1)
-        }))
-    }
-}
-
-impl EventReceiver for Builder<'_> {
-    fn std_table_close(&mut self, span: Span, errors: &mut dyn ErrorSink) {
-        let start = self.keys.first().map_or(span.start(), |(_, at)| *at);
-        self.open_table(Span::new_unchecked(start, span.end()), false, errors);
-    }
-
-    fn array_table_close(&mut self, span: Span, errors: &mut dyn ErrorSink) {
-        let start = self.keys.first().map_or(span.start(), |(_, at)| *at);
-        self.open_table(Span::new_unchecked(start, span.end()), true, errors);
-    }
-
-    fn simple_key(&mut self, span: Span, encoding: Option<Encoding>, errors: &mut dyn ErrorSink) {
-        if self.depth == 0 {
-            let mut key = Cow::Borrowed("");
-            self.raw(span, encoding).decode_key(&mut key, errors);
-            self.keys.push((key, span.start()));
-        }
-    }
-
-    fn scalar(&mut self, span: Span, encoding: Option<Encoding>, errors: &mut dyn ErrorSink) {
-        let mut text = Cow::Borrowed("");
-        let kind = self.raw(span, encoding).decode_scalar(&mut text, errors);
-        let value = match kind {
-            ScalarKind::Boolean(value) => Value::Boolean(value),
-            ScalarKind::DateTime => Value::Date(text),
-            ScalarKind::String => Value::String(text),
-            ScalarKind::Integer(radix) => {
-                i64::from_str_radix(&text, radix.value()).map_or(Value::Other, Value::Integer)
-            }
-            _ => Value::Other,
-        };
-        match self.depth {
-            0 => self.insert(value, span, errors),
-            1 => self.extend(value),
-            _ => {}
-        }
-    }
-
-    fn array_open(&mut self, span: Span, errors: &mut dyn ErrorSink) -> bool {
-        match self.depth {
-            0 => self.insert(Value::Strings(Vec::new()), span, errors),
-            1 => self.extend(Value::Other),
-            _ => {}
-        }
-        self.depth = self.depth.saturating_add(1);
-        true
-    }
-
-    fn array_close(&mut self, _: Span, _: &mut dyn ErrorSink) {
-        self.depth = self.depth.saturating_sub(1);
-    }
-
-    fn inline_table_open(&mut self, span: Span, errors: &mut dyn ErrorSink) -> bool {
-        match self.depth {
-            0 => self.insert(Value::Other, span, errors),
-            1 => self.extend(Value::Other),
-            _ => {}
-        }
-        self.depth = self.depth.saturating_add(1);
-        true
-    }
-
-    fn inline_table_close(&mut self, span: Span, errors: &mut dyn ErrorSink) {
-        self.array_close(span, errors);
-    }
-}
-
-/// The first thing that the parser did not like: where, and what.
-struct FirstError(Option<(usize, String)>);
-
-impl ErrorSink for FirstError {
-    fn report_error(&mut self, error: ParseError) {
-        if self.0.is_none() {
-            let at = error
-                .unexpected()
-                .or(error.context())
-                .map_or(0, |span| span.start());
-            self.0 = Some((at, error.description().to_owned()));
-        }
+        Section::of(self, self.tables.first().map(|root| (Self::ROOT, root)))
     }
 }
 
@@ -309,13 +97,25 @@ enum Kind {
 /// A table of a document, whose keys are asked for one by one.
 pub(crate) struct Section<'d> {
     document: &'d Document<'d>,
-    path: Vec<&'d str>,
-    /// `None` where the table is not in the document, which means that none of its keys is set.
-    table: Option<&'d Table<'d>>,
+    /// The table and its index; `None` where it is not in the document, which means that none of its keys is set.
+    table: Option<(usize, &'d Table<'d>)>,
+    /// The keys that were asked for, where there is a table that may have others.
     asked: Vec<(&'static str, Kind)>,
 }
 
 impl<'d> Section<'d> {
+    /// As many keys as most tables have: room that is made at once.
+    const KEYS: usize = 10;
+
+    fn of(document: &'d Document<'d>, table: Option<(usize, &'d Table<'d>)>) -> Self {
+        let keys = table.map_or(0, |_| Self::KEYS);
+        Self {
+            document,
+            table,
+            asked: Vec::with_capacity(keys),
+        }
+    }
+
     /// The string of `key` as `read` understands it; `None` where the key is not set.
     pub(crate) fn string<T>(
         &mut self,
@@ -338,7 +138,8 @@ impl<'d> Section<'d> {
 
     /// Whether the table is in the document.
     pub(crate) fn is_there(&self) -> bool {
-        self.table.is_some()
+        self.table
+            .is_some_and(|(_, table)| table.written != Written::Implied)
     }
 
     /// The strings of `key`, an array, as `read` understands each; none where the key is not set.
@@ -429,7 +230,7 @@ impl<'d> Section<'d> {
     /// The line on which the table begins, counted from 1; 0 where it is not in the document.
     pub(crate) fn line(&self) -> usize {
         self.table
-            .map_or(0, |table| line_of(self.document.text, table.at))
+            .map_or(0, |(_, table)| line_of(self.document.text, table.at))
     }
 
     /// The whole number of `key`; `None` where the key is not set.
@@ -451,14 +252,9 @@ impl<'d> Section<'d> {
     /// The table of `key`.
     pub(crate) fn section(&mut self, key: &'static str) -> Result<Section<'d>, Box<Mistake>> {
         self.refuse_entry(key, Kind::Table, "expected a table, written [name]")?;
-        let path = self.below(key);
-        let table = self.tables_at(&path).find(|table| !table.is_element);
-        Ok(Section {
-            document: self.document,
-            path,
-            table,
-            asked: Vec::new(),
-        })
+        let mut tables = self.tables().filter(|(_, table)| table.name == key);
+        let table = tables.find(|(_, table)| table.written != Written::Element);
+        Ok(Section::of(self.document, table))
     }
 
     /// The tables of `key`, an array of tables; none where the key is not set.
@@ -468,15 +264,9 @@ impl<'d> Section<'d> {
             Kind::Tables,
             "expected an array of tables, written [[name]]",
         )?;
-        let path = self.below(key);
-        let elements = self.tables_at(&path).filter(|table| table.is_element);
-        let document = self.document;
-        let sections = elements.map(|table| Section {
-            document,
-            path: path.clone(),
-            table: Some(table),
-            asked: Vec::new(),
-        });
+        let tables = self.tables().filter(|(_, table)| table.name == key);
+        let elements = tables.filter(|(_, table)| table.written == Written::Element);
+        let sections = elements.map(|table| Section::of(self.document, Some(table)));
         Ok(sections.collect())
     }
 
@@ -486,21 +276,17 @@ impl<'d> Section<'d> {
             let asked = self.asked.iter().find(|(asked, _)| *asked == key);
             asked.map(|(_, kind)| *kind)
         };
-        let entries = self.table.into_iter().flat_map(|table| &table.entries);
+        let entries = self.table.into_iter().flat_map(|(_, table)| &table.entries);
         let unknown = entries
             .filter(|entry| asked(&entry.key).is_none())
             .map(|entry| (entry.key_at, entry.key.as_ref()));
-        let misplaced = self.document.tables.iter().filter_map(|table| {
-            let key = table.path.get(self.path.len())?;
-            let is_ours = table.path.iter().zip(&self.path).all(|(a, b)| a == b);
-            // What lies deeper is for the section of that key to refuse.
-            let is_child = table.path.len() == self.path.len().saturating_add(1);
-            let is_wrong = match asked(key) {
+        let misplaced = self.tables().filter_map(|(_, table)| {
+            let is_wrong = match asked(&table.name) {
                 None | Some(Kind::Value) => true,
-                Some(Kind::Table) => is_child && table.is_element,
-                Some(Kind::Tables) => is_child && !table.is_element,
+                Some(Kind::Table) => table.written == Written::Element,
+                Some(Kind::Tables) => table.written != Written::Element,
             };
-            (is_ours && is_wrong).then_some((table.at, key.as_ref()))
+            is_wrong.then_some((table.at, table.name.as_ref()))
         });
         let Some((at, key)) = unknown.chain(misplaced).min() else {
             return Ok(());
@@ -519,7 +305,7 @@ impl<'d> Section<'d> {
 
     /// A mistake of this table as a whole: a key that has to be there is not.
     pub(crate) fn missing(&self, key: &'static str) -> Box<Mistake> {
-        let at = self.table.map_or(0, |table| table.at);
+        let at = self.table.map_or(0, |(_, table)| table.at);
         Mistake::new(self.document.text, at, Reason::Missing(key))
     }
 
@@ -530,12 +316,14 @@ impl<'d> Section<'d> {
     }
 
     fn ask(&mut self, key: &'static str, kind: Kind) -> Option<&'d Entry<'d>> {
+        self.table?;
         self.asked.push((key, kind));
         self.entry(key)
     }
 
     fn entry(&self, key: &str) -> Option<&'d Entry<'d>> {
-        self.table?.entries.iter().find(|entry| entry.key == key)
+        let (_, table) = self.table?;
+        table.entries.iter().find(|entry| entry.key == key)
     }
 
     fn refuse_entry(
@@ -548,18 +336,11 @@ impl<'d> Section<'d> {
             .map_or(Ok(()), |entry| Err(self.unexpected(entry, expected)))
     }
 
-    fn below(&self, key: &'static str) -> Vec<&'d str> {
-        self.path.iter().copied().chain([key]).collect()
-    }
-
-    fn tables_at<'p>(
-        &self,
-        path: &'p [&'d str],
-    ) -> impl Iterator<Item = &'d Table<'d>> + use<'p, 'd> {
-        self.document
-            .tables
-            .iter()
-            .filter(move |table| table.path == path)
+    /// The tables in this one, each with its index.
+    fn tables(&self) -> impl Iterator<Item = (usize, &'d Table<'d>)> + use<'d> {
+        let (document, own) = (self.document, self.table.map(|(index, _)| index));
+        let tables = document.tables.iter().enumerate();
+        tables.filter(move |(_, table)| own.is_some() && table.parent == own)
     }
 
     fn unexpected(&self, entry: &Entry<'_>, expected: &'static str) -> Box<Mistake> {
@@ -643,3 +424,12 @@ impl fmt::Display for Mistake {
 }
 
 impl std::error::Error for Mistake {}
+
+/// Whether a login reads a text the short way.
+#[cfg(test)]
+pub(crate) fn is_plain(text: &str) -> bool {
+    plain::read(text).is_some()
+}
+
+#[cfg(test)]
+mod tests;
