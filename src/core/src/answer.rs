@@ -38,7 +38,7 @@ impl TypedCode {
     /// What was typed in place of a code of so many digits; of another length where so many were not typed.
     #[must_use]
     pub fn of(&self, digits: Digits) -> Code {
-        let all = self.digits.digits();
+        let all = self.digits.ascii();
         let most = if self.has_password {
             usize::from(digits.get())
         } else {
@@ -54,7 +54,7 @@ impl TypedCode {
         let lengths = (6..=i64::from(Digits::MAX)).filter_map(Digits::new);
         lengths
             .map(|digits| (digits, self.of(digits)))
-            .filter(|(digits, code)| code.digits().len() == usize::from(digits.get()))
+            .filter(|(digits, code)| code.ascii().len() == usize::from(digits.get()))
     }
 }
 

@@ -94,7 +94,7 @@ impl ScratchCode {
     /// A code typed by a person, where it is as long as these are.
     #[must_use]
     pub fn of(code: &Code) -> Option<Self> {
-        code.digits().try_into().ok().map(Self)
+        code.ascii().try_into().ok().map(Self)
     }
 }
 

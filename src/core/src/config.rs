@@ -634,6 +634,27 @@ mod tests {
             ("[secret_dir]", 1, "expected a value, found a table"),
             ("[secret_dir.a]", 1, "expected a value, found a table"),
             ("[limits.a.b]", 1, "unknown key"),
+            ("[notify.x]", 1, "command is missing"),
+            ("[[notify.hook]]", 1, "command is missing"),
+            (
+                "[delivery.text.sms]\ncommand = ['/bin/sms', '{address}']",
+                1,
+                "command is missing",
+            ),
+            (
+                "[delivery.text.x]\n[delivery]\ntext.command = '/a'",
+                3,
+                "absolute path",
+            ),
+            ("[x.y]\n[z]\n[x]", 1, "unknown key \"x\""),
+            ("[policy.rule.x]", 1, "[[name]]"),
+            (
+                "[[policy.rule]]\nsecond_factor = 'never'\n[policy]\nrule.user = ['a']",
+                4,
+                "duplicate key",
+            ),
+            ("secret_dir = '/a'\n[secret_dir.b]", 2, "duplicate key"),
+            ("secret_dir = '/a'\nsecret_dir.b = 1", 2, "duplicate key"),
             ("x", 1, ""),
             ("secret_dir = '/a'\n=", 2, ""),
         ] {

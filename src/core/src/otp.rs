@@ -149,15 +149,15 @@ impl Code {
         &self.0
     }
 
-    /// The code's digits, in ASCII.
-    pub(crate) fn digits(&self) -> &[u8] {
+    /// The code's digits as they are typed.
+    pub(crate) fn ascii(&self) -> &[u8] {
         self.0.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
     /// The code's digits as text.
     #[must_use]
     pub fn to_digits(&self) -> Zeroizing<String> {
-        let digits = self.digits().iter().map(|byte| char::from(*byte));
+        let digits = self.ascii().iter().map(|byte| char::from(*byte));
         Zeroizing::new(digits.collect())
     }
 }

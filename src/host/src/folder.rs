@@ -51,12 +51,12 @@ impl Folder {
     pub(crate) fn open_again(
         path: &Path,
         seen: &Cell<Option<Identity>>,
-        check: impl FnOnce(Self) -> Result<Self, FileError>,
+        check: impl FnOnce(&Self) -> Result<(), FileError>,
     ) -> Result<Self, FileError> {
-        let (mut folder, identity) = Self::open_itself(path)?;
+        let (folder, identity) = Self::open_itself(path)?;
         if seen.get() != Some(identity) {
             folder.check_above()?;
-            folder = check(folder)?;
+            check(&folder)?;
             seen.set(Some(identity));
         }
         Ok(folder)
@@ -137,7 +137,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`Fault::Network`].
-    pub fn refuse_network(self) -> Result<Self, FileError> {
+    pub fn refuse_network(&self) -> Result<(), FileError> {
         let kind = volume::kind(&self.file).map_err(|errno| {
             self.error(Fault::Io {
                 doing: "look at",
@@ -146,7 +146,7 @@ impl Folder {
         })?;
         match kind {
             Kind::Network => Err(self.error(Fault::Network)),
-            Kind::CopyOnWrite | Kind::Ordinary => Ok(self),
+            Kind::CopyOnWrite | Kind::Ordinary => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Document, Entry, Section, Table, Value, Written, line_of};
+use super::{Document, Entry, Table, USUAL_KEYS, Value, Written, line_of};
 
 /// What is wrong with a document, and where.
 pub(super) type Complaint = (usize, String);
@@ -36,8 +36,9 @@ impl<'i> Builder<'i> {
             name: Cow::Borrowed(""),
             parent: None,
             written: Written::Alone,
+            named_at: 0,
             at: 0,
-            entries: Vec::with_capacity(Section::KEYS),
+            entries: Vec::with_capacity(USUAL_KEYS),
         };
         Self {
             text,
@@ -137,8 +138,16 @@ impl<'i> Builder<'i> {
         };
         let mut table = from;
         for (name, _) in parts.drain(..) {
-            table = match self.child(table, &name) {
-                Some(child) => child,
+            let child = self.child(table, &name);
+            table = match child.and_then(|child| Some((child, self.tables.get(child)?.written))) {
+                // Which of the elements would a key be of?
+                Some((_, Written::Element)) if made == Written::Alone => {
+                    return Err((at, "duplicate key".to_owned()));
+                }
+                Some((child, _)) => child,
+                None if self.has_entry(table, &name) => {
+                    return Err((at, "duplicate key".to_owned()));
+                }
                 None => self.add_table(table, name, made, at),
             };
         }
@@ -169,12 +178,17 @@ impl<'i> Builder<'i> {
         written: Written,
         at: usize,
     ) -> usize {
+        let keys = match written {
+            Written::Implied => 0,
+            Written::Alone | Written::Element => USUAL_KEYS,
+        };
         self.tables.push(Table {
             name,
             parent: Some(parent),
             written,
+            named_at: at,
             at,
-            entries: Vec::with_capacity(Section::KEYS),
+            entries: Vec::with_capacity(keys),
         });
         self.tables.len().saturating_sub(1)
     }

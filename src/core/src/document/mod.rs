@@ -28,9 +28,15 @@ struct Table<'i> {
     /// The index of the table that it is in; the root is in none.
     parent: Option<usize>,
     written: Written,
+    /// Where it is named first, maybe by one that is in it.
+    named_at: usize,
+    /// Where it begins.
     at: usize,
     entries: Vec<Entry<'i>>,
 }
+
+/// As many keys as most tables have: room that is made at once.
+const USUAL_KEYS: usize = 10;
 
 /// How a table came into the document.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,7 +73,7 @@ enum Value<'i> {
 impl<'i> Document<'i> {
     const ROOT: usize = 0;
 
-    /// Of arrays and of tables within each other.
+    /// Of arrays within each other, and of the parts of a key.
     const MAX_DEPTH: u32 = 16;
 
     /// Reads a whole document.
@@ -104,11 +110,8 @@ pub(crate) struct Section<'d> {
 }
 
 impl<'d> Section<'d> {
-    /// As many keys as most tables have: room that is made at once.
-    const KEYS: usize = 10;
-
     fn of(document: &'d Document<'d>, table: Option<(usize, &'d Table<'d>)>) -> Self {
-        let keys = table.map_or(0, |_| Self::KEYS);
+        let keys = table.map_or(0, |_| USUAL_KEYS);
         Self {
             document,
             table,
@@ -138,8 +141,7 @@ impl<'d> Section<'d> {
 
     /// Whether the table is in the document.
     pub(crate) fn is_there(&self) -> bool {
-        self.table
-            .is_some_and(|(_, table)| table.written != Written::Implied)
+        self.table.is_some()
     }
 
     /// The strings of `key`, an array, as `read` understands each; none where the key is not set.
@@ -286,7 +288,7 @@ impl<'d> Section<'d> {
                 Some(Kind::Table) => table.written == Written::Element,
                 Some(Kind::Tables) => table.written != Written::Element,
             };
-            is_wrong.then_some((table.at, table.name.as_ref()))
+            is_wrong.then_some((table.named_at, table.name.as_ref()))
         });
         let Some((at, key)) = unknown.chain(misplaced).min() else {
             return Ok(());
@@ -425,7 +427,7 @@ impl fmt::Display for Mistake {
 
 impl std::error::Error for Mistake {}
 
-/// Whether a login reads a text the short way.
+/// Whether a text is read by [`plain`].
 #[cfg(test)]
 pub(crate) fn is_plain(text: &str) -> bool {
     plain::read(text).is_some()

@@ -162,8 +162,14 @@ impl FileStore<'_> {
             let judged = self.judge(&nobody, state, &source, (caller, answer), is_patient);
             return Ok(judged.map(|(verdict, _, charge)| self.settle(verdict, charge, address)));
         };
-        // Who is refused by then, because others used up the limit, neither waits for the lock nor is judged.
-        let refusal = |state: &State| self.standing_of(state, &source, address).refusal();
+        // Who is refused by then, because others used up the limit, does not wait for the lock, and where it was free is not
+        // judged. Whether the address is, which takes a table of its own, the charge tells.
+        let refusal = |state: &State| {
+            let standing = state.standing(&source, &self.config.limits, self.system.now());
+            let refusal = standing.refusal()?;
+            let with_address = self.standing_of(state, &source, address);
+            Some(with_address.refusal().unwrap_or(refusal))
+        };
         let refused = std::cell::Cell::new(None);
         let is_wanted = |record: &Record| {
             let state = State::decode(&record.body).ok();
@@ -325,7 +331,7 @@ impl Store for FileStore<'_> {
         answer: &Answer,
     ) -> Result<Verdict, StoreError> {
         const PAUSE: Duration = Duration::from_millis(1);
-        // What is not charged does not get the lock.
+        // It is not charged, and needs no lock.
         if let Typed::Empty = answer.typed() {
             return Ok(Verdict::Empty);
         }

@@ -168,15 +168,17 @@ impl<'a> FileStore<'a> {
             {
                 Err(lost.into())
             }
-            _ => Ok((
-                Folder::open_or_make(&self.config.secret_dir)?,
-                Folder::open_or_make(&self.config.state_dir)?.refuse_network()?,
-            )),
+            _ => {
+                let secrets = Folder::open_or_make(&self.config.secret_dir)?;
+                let states = Folder::open_or_make(&self.config.state_dir)?;
+                states.refuse_network()?;
+                Ok((secrets, states))
+            }
         }
     }
 
     fn secrets(&self) -> Result<Folder, FileError> {
-        Folder::open_again(&self.config.secret_dir, &self.seen.secrets, Ok)
+        Folder::open_again(&self.config.secret_dir, &self.seen.secrets, |_| Ok(()))
     }
 
     fn states(&self) -> Result<Folder, FileError> {

@@ -180,6 +180,7 @@ impl State {
         let shared = self.devices.iter().map(|known| {
             let device = device_of(known.id)?;
             let twins = enrolled.devices.iter();
+            // Most have no twin: of the device itself no secret is compared.
             let twins = twins.filter(|one| one.id == device.id || one.makes_codes_of(device));
             let twins = twins.filter_map(|twin| self.device(twin.id));
             Some(twins.fold((None, true), |(floor, awaits), twin| {
