@@ -112,6 +112,7 @@ fn what_is_plain_is_read_plainly() {
         "# only said",
         "a = 1",
         "a = \"\"\nb=[\"x\"]\n",
+        "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a = 1",
         "  a = true  # why\n[b.c]  # where\nd = 0\n\n[[e]]\na.b = 2\n[[e]]\n[e.f]",
     ] {
         assert!(check(text).unwrap(), "{text}");

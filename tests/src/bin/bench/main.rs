@@ -64,7 +64,7 @@ fn bench() {
     crowd::all(&ext4, &people, &mut calendar, rounds.div_ceil(10));
 
     let people = People::settle(&ground, &disk, &phone, 1);
-    cases::right(&disk, &people, &mut calendar, rounds.div_ceil(10));
+    cases::right(&disk, &people, &mut calendar, rounds);
 
     let growing = ground::Place {
         name: ext4.name,
