@@ -599,7 +599,16 @@ mod tests {
             ("[limits]\ndaily = 33", 2, "from 0 to 32"),
             ("[limits]\nexempt = '10.0.0.0/8'", 2, "expected networks"),
             ("[limits]\nexempt = ['10.0.0.1/8']", 2, "10.0.0.0/8"),
-            ("[limits]\n[verify]\n[limits]", 3, "stands at line 1"),
+            (
+                "[limits]\n[verify]\n[limits]",
+                3,
+                "[limits] stands at line 1",
+            ),
+            (
+                "[delivery.mail]\n[delivery.mail]",
+                2,
+                "[delivery.mail] stands at line 1",
+            ),
             ("limits.deny = 3\n[limits]", 2, "stands at line 1"),
             ("limits = 3\n[limits]", 2, "duplicate table"),
             (
