@@ -660,10 +660,18 @@ mod tests {
             (
                 "[[policy.rule]]\nsecond_factor = 'never'\n[policy]\nrule.user = ['a']",
                 4,
-                "duplicate key",
+                "several of [[policy.rule]]",
             ),
-            ("secret_dir = '/a'\n[secret_dir.b]", 2, "duplicate key"),
-            ("secret_dir = '/a'\nsecret_dir.b = 1", 2, "duplicate key"),
+            (
+                "secret_dir = '/a'\n[secret_dir.b]",
+                2,
+                "a value and no table",
+            ),
+            (
+                "secret_dir = '/a'\nsecret_dir.b = 1",
+                2,
+                "a value and no table",
+            ),
             ("x", 1, ""),
             ("secret_dir = '/a'\n=", 2, ""),
         ] {

@@ -141,12 +141,15 @@ impl<'i> Builder<'i> {
             let child = self.child(table, &name);
             table = match child.and_then(|child| Some((child, self.tables.get(child)?.written))) {
                 // Which of the elements would a key be of?
-                Some((_, Written::Element)) if made == Written::Alone => {
-                    return Err((at, "duplicate key".to_owned()));
+                Some((child, Written::Element)) if made == Written::Alone => {
+                    let path = self.path_of(child);
+                    let said =
+                        format!("there may be several of [[{path}]]: put the key below its own");
+                    return Err((at, said));
                 }
                 Some((child, _)) => child,
                 None if self.has_entry(table, &name) => {
-                    return Err((at, "duplicate key".to_owned()));
+                    return Err((at, format!("{name} is a value and no table")));
                 }
                 None => self.add_table(table, name, made, at),
             };
