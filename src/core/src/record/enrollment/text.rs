@@ -200,10 +200,14 @@ const TIME: &str = "expected a time in seconds";
 fn read(text: &str) -> Result<(u32, Enrollment), Box<Mistake>> {
     const BOUNDS: RangeInclusive<i64> = 0..=0xffff_ffff;
     const NUMBER: &str = "expected a whole number from 0 to 4294967295";
+    // A message tells the version, and must not tell a line of digits that stands in its place.
+    const VERSIONS: RangeInclusive<i64> = 0..=999;
+    const VERSION: &str = "expected a whole number from 0 to 999";
     let unsigned = |number: i64| u32::try_from(number).ok();
     let document = Document::parse(text)?;
     let mut root = document.root();
-    let version = root.number("version", &BOUNDS, NUMBER)?.and_then(unsigned);
+    let version = root.number("version", &VERSIONS, VERSION)?;
+    let version = version.and_then(unsigned);
     let uid = root.number("uid", &BOUNDS, NUMBER)?.and_then(unsigned);
     let mut devices = Vec::new();
     for section in root.sections("device")? {
