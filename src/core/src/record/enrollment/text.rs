@@ -256,7 +256,8 @@ fn read_set(section: &mut Section<'_>, most: usize) -> Result<Option<BackupSet>,
     let id = SetId(u64::from_be_bytes(id.ok_or_else(|| section.missing("id"))?));
     let salt = section.string("salt", EXPECTED, unhex)?;
     let salt = salt.ok_or_else(|| section.missing("salt"))?;
-    let hashes = section.strings("hashes", EXPECTED, unhex)?;
+    let hashes = section.some_strings("hashes", EXPECTED, unhex)?;
+    let hashes = hashes.ok_or_else(|| section.missing("hashes"))?;
     if hashes.len() > most {
         return Err(section.unlike("hashes", "expected fewer of them"));
     }
