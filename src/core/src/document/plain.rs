@@ -35,16 +35,16 @@ impl<'i> Rest<'i> {
         self.run(|byte| byte == b' ');
         if self.eat("[[") {
             self.key(builder)?;
-            self.expect("]]")?;
+            self.token("]]")?;
             builder.open_table(Written::Element).ok()?;
         } else if self.eat("[") {
             self.key(builder)?;
-            self.expect("]")?;
+            self.token("]")?;
             builder.open_table(Written::Alone).ok()?;
         } else if !self.text.starts_with(['#', '\n']) {
             self.key(builder)?;
             self.run(|byte| byte == b' ');
-            self.expect("=")?;
+            self.token("=")?;
             self.run(|byte| byte == b' ');
             let at = self.at;
             builder.insert(self.value()?, at).ok()?;
@@ -78,7 +78,7 @@ impl<'i> Rest<'i> {
             while self.eat(", ") {
                 strings.push(self.string()?);
             }
-            self.expect("]")?;
+            self.token("]")?;
             return Some(Value::Strings(strings));
         }
         if self.text.starts_with('"') {
@@ -98,9 +98,9 @@ impl<'i> Rest<'i> {
 
     /// A text between quotes, without escapes.
     fn string(&mut self) -> Option<Cow<'i, str>> {
-        self.expect("\"")?;
+        self.token("\"")?;
         let text = self.run(|byte| !matches!(byte, b'"' | b'\\' | b'\n'));
-        self.expect("\"")?;
+        self.token("\"")?;
         Some(Cow::Borrowed(text))
     }
 
@@ -124,7 +124,7 @@ impl<'i> Rest<'i> {
         rest.is_some()
     }
 
-    fn expect(&mut self, token: &str) -> Option<()> {
+    fn token(&mut self, token: &str) -> Option<()> {
         self.eat(token).then_some(())
     }
 }
