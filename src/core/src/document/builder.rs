@@ -126,11 +126,10 @@ impl<'i> Builder<'i> {
     /// Where the key that was taken leads to from a table. What is missing on its way is made. `None` without a key.
     fn lead(&mut self, from: usize, made: Written) -> Result<Option<Lead<'i>>, Complaint> {
         let mut parts = std::mem::take(&mut self.keys);
-        let (Some((_, at)), depth) = (parts.first(), parts.len()) else {
+        let Some(at) = parts.first().map(|(_, at)| *at) else {
             return Ok(None);
         };
-        let at = *at;
-        if depth > Document::MAX_DEPTH as usize {
+        if parts.len() > Document::MAX_DEPTH as usize {
             return Err((at, "too many tables in each other".to_owned()));
         }
         let Some((key, key_at)) = parts.pop() else {
