@@ -67,7 +67,7 @@ pub fn judge(bytes: &[u8]) {
             (0, _) => format!("{:06}", u32::from(what) * 3907),
             (1, _) => code_of(&enrollment.devices[2], &state),
             (2, kind) => {
-                state = state.without_future(time);
+                state = state.as_of(time);
                 state.saved = time;
                 let login = (binding, kind & 1 == 1);
                 let pace = (Digits::default(), config.mail.pace());
@@ -92,7 +92,7 @@ pub fn judge(bytes: &[u8]) {
             codes: Codes::One,
             now: time,
         };
-        let before = state.clone().without_future(attempt.now);
+        let before = state.clone().as_of(attempt.now);
         let (verdict, after) = decide(&enrollment, state, &attempt, &config.verify, &config.limits);
         let floor = |state: &State, id| state.device(id).and_then(|known| known.floor);
         for device in &enrollment.devices {

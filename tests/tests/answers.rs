@@ -118,7 +118,7 @@ fn answers(code: &str) -> Vec<(&'static str, Reply, Verdict)> {
 }
 
 #[test]
-fn t16_only_the_right_digits_are_accepted_and_only_guesses_count() {
+fn t11_t16_only_the_right_digits_are_accepted_and_only_guesses_count() {
     let phone = Phone::new(Phone::SECRET);
     let scratch = Scratch::new(BY_PLACE);
     scratch.enroll(ACCOUNT, &phone);

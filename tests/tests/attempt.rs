@@ -234,7 +234,7 @@ fn a_password_that_has_run_out_lets_in_and_is_to_be_changed() {
 }
 
 #[test]
-fn what_a_module_says_cannot_command_the_terminal() {
+fn t55_what_a_module_says_cannot_command_the_terminal() {
     let (machine, _) = machine();
     let machine = machine
         .file("/srv/text", "644", "red: \x1b[31m\u{9b}32m\x07\n")

@@ -68,7 +68,7 @@ fn new_ones_void_those_of_before_and_leave_the_devices_alone() {
 }
 
 #[test]
-fn of_24_with_one_backup_code_one_gets_in() {
+fn t51_of_24_with_one_backup_code_one_gets_in() {
     let phone = Phone::new(Phone::SECRET);
     let scratch = Scratch::on(&env::temp_dir(), NO_LIMITS);
     scratch.enroll(ACCOUNT, &phone);
@@ -141,7 +141,7 @@ fn a_repaired_or_older_state_revives_none() {
 }
 
 #[test]
-fn no_file_holds_a_code() {
+fn t51_no_file_holds_a_code() {
     let (scratch, _) = enrolled(NO_LIMITS);
     let codes = scratch.new_backup_codes(ACCOUNT);
     assert!(gets_in(&scratch, &codes[0]));

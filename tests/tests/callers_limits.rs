@@ -121,7 +121,7 @@ fn t27_whatever_limits_the_caller_sets_no_guess_is_free_through_real_sudo() {
 }
 
 #[test]
-fn t37_t39_t40_neither_environment_nor_umask_nor_folder_nor_handlers_change_anything() {
+fn t10_t37_t39_t40_neither_environment_nor_umask_nor_folder_nor_handlers_change_anything() {
     let variables = [
         "TZ=:/etc/shadow",
         "TZ=../../../dev/tty",

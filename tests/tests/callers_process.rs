@@ -74,12 +74,17 @@ fn t27_t38_t39_t40_t41_the_process_is_the_same_before_at_and_after_every_message
 }
 
 #[test]
-fn t41_no_thread_and_no_process_is_started() {
+fn t41_t57_no_thread_no_process_and_no_network_socket_is_made() {
     let case = Case::new();
     for answer in [case.phone.code_at(EPOCH), case.wrong()] {
         let trace = case.scratch.path("trace");
         let status = Command::new("strace")
-            .args(["-f", "-e", "trace=clone,clone3,fork,vfork,execve", "-o"])
+            .args([
+                "-f",
+                "-e",
+                "trace=clone,clone3,fork,vfork,execve,socket",
+                "-o",
+            ])
             .arg(&trace)
             .arg(env!("CARGO_BIN_EXE_contender"))
             .arg(case.scratch.path("pam.d"))
@@ -87,7 +92,8 @@ fn t41_no_thread_and_no_process_is_started() {
             .status()
             .expect("strace is installed");
         let trace = fs::read_to_string(&trace).expect("a trace");
-        let calls: Vec<_> = trace.lines().filter(|line| line.contains('(')).collect();
+        let calls = trace.lines().filter(|line| line.contains('('));
+        let (sockets, calls): (Vec<_>, Vec<_>) = calls.partition(|line| line.contains(" socket("));
         assert!(
             status.code().is_some_and(|code| code == 0 || code == 7),
             "{status}"
@@ -96,6 +102,10 @@ fn t41_no_thread_and_no_process_is_started() {
             calls.len() == 1 && calls[0].contains("execve("),
             "only the start of the contender:\n{trace}"
         );
+        // The log's, the account database's, and libpam's to the audit system.
+        let stays_here = |call: &&str| call.contains("AF_UNIX") || call.contains("AF_NETLINK");
+        assert!(!sockets.is_empty(), "it logs:\n{trace}");
+        assert!(sockets.iter().all(stays_here), "{sockets:?}");
     }
 }
 

@@ -155,7 +155,7 @@ fn t28_a_right_code_of_a_login_stopped_in_the_lock_gets_nobody_in_twice() {
 }
 
 #[test]
-fn t28_a_login_killed_in_the_lock_delays_nobody() {
+fn t26_t28_a_login_killed_in_the_lock_delays_nobody() {
     for stop in [Stop::BeforeRead, Stop::AfterSave] {
         let case = Case::new();
         let held = held(&case, stop, HOME, &case.wrong());

@@ -121,7 +121,7 @@ fn who_has_an_app_too_asks_for_a_code_by_a_letter_that_costs_nothing() {
 }
 
 #[test]
-fn a_command_is_given_nothing_but_the_message() {
+fn t52_a_command_is_given_nothing_but_the_message() {
     let gateway = Gateway::new();
     let scratch = scratch_with(&gateway);
     enroll_text(&scratch);
@@ -148,7 +148,7 @@ fn a_command_is_given_nothing_but_the_message() {
 }
 
 #[test]
-fn of_24_who_type_the_same_code_one_gets_in() {
+fn t53_of_24_who_type_the_same_code_one_gets_in() {
     const PEOPLE: usize = 24;
     for round in 0..5 {
         let gateway = Gateway::new();

@@ -223,7 +223,7 @@ impl Rotation {
 }
 
 #[test]
-fn the_old_key_works_until_a_code_of_the_new_one_is_typed_and_is_dead_then() {
+fn t50_the_old_key_works_until_a_code_of_the_new_one_is_typed_and_is_dead_then() {
     let case = Case::new();
     let rotation = Rotation::of(&case, "phone");
     let new = rotation.phone.clone();
@@ -259,7 +259,7 @@ fn a_rotation_that_is_not_confirmed_changes_nothing() {
 }
 
 #[test]
-fn of_two_rotations_at_once_one_wins_and_the_other_is_told() {
+fn t50_of_two_rotations_at_once_one_wins_and_the_other_is_told() {
     let case = Case::new();
     let (one, two) = (Rotation::of(&case, "phone"), Rotation::of(&case, "phone"));
     let (winner, loser) = (one.phone.clone(), two.phone.clone());
@@ -494,6 +494,26 @@ fn no_proof_is_a_free_guess() {
     assert_eq!(case.totpctl(&["unlock", ACCOUNT], ""), 0);
     assert_eq!(prove(&case, 1, &right).code, Some(0));
     assert_eq!(case.totpctl(&["disable", ACCOUNT, "--force"], ""), 0);
+}
+
+#[test]
+fn nor_is_one_where_nothing_was_saved_for_long() {
+    for seconds in [20 * 60, 25 * 60 * 60] {
+        let case = Case::new();
+        case.scratch.configure("");
+        clock::set(now() - seconds);
+        case.scratch.login(ACCOUNT, "no code");
+        clock::unset();
+        for turn in 0..3 {
+            let said = prove(&case, turn, &case.phone.wrong_code_at(now()));
+            assert!(said.err.contains("no unused code"), "{turn}: {said:?}");
+        }
+        let said = prove(&case, 0, &case.tablet.code_at(now()));
+        assert!(
+            said.err.contains("none is judged here for a while"),
+            "{seconds}: {said:?}"
+        );
+    }
 }
 
 #[test]

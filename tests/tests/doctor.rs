@@ -599,7 +599,7 @@ fn control(numbers: &mut Numbers) -> String {
 }
 
 #[test]
-fn what_doctor_says_of_a_stack_is_what_libpam_does_with_it() {
+fn t56_what_doctor_says_of_a_stack_is_what_libpam_does_with_it() {
     const STACKS: usize = 800;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let root = folder.path().join("root");

@@ -597,7 +597,7 @@ fn enrolling(message: &Message, typed: &str, meanwhile: impl Fn()) -> Reply {
 }
 
 #[test]
-fn of_24_with_one_invitation_one_gets_a_device_and_the_others_are_told() {
+fn t49_of_24_with_one_invitation_one_gets_a_device_and_the_others_are_told() {
     for round in 0..5 {
         let scratch = Scratch::on(&std::env::temp_dir(), ENROLL);
         let (invite, _) = invite_of(&scratch, &[]);
@@ -848,7 +848,7 @@ fn the_right_password_leads_to_a_device() {
 }
 
 #[test]
-fn a_wrong_password_is_shown_no_key() {
+fn t49_a_wrong_password_is_shown_no_key() {
     for door in [&SSHD, &LOGIN, &SU, &SUDO] {
         let machine = machine_by_password("");
         let mut terminal = (door.knock)(&machine);

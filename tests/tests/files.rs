@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -210,7 +211,7 @@ fn assert_refused(what: &str, file: fn(&Scratch) -> PathBuf, expected: Code, rep
 }
 
 #[test]
-fn what_lies_in_the_place_of_a_file_is_refused_and_left_alone() {
+fn t29_what_lies_in_the_place_of_a_file_is_refused_and_left_alone() {
     type Target = (&'static str, fn(&Scratch) -> PathBuf, Code);
     let targets: [Target; 3] = [
         (
@@ -234,6 +235,39 @@ fn what_lies_in_the_place_of_a_file_is_refused_and_left_alone() {
             assert_refused(&format!("{name} for {target}"), file, expected, replace);
         }
     }
+}
+
+/// The moment is one that strace makes: the folder is found missing, and a link is there when it is to be made.
+#[test]
+fn t29_a_link_that_comes_before_a_folder_gives_nobody_a_mode() {
+    let case = Case::of(Scratch::new(""), 0);
+    let (folder, behind) = (case.scratch.path("run"), case.scratch.path("behind"));
+    fs::create_dir(&behind).unwrap();
+    set_mode(&behind, 0o755);
+    symlink(&behind, &folder).unwrap();
+    let trace = case.scratch.path("trace");
+    let ended = Command::new("strace")
+        .args(["-qq", "-P"])
+        .arg(&folder)
+        .arg("-o")
+        .arg(&trace)
+        .args(["-e", "inject=openat:error=ENOENT"])
+        .arg(env!("CARGO_BIN_EXE_contender"))
+        .arg(case.scratch.path("pam.d"))
+        .args([
+            "once",
+            ACCOUNT,
+            "198.51.100.9",
+            &case.now.to_string(),
+            "000000",
+        ])
+        .status()
+        .expect("strace is installed");
+    assert_eq!(ended.code(), Some(Code::AUTH_ERR.0));
+    let calls = fs::read_to_string(&trace).unwrap();
+    assert!(calls.contains("mkdir("), "{calls}");
+    let mode = fs::metadata(&behind).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o755, "{calls}");
 }
 
 /// They hold no records: a login goes on without them.
@@ -265,7 +299,7 @@ fn a_link_or_a_fifo_in_the_place_of_a_shared_table_is_left_alone() {
 }
 
 #[test]
-fn a_secret_or_state_that_others_may_read_is_refused() {
+fn t31_a_secret_or_state_that_others_may_read_is_refused() {
     let readable: [(&str, Replace); 4] = [
         ("0644", |file, _| set_mode(file, 0o644)),
         ("0640", |file, _| set_mode(file, 0o640)),
@@ -320,6 +354,48 @@ fn what_lies_in_the_place_of_a_folder_is_refused_and_left_alone() {
             Code::AUTH_ERR,
             replace,
         );
+    }
+}
+
+/// As on NFS and SMB, by the number that the kernel gives for them.
+#[test]
+fn t32_what_is_on_a_network_denies_and_is_told() {
+    for magic in ["6969", "424d53ff", "424d53fe"].map(|it| format!("{it:0<16}")) {
+        let case = Case::new(0);
+        let inject = format!("inject=fstatfs:poke_exit=@arg2={magic}");
+        let traced = |program: &Command| {
+            let mut strace = Command::new("strace");
+            strace.args([
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=fstatfs",
+                "-e",
+                &inject,
+            ]);
+            strace.arg(program.get_program()).args(program.get_args());
+            strace.output().expect("strace is installed")
+        };
+        let mut login = Command::new(env!("CARGO_BIN_EXE_contender"));
+        login.arg(case.scratch.path("pam.d"));
+        login.args([
+            "once",
+            ACCOUNT,
+            "192.0.2.1",
+            &case.now.to_string(),
+            case.fresh(),
+        ]);
+        let before = tree(&case.scratch.path(""));
+        assert_eq!(traced(&login).status.code(), Some(Code::AUTH_ERR.0));
+        let told = traced(&case.scratch.command(&["status", ACCOUNT]));
+        let told = String::from_utf8_lossy(&told.stdout);
+        assert!(
+            told.contains("is on a network or FUSE file system"),
+            "{told}"
+        );
+        assert_eq!(tree(&case.scratch.path("")), before);
+        assert_eq!(case.promptly(case.fresh(), || ()), Code::SUCCESS);
     }
 }
 
@@ -403,7 +479,7 @@ fn is_told_apart(state: &[u8], index: usize) -> bool {
 }
 
 #[test]
-fn a_cut_state_never_revives_what_is_left_of_it() {
+fn t35_a_cut_state_never_revives_what_is_left_of_it() {
     for logins in [2, 3] {
         let case = Case::new(logins);
         let file = case.scratch.state(ACCOUNT);
@@ -460,7 +536,7 @@ fn both_slots_old_know_what_they_knew() {
 }
 
 #[test]
-fn one_slot_from_the_future_counts_and_keeps_nobody_out() {
+fn t35_one_slot_from_the_future_counts_and_keeps_nobody_out() {
     let case = Case::new(5);
     let file = case.scratch.state(ACCOUNT);
     let (newest, state) = case.newest_slot();
@@ -507,7 +583,7 @@ fn a_configuration_cut_before_its_folders_end_is_refused() {
 }
 
 #[test]
-fn a_full_file_system_stops_no_login() {
+fn t25_a_full_file_system_stops_no_login() {
     mounts::privately(|| {
         let disk = Disk::new(6 << 20);
         let case = Case::of(Scratch::on(disk.path(), ""), 1);
@@ -527,7 +603,7 @@ fn a_full_file_system_stops_no_login() {
 }
 
 #[test]
-fn a_read_only_file_system_denies_until_it_can_be_written() {
+fn t25_a_read_only_file_system_denies_until_it_can_be_written() {
     mounts::privately(|| {
         let disk = Disk::new(2 << 20);
         let case = Case::of(Scratch::on(disk.path(), NO_LIMITS), 1);

@@ -166,7 +166,7 @@ fn files() -> Vec<(&'static str, &'static str, Vec<u8>)> {
 }
 
 #[test]
-fn hostile_files_are_refused_in_100_ms_and_50_mb() {
+fn t54_hostile_files_are_refused_in_100_ms_and_50_mb() {
     let scratch = Scratch::new("");
     let mut slow = String::new();
     for (name, format, content) in files() {

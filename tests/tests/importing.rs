@@ -294,7 +294,7 @@ fn pskctool_reads_what_is_exported_and_it_comes_back_as_it_was() {
 }
 
 #[test]
-fn homes_are_read_without_following_or_waiting() {
+fn t29_homes_are_read_without_following_or_waiting() {
     use end_to_end::machine::Machine;
 
     let machine = Machine::new();

@@ -60,7 +60,7 @@ fn strange_names() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_strange_name_is_asked_and_refused_like_any_other_and_leaves_no_file() {
+fn t30_a_strange_name_is_asked_and_refused_like_any_other_and_leaves_no_file() {
     let phone = Phone::new(Phone::SECRET);
     let scratch = Scratch::new("");
     for account in [ACCOUNT, "root"] {

@@ -80,7 +80,7 @@ fn both(password: &str, code: &str) -> String {
 }
 
 #[test]
-fn the_next_module_is_given_exactly_the_password() {
+fn t45_the_next_module_is_given_exactly_the_password() {
     let longest = "x".repeat(512 - 6);
     for password in [
         "hunter2",
@@ -164,7 +164,7 @@ fn who_is_locked_out_is_not_asked_by_us_and_nothing_is_handed_on() {
 }
 
 #[test]
-fn what_is_too_long_is_neither_read_nor_handed_on() {
+fn t45_what_is_too_long_is_neither_read_nor_handed_on() {
     let (stack, phone) = Stack::enrolled("forward_pass", false);
     let long = both(&"x".repeat(507), &phone.code_at(EPOCH));
     let (outcome, kept) = stack.login(ACCOUNT, &[&long, "from the next prompt"]);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use end_to_end::enrolled::Enrolled;
@@ -358,6 +359,21 @@ fn the_packaged_module_exports_six_functions_and_names_no_folder_of_its_builder(
                 "{dynamic}"
             );
         }
+    }
+}
+
+#[test]
+fn t46_nothing_in_the_packages_is_setuid() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let find = |tree: &Path, what: &[&str]| {
+        let tree = tree.to_str().expect("text");
+        text("find", &[&[tree], what].concat())
+    };
+    for (name, file) in [("libpam-totp", "pam_totp.so"), ("totpctl", "totpctl")] {
+        let tree = folder.path().join(name);
+        unpack(name, &tree);
+        assert_ne!(find(&tree, &["-type", "f", "-name", file]), "", "{name}");
+        assert_eq!(find(&tree, &["-perm", "/7000"]), "", "{name}");
     }
 }
 

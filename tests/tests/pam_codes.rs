@@ -119,12 +119,21 @@ fn a_stranger_is_refused_or_ignored_as_the_policy_says() {
 }
 
 #[test]
-fn what_cannot_be_read_denies_and_is_never_ignored() {
+fn t33_what_cannot_be_read_denies_and_is_never_ignored() {
     type Break = fn(&Scratch);
-    let cases: [(&str, Break); 6] = [
+    let emptied: Break = |scratch| {
+        let secrets = scratch.path("secrets");
+        fs::rename(&secrets, scratch.path("elsewhere")).unwrap();
+        fs::create_dir(&secrets).unwrap();
+    };
+    let cases: [(&str, Break); 7] = [
         ("no secret folder", |scratch| {
             fs::remove_dir_all(scratch.path("secrets")).unwrap()
         }),
+        (
+            "another secret folder, as below what isn't mounted",
+            emptied,
+        ),
         ("no state folder", |scratch| {
             fs::remove_dir_all(scratch.path("state")).unwrap()
         }),
@@ -149,6 +158,9 @@ fn what_cannot_be_read_denies_and_is_never_ignored() {
         assert_eq!(case.right().code, Code::AUTH_ERR, "{name}");
     }
     let case = Case::new("[policy]\nunenrolled = \"skip\"\n");
+    assert!(case.ignores(STRANGER, "nullok"));
+    emptied(&case.scratch);
+    assert!(!case.ignores(STRANGER, "nullok"), "another secret folder");
     fs::remove_dir_all(case.scratch.path("secrets")).unwrap();
     assert!(
         !case.ignores(STRANGER, "nullok"),
@@ -157,7 +169,7 @@ fn what_cannot_be_read_denies_and_is_never_ignored() {
 }
 
 #[test]
-fn a_wrong_configuration_is_a_service_error() {
+fn t36_a_wrong_configuration_is_a_service_error() {
     let wrong: [&[u8]; 18] = [
         b"colour = 1",
         b"[limits]\ncolour = 1",

@@ -375,7 +375,7 @@ fn an_announcement_is_a_prompt_where_messages_are_hidden() {
 }
 
 #[test]
-fn a_group_database_that_cannot_be_read_denies() {
+fn t58_a_group_database_that_cannot_be_read_denies() {
     among_our_own(|folder| {
         let rule = "[policy]\nunenrolled = 'skip'\n[[policy.rule]]\ngroup = ['wheel']\nsecond_factor = 'required'\n";
         let scratch = Scratch::new(rule);

@@ -58,7 +58,7 @@ struct Records {
 type Moment = (usize, usize);
 
 #[test]
-fn whatever_is_not_synced_may_be_lost() {
+fn t04_whatever_is_not_synced_may_be_lost() {
     let story = Story::new();
     let calls = story.record();
     let changes: Vec<Vec<disk::Change>> = calls.into_iter().map(|calls| calls.concat()).collect();

@@ -37,12 +37,12 @@ fn assert_one_winner(count: usize, place: &str) {
 }
 
 #[test]
-fn of_24_with_one_code_and_an_open_prompt_one_gets_in() {
+fn t01_of_24_with_one_code_and_an_open_prompt_one_gets_in() {
     assert_one_winner(24, "inside");
 }
 
 #[test]
-fn of_24_who_start_with_one_code_one_gets_in() {
+fn t01_of_24_who_start_with_one_code_one_gets_in() {
     assert_one_winner(24, "outside");
 }
 

@@ -82,7 +82,7 @@ fn the_window_is_as_wide_as_configured() {
 }
 
 #[test]
-fn an_accepted_code_burns_its_step_and_all_before_it() {
+fn t03_an_accepted_code_burns_its_step_and_all_before_it() {
     let cases: [&[(i64, bool)]; 4] = [
         &[
             (0, true),
@@ -129,7 +129,7 @@ fn a_used_code_stays_used_for_the_rest_of_its_window() {
 }
 
 #[test]
-fn another_spelling_of_a_used_code_is_used_too() {
+fn t02_another_spelling_of_a_used_code_is_used_too() {
     let scratch = Scratch::unlimited(ACCOUNT, &phone());
     assert_eq!(login_at(&scratch, EPOCH, 0), Code::SUCCESS);
     let code = phone().code_at(EPOCH);
@@ -182,7 +182,7 @@ fn a_wrong_clock_never_revives_a_code_and_locks_nobody_out() {
 }
 
 #[test]
-fn a_clock_put_back_gives_no_old_code_a_second_life() {
+fn t09_a_clock_put_back_gives_no_old_code_a_second_life() {
     let scratch = Scratch::unlimited(ACCOUNT, &phone());
     assert_eq!(login_at(&scratch, EPOCH, 0), Code::SUCCESS);
     for back in [PERIOD, 10 * MINUTE, HOUR, 10 * YEAR, EPOCH] {

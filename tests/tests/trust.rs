@@ -84,7 +84,7 @@ fn after_a_whole_login_the_same_place_is_not_asked_again_for_that_long() {
 }
 
 #[test]
-fn a_code_alone_is_no_login() {
+fn t47_a_code_alone_is_no_login() {
     let case = Case::new();
     case.login(0, |_| ());
     assert!(!case.is_trusted(1, ACCOUNT, HOME), "no setcred");

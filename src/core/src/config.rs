@@ -139,6 +139,11 @@ impl Config {
         if config.secret_dir == config.state_dir {
             return Err(root.unlike("state_dir", "expected another folder than secret_dir"));
         }
+        if [&config.secret_dir, &config.state_dir].contains(&&config.run_dir) {
+            // It may be the default that is the same.
+            let expected = "expected run_dir to be another folder than secret_dir and state_dir";
+            return Err(root.unlike("run_dir", expected));
+        }
         root.finish()?;
         Ok(config)
     }

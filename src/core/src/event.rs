@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_breaks_out_of_its_field() {
+    fn t55_no_value_breaks_out_of_its_field() {
         for (value, shown) in [
             ("a b", "\"a b\""),
             ("", "\"\""),

@@ -220,8 +220,7 @@ fn judge_answer(
         now,
         ..
     } = *attempt;
-    let mut state = state.without_future(now);
-    state.saved = now;
+    let mut state = state.as_of(now);
     state.share_floors(enrollment);
 
     let codes = match state.standing(source, limits, now) {

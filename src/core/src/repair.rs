@@ -16,7 +16,7 @@ use crate::time::Time;
 /// now, and event tokens wait for two codes in a row. Backup codes are void; what is known beside that is kept.
 #[must_use]
 pub fn repair(enrolled: &Enrollment, state: State, verify: &Verify, now: Time) -> State {
-    let mut state = state.without_future(now);
+    let mut state = state.as_of(now);
     let window = i32::from(verify.window.get());
     let devices = enrolled.devices.iter().map(|device| {
         let known = state.device(device.id).cloned();
@@ -96,10 +96,7 @@ pub fn resync(
             // What is known of limits, counts and other codes is of logins, and stays.
             state.devices = decided.devices;
             state.share_floors(enrolled);
-            return Ok(State {
-                saved: now,
-                ..state.without_future(now)
-            });
+            return Ok(state.as_of(now));
         }
         trial = decided;
     }

@@ -403,7 +403,7 @@ fn wrong_and_used_codes_teach_nothing() {
 }
 
 #[test]
-fn logins_teach_at_most_so_much_drift() {
+fn t08_logins_teach_at_most_so_much_drift() {
     for sign in [1, -1] {
         let mut person = Person::new();
         // A clock that loses a step between each two logins, so that every code lies on its side.
@@ -736,7 +736,7 @@ fn an_invitation_is_judged_like_a_backup_code_until_it_expires_and_entitles_for_
     };
     assert_eq!(
         person.state.tally,
-        before.without_future(Time::from_unix(NOON + 59)).tally
+        before.as_of(Time::from_unix(NOON + 59)).tally
     );
     assert_eq!(entitled.invite(), Some(SetId(7)));
     for (later, is_over) in [(-1, true), (0, false), (900, false), (901, true)] {

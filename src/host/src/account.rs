@@ -2,13 +2,15 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::unistd::{Group, Uid, User, getgrouplist, setresuid};
 use totp_core::doors::Account;
 use zeroize::Zeroizing;
+
+use crate::file::clear_of_standard_streams;
 
 /// The account of that name; `None` where there is certainly none.
 ///
@@ -111,16 +113,23 @@ pub fn is_local(account: &Account, passwd: &str, shadow: &str) -> Result<bool, S
 
 /// Whether an account's line leaves the password to another file; `None` where there is no line.
 fn is_elsewhere(account: &Account, path: &str) -> Result<Option<bool>, String> {
-    let failed = |error: std::io::Error| format!("cannot read {path}: {error}");
-    let file = BufReader::new(File::open(path).map_err(failed)?);
-    for line in file.split(b'\n') {
-        let line = Zeroizing::new(line.map_err(failed)?);
+    let text = hashes(path).map_err(|error| format!("cannot read {path}: {error}"))?;
+    for line in text.split(|byte| *byte == b'\n') {
         let mut fields = line.split(|byte| *byte == b':');
         if fields.next() == Some(account.name.as_bytes()) {
             return Ok(Some(fields.next() == Some(b"x")));
         }
     }
     Ok(None)
+}
+
+/// A file in which people's hashes may stand: in one piece of memory, which is wiped, and never as a standard stream.
+fn hashes(path: &str) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::from(clear_of_standard_streams(File::open(path)?.into())?);
+    let length = file.metadata()?.len();
+    let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0)));
+    file.take(length).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// The real user id of this process: under su and sudo, the caller's or root's.

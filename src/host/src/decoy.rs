@@ -18,7 +18,7 @@ use totp_core::time::Time;
 use zeroize::Zeroizing;
 
 use crate::error::StoreError;
-use crate::file::{CheckedFile, FileError, Others};
+use crate::file::{CheckedFile, Fault, FileError, Others};
 use crate::folder::Folder;
 use crate::slot;
 use crate::store::read_enrollment;
@@ -49,6 +49,20 @@ pub(crate) fn make_all(secrets: &Folder, folder: &Folder, now: Time) -> Result<(
     };
     let is_whole = |_: &CheckedFile| matches!(key(folder), Ok(Some(_)));
     put_where_needed(folder, KEY_NAME, new_key, is_whole)
+}
+
+/// Refuses secrets among which the strangers' is not, though they have their states: somebody enrolled, and what lies there now
+/// is another folder, such as an empty one below a disk that isn't mounted. Nobody is not enrolled by that.
+///
+/// # Errors
+/// [`Fault::Emptied`], or where it can't be told.
+pub(crate) fn check_is_kept(secrets: &Folder, states: &Folder) -> Result<(), FileError> {
+    match secrets.check_file(SECRET_NAME, Others::None) {
+        Err(error) if error.is_missing() && key(states)?.is_some() => {
+            Err(FileError::new(&secrets.path_of(""), Fault::Emptied))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Several may do this at the same moment, and what one of them has made may have counted wrong answers since: a missing

@@ -213,12 +213,16 @@ fn open_that(
     access: OFlag,
     may_own: &dyn Fn(u32) -> bool,
 ) -> Result<CheckedFile, Fault> {
-    // A file without a name was replaced while we looked at it: there is a new one.
+    unless_replaced(|| open_once(&folder, path, others, access, may_own))
+}
+
+/// What is found of a file by its name. One without a name was replaced while we looked at it: there is a new one.
+pub(crate) fn unless_replaced<T>(look: impl Fn() -> Result<T, Fault>) -> Result<T, Fault> {
     const TRIES: u8 = 5;
     for _ in 0..TRIES {
-        match open_once(&folder, path, others, access, may_own) {
+        match look() {
             Err(Fault::Links { links: 0 }) => {}
-            opened => return opened,
+            found => return found,
         }
     }
     Err(Fault::Changed)
@@ -342,6 +346,8 @@ impl FileError {
 pub enum Fault {
     /// It was written to while it was read.
     Changed,
+    /// It is a folder of secrets without what the first enrollment put there.
+    Emptied,
     /// The system has no entropy for a name.
     Entropy,
     /// A call failed.
@@ -416,6 +422,11 @@ impl fmt::Display for FileError {
         let path = self.path.display();
         match &self.fault {
             Fault::Changed => write!(f, "{path} changed while it was read: try again"),
+            Fault::Emptied => write!(
+                f,
+                "{path} has lost what the first enrollment put there (.decoy), so nobody is taken for not enrolled: \
+                 mount what belongs there, restore it from a backup, or have the next totpctl enroll or repair make it anew"
+            ),
             Fault::Entropy => write!(f, "cannot write {path}: the system has no entropy"),
             Fault::Io { doing, errno } => write!(f, "cannot {doing} {path}: {}", errno.desc()),
             Fault::Links { links } => write!(

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::file::{
     CheckedFile, Fault, FileError, Identity, Others, Status, check_owner,
-    clear_of_standard_streams, is_trusted, open_checked,
+    clear_of_standard_streams, is_trusted, open_checked, unless_replaced,
 };
 use crate::system::SystemEntropy;
 use crate::volume::{self, FS_NOCOW_FL, Kind};
@@ -119,17 +119,23 @@ impl Folder {
             Err(error) if error.is_missing() => {}
             opened => return opened,
         }
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        // Whoever started us may have set a umask that leaves nothing of the mode.
-        let made =
-            made.and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(0o700)));
-        match made {
+        let failed = |error: &io::Error| FileError::new(path, Fault::io("make", error));
+        match DirBuilder::new().recursive(true).mode(0o700).create(path) {
             // What is no folder is refused below, with its reason.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(FileError::new(path, Fault::io("make", &error)))
+                return Err(failed(&error));
             }
-            _ => Self::open(path),
+            _ => {}
         }
+        let folder = Self::open(path)?;
+        // Whoever started us may have set a umask that leaves nothing of the mode. By what was opened and found in order:
+        // somebody may have put a link in the place of the name.
+        let mode = Permissions::from_mode(0o700);
+        folder
+            .file
+            .set_permissions(mode)
+            .map_err(|error| failed(&error))?;
+        Ok(folder)
     }
 
     /// Refuses a folder of another machine's or of a program's: locks and syncs are not what they are on a
@@ -175,10 +181,11 @@ impl Folder {
     /// # Errors
     /// [`FileError`]; [`Fault::Missing`] where there is no such file.
     pub fn check_file(&self, name: &str, others: Others) -> Result<(), FileError> {
-        self.status_of(name)
-            .map_err(Fault::opening)
-            .and_then(|status| status.check(others, &is_trusted))
-            .map_err(|fault| FileError::new(&self.path_of(name), fault))
+        let check = || {
+            let status = self.status_of(name).map_err(Fault::opening)?;
+            status.check(others, &is_trusted)
+        };
+        unless_replaced(check).map_err(|fault| FileError::new(&self.path_of(name), fault))
     }
 
     /// Reads a whole file of at most `limit` bytes.

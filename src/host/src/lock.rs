@@ -172,9 +172,20 @@ struct Holder {
 
 impl Wait<'_> {
     fn lock(&mut self, mut file: CheckedFile) -> Result<Locked, LockError> {
-        let (mut looked, mut serial) = (None, None);
+        let (mut looked, mut serial): (Option<Instant>, _) = (None, None);
         loop {
-            if looked.is_none() || !is_held(&file) {
+            // A try that is refused whatever it says never takes the lock, not even a free one.
+            let is_first = looked.is_none();
+            if looked.is_none_or(|at| at.elapsed() >= LOOK) {
+                looked = Some(Instant::now());
+                let newest = slot::read(&file).ok();
+                let is_wanted = |record: &Record| (self.waiting.is_wanted)(record);
+                if newest.as_ref().is_some_and(|record| !is_wanted(record)) {
+                    return Err(LockError::Unwanted);
+                }
+                serial = newest.map(|record| record.serial);
+            }
+            if is_first || !is_held(&file) {
                 file = match Locked::try_lock(file)? {
                     Ok(lock) => return Ok(lock),
                     Err(file) => file,
@@ -184,15 +195,6 @@ impl Wait<'_> {
                 return Err(LockError::Busy {
                     holder: holder_pid(&file),
                 });
-            }
-            if looked.is_none_or(|at: Instant| at.elapsed() >= LOOK) {
-                looked = Some(Instant::now());
-                let newest = slot::read(&file).ok();
-                let is_wanted = |record: &Record| (self.waiting.is_wanted)(record);
-                if newest.as_ref().is_some_and(|record| !is_wanted(record)) {
-                    return Err(LockError::Unwanted);
-                }
-                serial = newest.map(|record| record.serial);
             }
             if Uid::effective().is_root() {
                 self.watch(&file, serial);
@@ -500,10 +502,14 @@ mod tests {
             is_wanted: &|_| false,
             killed: &|_| {},
         };
-        let ended = Locked::lock(&folder, "alice", open(&folder), &waiting);
-        assert!(matches!(ended, Err(LockError::Unwanted)));
+        let ends = || {
+            let ended = Locked::lock(&folder, "alice", open(&folder), &waiting);
+            matches!(ended, Err(LockError::Unwanted))
+        };
+        assert!(ends());
         drop(busy.stdin.take());
         assert!(busy.wait().unwrap().success());
+        assert!(ends(), "a free one is not taken");
     }
 
     #[test]

@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_save_torn_at_any_byte_leaves_the_record_before_it_or_itself() {
+    fn t35_a_save_torn_at_any_byte_leaves_the_record_before_it_or_itself() {
         let file = sample();
         let mut torn = bytes(&file);
         save(&file, &read(&file).unwrap(), b"newest").unwrap();

@@ -191,7 +191,7 @@ fn an_account_that_is_enrolled_is_joined_only_where_that_is_asked() {
 }
 
 #[test]
-fn what_cannot_all_be_taken_is_not_taken_at_all() {
+fn t54_what_cannot_all_be_taken_is_not_taken_at_all() {
     let case = Case::new();
     for devices in [
         vec![],

@@ -77,9 +77,24 @@ fn every_key_is_taken() {
 }
 
 #[test]
-fn every_mistake_is_refused_with_its_place() {
+fn t36_every_mistake_is_refused_with_its_place() {
     for (text, line, words) in [
         ("secret_dir = 'relative'", 1, "absolute path"),
+        (
+            "secret_dir = '/a'\nstate_dir = '/a'",
+            2,
+            "another folder than secret_dir",
+        ),
+        (
+            "state_dir = '/a'\nrun_dir = '/a'",
+            2,
+            "run_dir to be another folder",
+        ),
+        (
+            "secret_dir = '/run/pam_totp'",
+            1,
+            "run_dir to be another folder",
+        ),
         (
             "\n\ncolour = 1",
             3,

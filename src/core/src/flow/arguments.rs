@@ -24,8 +24,10 @@ impl Arguments {
         for text in arguments {
             let options = &mut read.options;
             match text.split_once('=') {
-                Some(("config", path)) => read.config = Some(PathBuf::from(path)),
-                Some(("prompt", prompt)) => options.prompt = Some(checked_prompt(prompt)?),
+                Some(("config", path)) => set(&mut read.config, "config", PathBuf::from(path))?,
+                Some(("prompt", prompt)) => {
+                    set(&mut options.prompt, "prompt", checked_prompt(prompt)?)?;
+                }
                 None if text == "debug" => options.debug = true,
                 None if text == "echo" => options.echo = true,
                 None if text == "forward_pass" => options.forward_pass = true,
@@ -43,6 +45,17 @@ impl Arguments {
         }
         Ok(read)
     }
+}
+
+/// Takes a value, where no other was said before: it may have been meant to be the strict one.
+fn set<T: PartialEq>(said: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
+    if said.as_ref().is_some_and(|said| *said != value) {
+        return Err(format!(
+            "module argument {name}= is there twice, and says two things: take one out"
+        ));
+    }
+    *said = Some(value);
+    Ok(())
 }
 
 impl Options {
@@ -111,5 +124,13 @@ mod tests {
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn no_value_takes_the_place_of_another() {
+        for line in ["config=/a config=/b", "prompt=A prompt=B"] {
+            assert!(parse(line).unwrap_err().contains("twice"), "{line}");
+        }
+        assert!(parse("config=/a prompt=A config=/a").is_ok());
     }
 }

@@ -29,7 +29,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn names_never_leave_their_folder() {
+    fn t30_names_never_leave_their_folder() {
         for (account, name) in [
             ("alice", "alice"),
             ("Alice.B_c-d", "Alice.B_c-d"),
@@ -55,7 +55,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_accounts_never_share_a_file(a in "[./%a-c2EFef]{1,6}", b in "[./%a-c2EFef]{1,6}") {
+        fn t30_two_accounts_never_share_a_file(a in "[./%a-c2EFef]{1,6}", b in "[./%a-c2EFef]{1,6}") {
             prop_assert_eq!(a == b, file_name(&a) == file_name(&b));
         }
     }

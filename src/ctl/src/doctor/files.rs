@@ -61,10 +61,17 @@ pub(crate) fn look(
             findings.add(Finding::new("run-folder", fact, meaning, mend).at(&config.run_dir, None));
         }
     }
-    match is_usable {
-        true => records(config, accounts, findings),
-        false => Ok(()),
+    if !is_usable {
+        return Ok(());
     }
+    if let Err(error) = totp_host::store::check_is_kept(config) {
+        let (fact, mend) = advice(&error);
+        let meaning =
+            "Whoever has no secret in it is denied, since it can't be told who was enrolled.";
+        findings
+            .add(Finding::new("secret-folder", fact, meaning, mend).at(&config.secret_dir, None));
+    }
+    records(config, accounts, findings)
 }
 
 fn denied(error: &impl std::fmt::Display) -> Failure {

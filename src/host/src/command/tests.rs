@@ -206,7 +206,7 @@ fn the_program_has_all_groups_of_its_user() {
 }
 
 #[test]
-fn arguments_are_no_lines_of_shell() {
+fn t52_arguments_are_no_lines_of_shell() {
     let place = Place::new();
     let argument = "$(id) `id` ; * \\ \"'{address} \n";
     let copy = format!("printf %s \"$1\" >{}", place.path("out/argument"));

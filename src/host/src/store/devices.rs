@@ -256,7 +256,7 @@ impl FileStore<'_> {
         let (now, source) = (self.system.now(), Source::from(Address::Local));
         let (verify, limits) = (&self.config.verify, &self.config.limits);
         let (record, state) = locked.file.read()?;
-        let state = state.without_future(now);
+        let state = state.as_of(now);
         let is_judged = match state.standing(&source, limits, now) {
             Standing::Open { codes, .. } => {
                 codes == Codes::One || matches!(answer.typed(), Typed::Backup(_))

@@ -247,7 +247,9 @@ impl FileStore<'_> {
         let enrolled = enrolled.unwrap_or_else(|| Enrollment::new(account.uid));
         check(&secrets, &enrolled)?;
         let enrollment = addition.joined(&enrolled)?;
-        let (record, mut state) = file.read()?;
+        let now = self.system.now();
+        let (record, state) = file.read()?;
+        let mut state = state.as_of(now);
         state.forget_others(&enrolled);
         for new in addition.devices {
             state.admit(&enrolled, &new.device, new.known());
@@ -258,8 +260,7 @@ impl FileStore<'_> {
             state.sets.push(UsedCodes { id: *id, used: 0 });
         }
         if let Some(source) = &addition.source {
-            let (limits, now) = (&self.config.limits, self.system.now());
-            state.tally.accept(source, limits, now);
+            state.tally.accept(source, &self.config.limits, now);
         }
         state.share_floors(&enrollment);
         state.trusts.clear();
@@ -269,7 +270,7 @@ impl FileStore<'_> {
         let _ = invites::remove(&secrets, &account.name);
         // Many files: nobody has to wait for them.
         drop(file);
-        let _ = decoy::make_all(&secrets, &states, self.system.now());
+        let _ = decoy::make_all(&secrets, &states, now);
         let _ = states.tidy();
         Ok(())
     }

@@ -173,7 +173,7 @@ impl FileStore<'_> {
         let refused = std::cell::Cell::new(None);
         let is_wanted = |record: &Record| {
             let state = State::decode(&record.body).ok();
-            let state = state.map(|state| state.without_future(self.system.now()));
+            let state = state.map(|state| state.as_of(self.system.now()));
             refused.set(state.as_ref().and_then(refusal));
             refused.get().is_none()
         };
@@ -194,7 +194,7 @@ impl FileStore<'_> {
         };
         let (record, state) = file.read()?;
         let before = state.clone();
-        let state = state.without_future(self.system.now());
+        let state = state.as_of(self.system.now());
         if let Some(refusal) = refusal(&state) {
             return Ok(Some(Verdict::Refused(refusal)));
         }
@@ -274,10 +274,13 @@ impl Store for FileStore<'_> {
 
     fn is_enrolled(&self, account: &Account) -> Result<bool, StoreError> {
         // Checked, but neither opened nor read: a secret is in memory for as long as it takes to judge.
-        let name = state_name(&account.name)?;
-        match self.secrets()?.check_file(&name, Others::None) {
+        let (secrets, name) = (self.secrets()?, state_name(&account.name)?);
+        match secrets.check_file(&name, Others::None) {
             Ok(()) => Ok(true),
-            Err(error) if error.is_missing() => Ok(false),
+            Err(error) if error.is_missing() => {
+                decoy::check_is_kept(&secrets, &self.states()?)?;
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -299,12 +302,12 @@ impl Store for FileStore<'_> {
             return Ok((standing, Offers::default()));
         };
         let mut state = file.read()?.1;
-        let clamped = state.clone().without_future(self.system.now());
+        let clamped = state.clone().as_of(self.system.now());
         if !clamped.remembers_the_same(&state) {
             let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
             let record;
             (record, state) = file.read()?;
-            state = state.without_future(self.system.now());
+            state = state.as_of(self.system.now());
             file.save(&record, &state)?;
         }
         let standing = self.standing_of(&state, &source, address);
@@ -372,7 +375,7 @@ impl Store for FileStore<'_> {
         }
         let file = self.lock(&states, &name, opened)?;
         let (record, state) = file.read()?;
-        let mut state = state.without_future(now);
+        let mut state = state.as_of(now);
         if !state.trusts.confirm(place, now) {
             return Ok(());
         }

@@ -30,6 +30,7 @@ pub use self::devices::{Proof, Removal};
 pub use self::enrolling::{Import, NewDevice, check_new, check_new_contact};
 pub use self::repairing::Found;
 pub use self::sending::check_gateway;
+use crate::decoy;
 use crate::error::{Damage, StoreError};
 use crate::file::{CheckedFile, FileError, Identity, Others};
 use crate::folder::Folder;
@@ -57,6 +58,15 @@ pub struct FileStore<'a> {
 struct Seen {
     secrets: Cell<Option<Identity>>,
     states: Cell<Option<Identity>>,
+}
+
+/// Refuses a folder of secrets that is not the one in which somebody enrolled, such as one below what isn't mounted.
+///
+/// # Errors
+/// [`FileError`], of either folder too.
+pub fn check_is_kept(config: &Config) -> Result<(), FileError> {
+    let folders = (&config.secret_dir, &config.state_dir);
+    decoy::check_is_kept(&Folder::open(folders.0)?, &Folder::open(folders.1)?)
 }
 
 impl<'a> FileStore<'a> {
@@ -87,7 +97,7 @@ impl<'a> FileStore<'a> {
             Err(StoreError::Ended) => return Ok(None),
             opened => opened?.read()?.1,
         };
-        Ok(Some((enrollment, state.without_future(self.system.now()))))
+        Ok(Some((enrollment, state.as_of(self.system.now()))))
     }
 
     /// The names of the accounts that have a secret file; none where nobody ever enrolled.

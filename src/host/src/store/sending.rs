@@ -139,7 +139,7 @@ impl FileStore<'_> {
         let (now, address) = (self.system.now(), &caller.address);
         let source = self.config.source(address);
         let (record, state) = file.read()?;
-        let mut state = state.without_future(now);
+        let mut state = state.as_of(now);
         if let Some(refusal) = self.standing_of(&state, &source, address).refusal() {
             return Ok((recipient, Err(Sent::Refused(refusal))));
         }
@@ -158,7 +158,6 @@ impl FileStore<'_> {
             Err(Unsent::JustSent { next }) => return Ok((recipient, Err(Sent::Waiting(next)))),
             Err(Unsent::TooMany { next }) => return Ok((recipient, Err(Sent::TooMany(next)))),
         };
-        state.saved = now;
         file.save(&record, &state)?;
         Ok((recipient, Ok(code)))
     }

@@ -69,6 +69,10 @@ impl State {
     /// The record.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        debug_assert!(
+            self.remembers_the_same(&self.clone().as_of(self.saved)),
+            "what comes after the time of saving would be kept as older than it is"
+        );
         let mut record = Writer {
             bytes: Vec::with_capacity(256),
             saved: self.saved,

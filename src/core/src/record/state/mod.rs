@@ -244,9 +244,10 @@ impl State {
             && self.challenges == other.challenges
     }
 
-    /// This state with every time that lies after `now` replaced by `now`: the clock went back.
+    /// This state as it is at `now`, to be changed and saved as of then: a time that lies after it, because the clock went back,
+    /// is `now`.
     #[must_use]
-    pub fn without_future(mut self, now: Time) -> Self {
+    pub fn as_of(mut self, now: Time) -> Self {
         let clamp = |time: &mut Time| *time = (*time).min(now);
         for device in &mut self.devices {
             device.last_used.iter_mut().for_each(clamp);
@@ -258,7 +259,7 @@ impl State {
         self.tally.clamp(now);
         self.trusts.forget_future(now);
         self.challenges.forget_future(now);
-        clamp(&mut self.saved);
+        self.saved = now;
         self
     }
 }

@@ -213,8 +213,8 @@ fn no_time_lies_in_the_future() {
         since: LATER,
         is_confirmed: true,
     }]);
-    assert_eq!(ahead.clone().without_future(LATER), ahead);
-    let now = ahead.without_future(NOON);
+    assert_eq!(ahead.clone().as_of(LATER), ahead);
+    let now = ahead.as_of(NOON);
     let known = now.devices.first().unwrap();
     assert_eq!(known.last_used, Some(NOON));
     assert_eq!(known.lean.map(|lean| lean.since), Some(NOON));

@@ -103,7 +103,7 @@ impl World<'_> {
         let (source, origin) = self.places[login.1].clone();
         let at = Time::from_unix(now);
 
-        let mut state = self.state.clone().without_future(at);
+        let mut state = self.state.clone().as_of(at);
         let sent = match state.standing(&source, &self.limits, at) {
             Standing::Refused(refusal) => Err(words::Unsent::Refused {
                 until: refusal.until.unix(),

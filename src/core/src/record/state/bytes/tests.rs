@@ -178,7 +178,7 @@ proptest! {
     #[test]
     fn no_time_lies_in_the_future_after_the_clock_went_back(state in state(), back in 0..9_000_000_000_i64) {
         let now = Time::from_unix(state.saved.unix() - back);
-        let clamped = state.clone().without_future(now);
+        let clamped = state.clone().as_of(now);
         let Tally { places, pools, marks } = &clamped.tally;
         let times = places.iter().flat_map(|p| p.wrong.iter().chain(&p.daily).chain(&p.accepted));
         let times = times.chain(pools.iter().flat_map(|pool| &pool.daily));
@@ -188,8 +188,8 @@ proptest! {
         let times = times.chain(pending.iter().map(|challenge| &challenge.sent));
         let times = times.chain(sendings.iter().map(|sending| &sending.at));
         prop_assert!(times.chain([&clamped.saved]).all(|time| *time <= now));
-        prop_assert_eq!(clamped.clone().without_future(now), clamped);
-        prop_assert_eq!(state.clone().without_future(state.saved), state);
+        prop_assert_eq!(clamped.clone().as_of(now), clamped);
+        prop_assert_eq!(state.clone().as_of(state.saved), state);
     }
 }
 
