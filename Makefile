@@ -4,7 +4,7 @@
 # make model     a million random answers judged twice, and all orders of steps of three logins
 # make timing    whether the time of a comparison tells what was compared
 # make fuzz      every parser, judge and what files hold, an hour each; FUZZ_SECONDS=, FUZZ_TARGETS=; needs nightly with llvm-tools, cargo-fuzz
-# make mutants   whatever decides, changed in every small way, against the tests; hours; needs cargo-mutants
+# make mutants   what decides on an answer, changed in every small way, against the tests; hours; needs cargo-mutants
 # make miri      what is pure, and the slot files, under Miri; needs nightly with miri
 # make memory    ten thousand logins in one process: what they leave, and each access, by memcheck and AddressSanitizer;
 #                needs nightly
@@ -134,7 +134,7 @@ mutants:
 miri: export MIRIFLAGS := -Zmiri-disable-isolation -Zmiri-no-short-fd-operations
 miri: export PROPTEST_CASES := 2
 miri:
-	$(CARGO) +nightly miri test --package totp-core --lib $(CARGOFLAGS)
+	$(CARGO) +nightly miri test --package totp-core --lib --test judge $(CARGOFLAGS)
 	$(CARGO) +nightly miri test --package totp-import $(CARGOFLAGS)
 	$(CARGO) +nightly miri test --package totpctl --test corpora $(CARGOFLAGS) -- what_was_found_once
 	$(CARGO) +nightly miri test --package totp-host --lib $(CARGOFLAGS) -- slot::
@@ -151,7 +151,8 @@ memory:
 	@$(WITH_FLAGS) build $(RELEASE) --package end-to-end --bin cycles
 	GLIBC_TUNABLES=glibc.malloc.tcache_count=0 PAM_TOTP_BUILD=$(BUILD) $(BUILD)/cycles $(MEMORY_LOGINS)
 	GLIBC_TUNABLES=glibc.malloc.tcache_count=0 PAM_TOTP_BUILD=$(BUILD) $(BUILD)/cycles $(MEMORY_LOGINS) unloaded
-	PAM_TOTP_BUILD=$(BUILD) $(MEMCHECK) $(BUILD)/cycles 1000 watched
+	PAM_TOTP_BUILD=$(BUILD) $(MEMCHECK) $(BUILD)/cycles $(MEMORY_LOGINS) watched
+	PAM_TOTP_BUILD=$(BUILD) $(MEMCHECK) $(BUILD)/cycles 200 unloaded watched
 	PAM_TOTP_BUILD=$(BUILD) $(MEMCHECK) $(BUILD)/cycles 20 anew
 	RUSTFLAGS='-Zsanitizer=address -Clink-arg=-Wl,--export-dynamic --cfg=sha2_backend_soft="compact"' \
 	    $(CARGO) +nightly build $(CARGOFLAGS) --target $(HOST) --target-dir $(TARGET)/asan \

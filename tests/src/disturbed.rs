@@ -1,4 +1,5 @@
-//! Programs that are killed before one of their system calls, or have one fail.
+//! Programs that are killed before one of their system calls, or have one fail. What they start is left alone: that a command
+//! of the site's fails or is killed is in the tests of `command.rs`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,6 +7,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::NamedTempFile;
 
@@ -13,6 +15,14 @@ use tempfile::NamedTempFile;
 pub const ERRORS: [&str; 7] = [
     "EIO", "ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENOMEM", "EINTR",
 ];
+
+/// How many programs of this process were disturbed.
+static RUNS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many programs have been disturbed until now.
+pub fn runs() -> usize {
+    RUNS.load(Ordering::Relaxed)
+}
 
 /// The calls that start a process.
 const FORKS: [&str; 4] = ["clone", "clone3", "fork", "vfork"];
@@ -78,6 +88,7 @@ impl Plan {
         if self == Self::PowerCuts {
             check(&job().undisturbed());
         }
+        RUNS.fetch_add(runs, Ordering::Relaxed);
         println!(
             "{plan:?}: {hits} of {runs} runs hit: {:?}",
             job().command,

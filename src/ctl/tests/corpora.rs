@@ -37,7 +37,7 @@ fn what_was_found_of_files_stays_right() {
 }
 
 fn replay(targets: &[(&str, Target)]) {
-    // Miri takes a thousand times as long: hours for the stories of `judge`, which the tests of the core have it do.
+    // Miri takes a thousand times as long: hours for the stories of `judge`; `make miri` runs some of the tests of judge.rs.
     const STRIDE: usize = if cfg!(miri) { 10 } else { 1 };
     let is_short = |target: &&(&str, Target)| !cfg!(miri) || target.0 != "judge";
     for (name, target) in targets.iter().filter(is_short) {

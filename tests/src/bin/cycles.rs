@@ -5,7 +5,8 @@
 //!
 //! `cycles COUNT watched` does the same under a tool that watches its memory, and itself takes some for that.
 //!
-//! `cycles COUNT unloaded` does it with a copy of the module that is really unloaded after each login.
+//! `cycles COUNT unloaded` does it with a copy of the module that is really unloaded after each login; `cycles COUNT unloaded
+//! watched` under such a tool.
 //!
 //! `cycles COUNT anew` logs in each time in a copy of itself, in which the module was never loaded before, and fails
 //! where a copy does.
@@ -33,6 +34,10 @@ fn main() {
         }
         [count, "unloaded"] => {
             in_one_process(&Cycles::unloading(number(count)), number(count), SLACK);
+            assert!(!is_loaded(), "it should be gone");
+        }
+        [count, "unloaded", "watched"] => {
+            in_one_process(&Cycles::unloading(number(count)), number(count), usize::MAX);
             assert!(!is_loaded(), "it should be gone");
         }
         [count, "anew"] => each_anew(number(count)),
