@@ -241,6 +241,33 @@ mod tests {
         }
     }
 
+    /// Bytes of one value each time, of which those of the first code look like digits.
+    struct Counting(std::cell::Cell<u8>);
+
+    impl Entropy for Counting {
+        fn random(&self, count: usize) -> Result<Zeroizing<Vec<u8>>, String> {
+            let turn = self.0.replace(self.0.get() + 1);
+            // Of five bits each: the symbol 2.
+            let of_digits = [0xD6, 0xB5, 0xAD, 0x6B, 0x5A].repeat(count / 5);
+            Ok(match turn {
+                0 => of_digits,
+                turn => vec![turn; count],
+            }
+            .into())
+        }
+    }
+
+    #[test]
+    fn as_many_codes_are_made_as_are_wanted_and_none_of_digits() {
+        let made = BackupSet::make::<16>(3, &Counting(Default::default()));
+        let (codes, set) = made.unwrap();
+        assert_eq!((codes.len(), set.hashes.len()), (3, 3));
+        for (index, code) in (0..).zip(&codes) {
+            assert!(code.shown().contains(|c: char| c.is_ascii_uppercase()));
+            assert_eq!(set.position(code), Some(index));
+        }
+    }
+
     #[test]
     fn scratch_codes_are_of_eight_digits() {
         let of = |digits: &[u8]| ScratchCode::of(&Code::from_digits(digits).unwrap());

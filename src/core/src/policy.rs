@@ -436,6 +436,167 @@ mod tests {
         Address::named("192.0.2.7").unwrap()
     }
 
+    fn for_everybody(second_factor: SecondFactor) -> Rule {
+        Rule {
+            line: 0,
+            service: None,
+            user: None,
+            group: None,
+            network: None,
+            second_factor,
+            from: None,
+        }
+    }
+
+    #[test]
+    fn a_rule_is_for_everybody_where_it_names_nothing() {
+        let (rule, names) = (
+            for_everybody(SecondFactor::Never),
+            Some(vec!["a".to_owned()]),
+        );
+        assert!(rule.is_for_everybody());
+        let (service, user, group) = (names.clone(), names.clone(), names);
+        let network = Some(vec![Network::V4(0xC000_0200, 24)]);
+        for narrower in [
+            Rule {
+                service,
+                ..rule.clone()
+            },
+            Rule {
+                user,
+                ..rule.clone()
+            },
+            Rule {
+                group,
+                ..rule.clone()
+            },
+            Rule {
+                network,
+                ..rule.clone()
+            },
+        ] {
+            assert!(!narrower.is_for_everybody(), "{narrower:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_for_a_group_is_for_those_who_are_in_it() {
+        let group = Some(vec!["a".to_owned()]);
+        let policy = policy(vec![Rule {
+            group,
+            ..for_everybody(SecondFactor::Never)
+        }]);
+        for (own, is_in_it) in [("a", true), ("b", false)] {
+            let address = address();
+            let decision = decide_of(&policy, &login(&address), own);
+            assert_eq!(decision.rule.is_some(), is_in_it, "{own}");
+        }
+    }
+
+    #[test]
+    fn of_what_cannot_be_told_the_strictest_holds_and_else_what_is_sure() {
+        use SecondFactor::{IfEnrolled, Never, Required};
+        for (perhaps, sure, is_known, is_stricter) in [
+            (Never, Some(IfEnrolled), true, false),
+            (Never, Some(Required), true, false),
+            (IfEnrolled, Some(Never), true, true),
+            (IfEnrolled, Some(Required), true, false),
+            (IfEnrolled, None, true, false),
+            (Required, Some(Never), true, true),
+            (Required, Some(IfEnrolled), true, true),
+            (Required, Some(Required), true, false),
+            (Required, None, true, true),
+            (Required, Some(Never), false, true),
+            (Required, Some(IfEnrolled), false, false),
+            (Required, None, false, false),
+            (IfEnrolled, Some(Required), false, false),
+        ] {
+            let somewhere = Rule {
+                network: Some(vec![Network::V4(0xC000_0200, 24)]),
+                ..for_everybody(perhaps)
+            };
+            let rules = [somewhere].into_iter().chain(sure.map(for_everybody));
+            let policy = policy(rules.collect());
+            let login = Login {
+                is_known,
+                ..login(&Address::Unreadable)
+            };
+            let line = decide_of(&policy, &login, "").rule.map(|rule| rule.line);
+            assert_eq!(
+                line == Some(0),
+                is_stricter,
+                "{perhaps:?}, {sure:?}, {is_known}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_password_enrolls_until_a_day_and_from_some_places() {
+        let by_password = Policy {
+            enroll_with: EnrollWith::Password,
+            ..Policy::default()
+        };
+        let at = |seconds| Some(Time::from_unix(NOON.unix() + seconds));
+        let from = |bits| vec![Network::V4(0xC633_6400, 24), Network::V4(0xC000_0200, bits)];
+        for (policy, expected) in [
+            (Policy::default(), false),
+            (by_password.clone(), true),
+            (
+                Policy {
+                    enroll_until: at(1),
+                    ..by_password.clone()
+                },
+                true,
+            ),
+            (
+                Policy {
+                    enroll_until: at(0),
+                    ..by_password.clone()
+                },
+                false,
+            ),
+            (
+                Policy {
+                    enroll_until: at(-1),
+                    ..by_password.clone()
+                },
+                false,
+            ),
+            (
+                Policy {
+                    enroll_from: from(24),
+                    ..by_password.clone()
+                },
+                true,
+            ),
+            (
+                Policy {
+                    enroll_from: from(32),
+                    ..by_password.clone()
+                },
+                false,
+            ),
+            (
+                Policy {
+                    enroll_from: from(24),
+                    enroll_until: at(-1),
+                    ..by_password
+                },
+                false,
+            ),
+            (
+                Policy {
+                    enroll_from: from(24),
+                    ..Policy::default()
+                },
+                false,
+            ),
+        ] {
+            let enrolls = policy.enrolls_by_password(&address(), NOON);
+            assert_eq!(enrolls, expected, "{policy:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn only_the_first_rule_that_matches_matters(rules in rules(), others in rules()) {

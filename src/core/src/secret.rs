@@ -181,6 +181,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_shown_in_groups_of_four() {
+        for (bytes, shown) in [
+            (&b"12345"[..], "GEZD GNBV"),
+            (b"12345678901", "GEZD GNBV GY3T QOJQ GE"),
+        ] {
+            let secret = Secret(bytes.to_vec().into());
+            assert_eq!(secret.grouped().as_str(), shown);
+        }
+    }
+
+    #[test]
     fn base32_is_read_as_people_copy_it() {
         for text in [
             "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",

@@ -125,10 +125,12 @@ fn is_elsewhere(account: &Account, path: &str) -> Result<Option<bool>, String> {
 
 /// A file in which people's hashes may stand: in one piece of memory, which is wiped, and never as a standard stream.
 fn hashes(path: &str) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    let file = File::from(clear_of_standard_streams(File::open(path)?.into())?);
-    let length = file.metadata()?.len();
-    let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0)));
-    file.take(length).read_to_end(&mut text)?;
+    /// What a longer text would be moved for.
+    const SPARE: usize = 256;
+    let mut file = File::from(clear_of_standard_streams(File::open(path)?.into())?);
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+    let mut text = Zeroizing::new(Vec::with_capacity(length.saturating_add(SPARE)));
+    file.read_to_end(&mut text)?;
     Ok(text)
 }
 

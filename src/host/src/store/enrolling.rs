@@ -249,7 +249,9 @@ impl FileStore<'_> {
         let enrollment = addition.joined(&enrolled)?;
         let now = self.system.now();
         let (record, state) = file.read()?;
-        let mut state = state.as_of(now);
+        // Where the clock went back, a login will bring what lies in the future back to its now; no enrollment has to.
+        let saved = state.saved.max(now);
+        let mut state = state.as_of(saved);
         state.forget_others(&enrolled);
         for new in addition.devices {
             state.admit(&enrolled, &new.device, new.known());
