@@ -50,8 +50,8 @@ pub fn limit_reached(minutes: usize) -> String {
     format!("You have reached the limit of attempts. Please try again later in {minutes} {unit}.")
 }
 
-/// `PAM_TOTP_BUILD` names another folder than the workspace's release build.
-fn built(name: &str) -> PathBuf {
+/// What was built by that name. `PAM_TOTP_BUILD` names another folder than the workspace's release build.
+pub fn built(name: &str) -> PathBuf {
     let folder = match std::env::var_os("PAM_TOTP_BUILD") {
         Some(folder) => PathBuf::from(folder),
         None => workspace().join("target/release"),

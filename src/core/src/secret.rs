@@ -229,6 +229,19 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_says_what_is_wrong_and_quotes_nothing() {
+        for (text, words) in [
+            ("GEZDGNBVGY3TQOJQA", "not of whole bytes"),
+            ("GEZDGNBVGY3TQOJ1", "A to Z and digits 2 to 7"),
+            ("GEZDGNBVGY3TQOI", "has 72 bits: at least 80"),
+            (&"A".repeat(208), "longer than 1024 bits"),
+        ] {
+            let told = error(text).unwrap().to_string();
+            assert!(told.contains(words) && !told.contains(text), "{told}");
+        }
+    }
+
+    #[test]
     fn length_is_bounded_on_both_sides() {
         assert_eq!(error(""), Some(SecretError::TooShort { bits: 0 }));
         assert_eq!(

@@ -162,6 +162,17 @@ mod tests {
     }
 
     #[test]
+    fn cleared_there_is_no_place_left() {
+        let mut trusts = Trusts::default();
+        for place in [Place(1), Place(2)] {
+            trusts.propose(place, NOON);
+            trusts.confirm(place, NOON);
+        }
+        trusts.clear();
+        assert_eq!(trusts, Trusts::default());
+    }
+
+    #[test]
     fn the_first_of_too_many_is_forgotten() {
         let mut trusts = Trusts::default();
         for place in 0..=8 {

@@ -53,16 +53,19 @@ pub const MAX_BODY: usize = SLOT - BODY;
 /// # Errors
 /// [`SlotError`] where neither slot holds a whole record, or one is of a newer version.
 pub fn read(file: &File) -> Result<Record, SlotError> {
-    // Two saves while we read may tear both slots for us: rare once, and no fault of the file's.
+    unless_torn(|| read_once(file))
+}
+
+/// Two saves while we read may tear both slots for us: rare once, and no fault of the file's.
+fn unless_torn<T>(mut read: impl FnMut() -> Result<T, SlotError>) -> Result<T, SlotError> {
     const TRIES: u8 = 3;
-    let mut found = read_once(file);
     for _ in 1..TRIES {
-        if !matches!(found, Err(SlotError::Damaged)) {
-            break;
+        match read() {
+            Err(SlotError::Damaged) => {}
+            found => return found,
         }
-        found = read_once(file);
     }
-    found
+    read()
 }
 
 fn read_once(file: &File) -> Result<Record, SlotError> {
@@ -337,7 +340,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_torn_is_read_three_times_and_else_once() {
+        let reads = |torn: usize| {
+            let mut times = 0;
+            let found = unless_torn(|| {
+                times += 1;
+                match times > torn {
+                    true => Ok(()),
+                    false => Err(SlotError::Damaged),
+                }
+            });
+            (times, found.is_ok())
+        };
+        assert_eq!(
+            [0, 1, 2, 3].map(reads),
+            [(1, true), (2, true), (3, true), (3, false)]
+        );
+    }
+
+    #[test]
     fn the_longest_body_fits_and_a_longer_one_is_refused() {
+        assert_eq!(MAX_BODY, totp_core::record::State::MAX_BYTES);
         let file = sample();
         let record = read(&file).unwrap();
         save(&file, &record, &[7; MAX_BODY]).unwrap();

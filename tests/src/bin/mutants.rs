@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::{env, iter};
 
-use end_to_end::product::workspace;
+use end_to_end::product::{built, workspace};
 use serde_json::Value;
 
 /// What decides beside the core, or asks it.
@@ -128,8 +128,8 @@ impl Bench {
         build.args(["test", "--locked", "--package", "end-to-end", "--no-run"]);
         build.args(["--message-format", "json", "--quiet"]);
         build.args(TESTS.iter().flat_map(|test| ["--test", test]));
-        let built = text(build.current_dir(workspace()));
-        let programs = built.lines().filter_map(|line| {
+        let messages = text(build.current_dir(workspace()));
+        let programs = messages.lines().filter_map(|line| {
             let message: Value = serde_json::from_str(line).ok()?;
             let name = message["target"]["name"].as_str()?.to_owned();
             Some((name, PathBuf::from(message["executable"].as_str()?)))
@@ -139,6 +139,13 @@ impl Bench {
             let found = programs.iter().find(|(name, _)| name == test);
             found.expect(test).1.clone()
         });
+        // Machines install them too, and no change of these files makes others.
+        let completions = folder.join("build/mutants/completions");
+        fs::create_dir_all(&completions).expect("a new folder");
+        for one in fs::read_dir(built("completions")).expect("run `make` first") {
+            let one = one.expect("a file");
+            fs::copy(one.path(), completions.join(one.file_name())).expect("a copy");
+        }
         Self {
             copy,
             tests: tests.to_vec(),
@@ -178,6 +185,8 @@ impl Bench {
         let mut build = Command::new("cargo");
         build.args(["build", "--quiet", "--locked", "--profile", "mutants"]);
         build.args(["--package", "pam_totp", "--package", "totpctl"]);
+        // Of std they look at descriptors, which the tests of the process see.
+        build.env("CARGO_PROFILE_MUTANTS_DEBUG_ASSERTIONS", "false");
         build
             .arg("--target-dir")
             .arg(&target)
