@@ -129,6 +129,8 @@ mutants:
 	tests/set-up.sh test
 	$(MAKE) --no-print-directory all
 	$(CARGO) mutants --output $(TARGET)
+	$(CARGO) mutants --no-config --profile mutants --output $(TARGET)/slots --package totp-host --file src/host/src/slot.rs \
+	    --exclude-re 'impl fmt::Display' --cargo-test-arg=--lib -- slot::
 	$(CARGO) run --package end-to-end --bin mutants $(CARGOFLAGS) -- $(abspath $(TARGET))/mutated
 
 # Each property with two examples, and a tenth of the corpora: Miri takes a thousand times as long. What else there is can't be run by it: it has no

@@ -59,7 +59,7 @@ pub(crate) fn make_all(secrets: &Folder, folder: &Folder, now: Time) -> Result<(
 pub(crate) fn check_is_kept(secrets: &Folder, states: &Folder) -> Result<(), FileError> {
     match secrets.check_file(SECRET_NAME, Others::None) {
         Err(error) if error.is_missing() && key(states)?.is_some() => {
-            Err(FileError::new(&secrets.path_of(""), Fault::Emptied))
+            Err(secrets.error(Fault::Emptied))
         }
         _ => Ok(()),
     }

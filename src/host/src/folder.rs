@@ -391,7 +391,7 @@ impl Folder {
             .map_err(|error| self.error(Fault::io("sync", &error)))
     }
 
-    fn error(&self, fault: Fault) -> FileError {
+    pub(crate) fn error(&self, fault: Fault) -> FileError {
         FileError::new(&self.path, fault)
     }
 }

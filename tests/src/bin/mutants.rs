@@ -43,6 +43,11 @@ const TESTS: [&str; 20] = [
     "callers_process",
     "callers_signals",
 ];
+/// What no test sees in a module that was built here, and why.
+const ELSEWHERE: [(&str, &str); 1] = [(
+    "replace silence_panics with ()",
+    "pam_codes.rs builds a module of its own, in which there is a panic",
+)];
 /// Seconds that a test may take: a change can make it wait for ever.
 const PATIENCE: &str = "240";
 
@@ -56,16 +61,21 @@ fn main() -> ExitCode {
     };
     let bench = Bench::new(&folder);
     assert_eq!(bench.judge(), Outcome::Missed, "without any change");
-    let mut missed = 0;
     let mut counts = [0; 3];
     for mutant in mutants(&files) {
+        if let Some((_, why)) = ELSEWHERE
+            .iter()
+            .find(|(name, _)| mutant.name.ends_with(name))
+        {
+            println!("left out, for {why}: {}", mutant.name);
+            continue;
+        }
         let outcome = bench.try_out(&mutant);
-        counts[outcome.clone() as usize] += 1;
-        missed += usize::from(outcome == Outcome::Missed);
         println!("{outcome:?}: {}", mutant.name);
+        counts[outcome as usize] += 1;
     }
-    let [caught, unviable, missed_ones] = counts;
-    println!("{caught} failed a test, {unviable} don't compile, {missed_ones} were missed");
+    let [caught, unviable, missed] = counts;
+    println!("{caught} failed a test, {unviable} don't compile, {missed} were missed");
     ExitCode::from(u8::from(missed > 0))
 }
 
@@ -97,9 +107,9 @@ fn mutants(files: &[OsString]) -> Vec<Mutant> {
     mutants
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Outcome {
-    /// By this test, or by the time that it took.
+    /// A test failed, or took too long.
     Caught,
     Unviable,
     Missed,
