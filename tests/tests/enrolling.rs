@@ -786,6 +786,19 @@ fn a_client_that_says_the_password_again_is_told_what_to_do() {
 }
 
 #[test]
+fn an_invitation_that_is_damaged_is_none_and_the_log_says_whose() {
+    let machine = machine_with("");
+    let invite = invite(&machine, "alice");
+    machine.run("truncate -s -9 /var/lib/pam_totp/secrets/.invite-alice");
+    let mut terminal = SU.open(&machine);
+    terminal.answer(PROMPT, &invite);
+    terminal.see(SU.refusal);
+    machine
+        .log()
+        .assert_has(&["event=no-enrollment user=alice", ".invite-alice"]);
+}
+
+#[test]
 fn an_invitation_without_the_password_lets_nobody_in() {
     for door in [&SSHD, &LOGIN, &SU, &SUDO] {
         let machine = machine_with("");
