@@ -56,13 +56,16 @@ pub(crate) fn make_all(secrets: &Folder, folder: &Folder, now: Time) -> Result<(
 ///
 /// # Errors
 /// [`Fault::Emptied`], or where it can't be told.
-pub(crate) fn check_is_kept(secrets: &Folder, states: &Folder) -> Result<(), FileError> {
-    match secrets.check_file(SECRET_NAME, Others::None) {
-        Err(error) if error.is_missing() && key(states)?.is_some() => {
-            Err(secrets.error(Fault::Emptied))
-        }
-        _ => Ok(()),
+pub(crate) fn check_is_kept<E: From<FileError>>(
+    secrets: &Folder,
+    states: impl FnOnce() -> Result<Folder, E>,
+) -> Result<(), E> {
+    let kept = secrets.check_file(SECRET_NAME, Others::None);
+    // Nobody waits for the states where all is in order: the unenrolled would take longer than others.
+    if kept.is_err_and(|error| error.is_missing()) && key(&states()?)?.is_some() {
+        return Err(secrets.error(Fault::Emptied).into());
     }
+    Ok(())
 }
 
 /// Several may do this at the same moment, and what one of them has made may have counted wrong answers since: a missing

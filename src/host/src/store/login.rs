@@ -278,7 +278,7 @@ impl Store for FileStore<'_> {
         match secrets.check_file(&name, Others::None) {
             Ok(()) => Ok(true),
             Err(error) if error.is_missing() => {
-                decoy::check_is_kept(&secrets, &self.states()?)?;
+                decoy::check_is_kept(&secrets, || self.states())?;
                 Ok(false)
             }
             Err(error) => Err(error.into()),

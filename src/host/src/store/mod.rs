@@ -65,8 +65,8 @@ struct Seen {
 /// # Errors
 /// [`FileError`], of either folder too.
 pub fn check_is_kept(config: &Config) -> Result<(), FileError> {
-    let folders = (&config.secret_dir, &config.state_dir);
-    decoy::check_is_kept(&Folder::open(folders.0)?, &Folder::open(folders.1)?)
+    let secrets = Folder::open(&config.secret_dir)?;
+    decoy::check_is_kept(&secrets, || Folder::open(&config.state_dir))
 }
 
 impl<'a> FileStore<'a> {
