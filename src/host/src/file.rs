@@ -495,3 +495,29 @@ pub fn hold(path: &Path) -> std::io::Result<impl Drop + use<>> {
     let held = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusive);
     held.map_err(|(_, errno)| errno.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_replaced_meanwhile_is_looked_at_again_and_not_for_ever() {
+        let looks = |replaced: usize| {
+            let times = std::cell::Cell::new(0);
+            let found = unless_replaced(|| {
+                times.set(times.get() + 1);
+                match times.get() > replaced {
+                    true => Ok(()),
+                    false => Err(Fault::Links { links: 0 }),
+                }
+            });
+            (times.get(), found.is_ok())
+        };
+        assert_eq!(
+            [0, 1, 4, 9].map(looks),
+            [(1, true), (2, true), (5, true), (5, false)]
+        );
+        let linked = unless_replaced(|| Err::<(), _>(Fault::Links { links: 2 }));
+        assert!(matches!(linked, Err(Fault::Links { links: 2 })));
+    }
+}

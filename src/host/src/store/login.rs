@@ -13,11 +13,13 @@ use totp_core::throttle::{Codes, Source, Standing};
 use totp_core::time::Time;
 use totp_core::trust::{Place, Trusted};
 
-use super::{FileStore, StateFile, enrollment, invites, open_state, remove_records, state_name};
+use super::{
+    FileStore, SharedSeat, StateFile, enrollment, invites, open_state, remove_records, state_name,
+};
 use crate::addresses::{Addresses, Charge, PATIENCE, Reservation, table_error};
 use crate::decoy;
 use crate::error::StoreError;
-use crate::file::{CheckedFile, Others};
+use crate::file::{CheckedFile, FileError, Others};
 use crate::folder::Folder;
 use crate::lock::LockError;
 use crate::slot::Record;
@@ -34,7 +36,7 @@ impl FileStore<'_> {
         writable: bool,
     ) -> Result<Option<Seat>, StoreError> {
         let source = self.config.source(address);
-        let shared = |name| decoy::seat_of(states, name, &source);
+        let shared = |name| self.shared_seat(states, name, &source);
         let seat = match subject {
             Subject::Enrolled(account) => Some((state_name(&account.name)?, source)),
             Subject::Stranger(name) => shared(name)?,
@@ -59,6 +61,28 @@ impl FileStore<'_> {
                 file: file?,
             })),
         }
+    }
+
+    /// The seat of a stranger. It is looked for once a login: that alone is what a stranger's login has to do more than that
+    /// of an enrolled person, and it would tell them apart the second time too.
+    fn shared_seat(
+        &self,
+        states: &Folder,
+        name: &str,
+        source: &Source,
+    ) -> Result<Option<(String, Source)>, FileError> {
+        let kept = self.seen.shared.take();
+        let kept = kept.filter(|kept| kept.name == name && kept.source == *source);
+        let seat = match kept {
+            Some(kept) => Some(kept.seat),
+            None => decoy::seat_of(states, name, source)?,
+        };
+        self.seen.shared.set(seat.clone().map(|seat| SharedSeat {
+            name: name.to_owned(),
+            source: source.clone(),
+            seat,
+        }));
+        Ok(seat)
     }
 
     /// Where somebody stands by the state, and by the limit of the address where that one counts. Where it can't

@@ -24,6 +24,7 @@ use totp_core::doors::{Account, Store, System};
 use totp_core::event::{Event, Severity};
 use totp_core::record::enrollment::EnrollmentError;
 use totp_core::record::{Enrollment, State, account_of, file_name};
+use totp_core::throttle::Source;
 
 pub use self::backup_codes::Backup;
 pub use self::devices::{Proof, Removal};
@@ -53,11 +54,19 @@ pub struct FileStore<'a> {
     seen: Seen,
 }
 
-/// The folders that were found in order.
+/// What a login has found by now: the folders that are in order, and where its stranger is counted.
 #[derive(Default)]
 struct Seen {
     secrets: Cell<Option<Identity>>,
     states: Cell<Option<Identity>>,
+    shared: Cell<Option<SharedSeat>>,
+}
+
+/// The file of a stranger, and what the stranger's answers are counted by there.
+struct SharedSeat {
+    name: String,
+    source: Source,
+    seat: (String, Source),
 }
 
 /// Refuses a folder of secrets that is not the one in which somebody enrolled, such as one below what isn't mounted.
