@@ -1,7 +1,8 @@
 //! Changes what leads from libpam to the verdict in each small way that cargo-mutants knows, and expects an end-to-end test to
 //! fail: what `cargo mutants` does where the tests of the core can tell.
 //!
-//! `mutants FOLDER [FILE]...` builds a copy of the workspace in FOLDER. Ends with 1 where a change went by unnoticed.
+//! `mutants FOLDER [PATTERN]...` builds a copy of the workspace in FOLDER, and takes those changes whose names match one of the
+//! patterns, as `cargo mutants --re` does; all, where there is none. Ends with 1 where a change went by unnoticed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -54,15 +55,11 @@ const PATIENCE: &str = "240";
 fn main() -> ExitCode {
     let mut words = env::args_os().skip(1);
     let folder = PathBuf::from(words.next().expect("see the head of this file"));
-    let named: Vec<OsString> = words.collect();
-    let files = match named.is_empty() {
-        true => FILES.map(OsString::from).to_vec(),
-        false => named,
-    };
+    let patterns: Vec<OsString> = words.collect();
     let bench = Bench::new(&folder);
     assert_eq!(bench.judge(), Outcome::Missed, "without any change");
     let mut counts = [0; 3];
-    for mutant in mutants(&files) {
+    for mutant in mutants(patterns) {
         if let Some((_, why)) = ELSEWHERE
             .iter()
             .find(|(name, _)| mutant.name.ends_with(name))
@@ -85,11 +82,12 @@ struct Mutant {
     diff: String,
 }
 
-fn mutants(files: &[OsString]) -> Vec<Mutant> {
-    let of_files = files.iter().flat_map(|file| ["-f".into(), file.clone()]);
+fn mutants(patterns: Vec<OsString>) -> Vec<Mutant> {
+    let of_files = FILES.iter().flat_map(|file| ["-f", file]);
+    let of_names = patterns.into_iter().flat_map(|one| ["--re".into(), one]);
     let mut list = Command::new("cargo");
     list.args(["mutants", "--no-config", "--list", "--json", "--diff"]);
-    list.args(of_files).current_dir(workspace());
+    list.args(of_files).args(of_names).current_dir(workspace());
     let listed: Value = serde_json::from_str(&text(&mut list)).expect("JSON");
     let listed = listed.as_array().expect("a list");
     let mutants: Vec<Mutant> = listed
