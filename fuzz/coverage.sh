@@ -17,7 +17,7 @@ sources() {
     event) echo core/src/event.rs ;;
     file_name) echo core/src/record/file_name.rs ;;
     google | oath) echo "import/src/$1.rs" ;;
-    judge) echo core/src/judge.rs core/src/throttle ;;
+    judge) echo core/src/judge core/src/throttle ;;
     key_uri) echo core/src/key_uri.rs ;;
     meter) echo host/src/meter.rs host/src/shared.rs ;;
     migration) echo import/src/otpauth/migration.rs ;;

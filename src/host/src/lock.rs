@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc;
 use nix::unistd::Uid;
+use totp_core::throttle::Refusal;
 
 use crate::file::{CheckedFile, FileError, Others, clear_of_standard_streams};
 use crate::folder::Folder;
@@ -52,8 +53,8 @@ pub struct Locked {
 
 /// What a wait for a lock has to know and to tell.
 pub struct Waiting<'a> {
-    /// Whether the lock is still of use, seen from the newest record.
-    pub is_wanted: &'a dyn Fn(&Record) -> bool,
+    /// Why the answer would not be judged under the lock, by the newest record: that ends the wait.
+    pub refusal: &'a dyn Fn(&Record) -> Option<Refusal>,
     /// Hears of a holder that was killed for holding still.
     pub killed: &'a dyn Fn(libc::pid_t),
 }
@@ -179,9 +180,8 @@ impl Wait<'_> {
             if looked.is_none_or(|at| at.elapsed() >= LOOK) {
                 looked = Some(Instant::now());
                 let newest = slot::read(&file).ok();
-                let is_wanted = |record: &Record| (self.waiting.is_wanted)(record);
-                if newest.as_ref().is_some_and(|record| !is_wanted(record)) {
-                    return Err(LockError::Unwanted);
+                if let Some(refusal) = newest.as_ref().and_then(self.waiting.refusal) {
+                    return Err(LockError::Refused(refusal));
                 }
                 serial = newest.map(|record| record.serial);
             }
@@ -311,8 +311,8 @@ pub enum LockError {
     Failed(Errno),
     /// The file can't be opened.
     File(FileError),
-    /// It was of no use any more.
-    Unwanted,
+    /// Nothing would be judged under it.
+    Refused(Refusal),
 }
 
 impl fmt::Display for LockError {
@@ -334,7 +334,7 @@ impl fmt::Display for LockError {
             ),
             Self::Failed(errno) => write!(f, "cannot be locked: {}", errno.desc()),
             Self::File(error) => error.fmt(f),
-            Self::Unwanted => f.write_str("no longer wanted"),
+            Self::Refused(_) => f.write_str("too many wrong answers"),
         }
     }
 }
@@ -347,6 +347,9 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
     use std::process::{Child, Command, Stdio};
     use std::sync::atomic::{AtomicBool, Ordering};
+
+    use totp_core::throttle::Limit;
+    use totp_core::time::Time;
 
     use super::*;
     use crate::skipped::skip;
@@ -369,7 +372,7 @@ mod tests {
     fn lock(folder: &Folder, file: CheckedFile) -> (Locked, Option<libc::pid_t>) {
         let dead = std::cell::Cell::new(None);
         let waiting = Waiting {
-            is_wanted: &|_| true,
+            refusal: &|_| None,
             killed: &|pid| dead.set(Some(pid)),
         };
         let lock = Locked::lock(folder, "alice", file, &waiting).unwrap();
@@ -442,7 +445,7 @@ mod tests {
     fn end_of_a_wait(folder: &Folder) -> (Result<Locked, LockError>, Option<libc::pid_t>) {
         let dead = std::cell::Cell::new(None);
         let waiting = Waiting {
-            is_wanted: &|_| true,
+            refusal: &|_| None,
             killed: &|pid| dead.set(Some(pid)),
         };
         let limits = (Duration::from_secs(1), Duration::from_secs(3));
@@ -496,15 +499,19 @@ mod tests {
 
     #[test]
     fn a_wait_that_is_of_no_use_any_more_ends() {
+        let because = Refusal {
+            until: Time::from_unix(7),
+            limit: Limit::Address,
+        };
         let (_place, folder) = folder();
         let mut busy = holder(&folder, "", "my $line = <STDIN>;");
         let waiting = Waiting {
-            is_wanted: &|_| false,
+            refusal: &|_| Some(because),
             killed: &|_| {},
         };
         let ends = || {
             let ended = Locked::lock(&folder, "alice", open(&folder), &waiting);
-            matches!(ended, Err(LockError::Unwanted))
+            matches!(ended, Err(LockError::Refused(refusal)) if refusal == because)
         };
         assert!(ends());
         drop(busy.stdin.take());

@@ -85,6 +85,25 @@ impl FileStore<'_> {
         Ok(seat)
     }
 
+    /// A state, in which times of the future are now. That is saved: looked at again and again, they would stay now until the
+    /// clock has come to them.
+    fn without_future(
+        &self,
+        states: &Folder,
+        name: &str,
+        state: State,
+    ) -> Result<State, StoreError> {
+        let clamped = state.clone().as_of(self.system.now());
+        if clamped.remembers_the_same(&state) {
+            return Ok(state);
+        }
+        let file = self.lock(states, name, open_state(states, name, true)?)?;
+        let (record, state) = file.read()?;
+        let state = state.as_of(self.system.now());
+        file.save(&record, &state)?;
+        Ok(state)
+    }
+
     /// Where somebody stands by the state, and by the limit of the address where that one counts. Where it can't
     /// be told, as `charge_address_if_possible` has it.
     pub(super) fn standing_of(
@@ -186,54 +205,36 @@ impl FileStore<'_> {
             let judged = self.judge(&nobody, state, &source, (caller, answer), is_patient);
             return Ok(judged.map(|(verdict, _, charge)| self.settle(verdict, charge, address)));
         };
-        // Who is refused by then, because others used up the limit, does not wait for the lock, and where it was free is not
-        // judged. Whether the address is, which takes a table of its own, the charge tells.
+        // Whether the address is refused, which takes a table of its own, the charge tells.
         let refusal = |state: &State| {
             let standing = state.standing(&source, &self.config.limits, self.system.now());
             let refusal = standing.refusal()?;
             let with_address = self.standing_of(state, &source, address);
             Some(with_address.refusal().unwrap_or(refusal))
         };
-        let refused = std::cell::Cell::new(None);
-        let is_wanted = |record: &Record| {
-            let state = State::decode(&record.body).ok();
-            let state = state.map(|state| state.as_of(self.system.now()));
-            refused.set(state.as_ref().and_then(refusal));
-            refused.get().is_none()
+        let refusal_in = |record: &Record| {
+            let state = State::decode(&record.body).ok()?;
+            refusal(&state.as_of(self.system.now()))
         };
-        let file = match (
-            self.lock_while(&states, &name, file, &is_wanted),
-            refused.get(),
-        ) {
-            (Err(LockError::Unwanted), Some(refusal)) => {
-                return Ok(Some(Verdict::Refused(refusal)));
-            }
-            (file, _) => file.map_err(|error| {
+        let file = match self.lock_unless(&states, &name, file, &refusal_in) {
+            Ok(file) => file,
+            Err(LockError::Refused(refusal)) => return Ok(Some(Verdict::Refused(refusal))),
+            Err(error) => {
                 let error = self.lock_error(&states, &name, error);
-                match subject {
+                return Err(match subject {
                     Subject::Enrolled(account) => self.unless_ended(account, error),
                     Subject::Stranger(_) | Subject::Invitee(_) => error,
-                }
-            })?,
+                });
+            }
         };
-        let (record, state) = file.read()?;
-        let before = state.clone();
-        let state = state.as_of(self.system.now());
+        let (record, before) = file.read()?;
+        let state = before.clone().as_of(self.system.now());
         if let Some(refusal) = refusal(&state) {
             return Ok(Some(Verdict::Refused(refusal)));
         }
 
         let secrets = self.secrets()?;
-        let enrollment = match subject {
-            Subject::Enrolled(account) => {
-                enrollment(&secrets, account)?.ok_or(StoreError::Ended)?
-            }
-            Subject::Stranger(_) => decoy::enrollment_like_any(&secrets),
-            Subject::Invitee(account) => Enrollment {
-                invite: self.invite_or_none(&secrets, account),
-                ..decoy::enrollment_like_any(&secrets)
-            },
-        };
+        let enrollment = self.held_against(subject, &secrets)?;
         let judged = self.judge(&enrollment, state, &source, (caller, answer), is_patient);
         let Some((verdict, decided, charge)) = judged else {
             return Ok(None);
@@ -246,6 +247,22 @@ impl FileStore<'_> {
             file.save(&record, &decided)?;
         }
         Ok(Some(self.settle(verdict, charge, address)))
+    }
+
+    /// What a subject's answers are held against.
+    fn held_against(
+        &self,
+        subject: Subject<'_>,
+        secrets: &Folder,
+    ) -> Result<Enrollment, StoreError> {
+        match subject {
+            Subject::Enrolled(account) => enrollment(secrets, account)?.ok_or(StoreError::Ended),
+            Subject::Stranger(_) => Ok(decoy::enrollment_like_any(secrets)),
+            Subject::Invitee(account) => Ok(Enrollment {
+                invite: self.invite_or_none(secrets, account),
+                ..decoy::enrollment_like_any(secrets)
+            }),
+        }
     }
 
     /// The invite of an account. One that can't be used is logged, and its owner is asked and denied like anybody.
@@ -325,15 +342,7 @@ impl Store for FileStore<'_> {
             let standing = self.standing_of(&nobody, &self.config.source(address), address);
             return Ok((standing, Offers::default()));
         };
-        let mut state = file.read()?.1;
-        let clamped = state.clone().as_of(self.system.now());
-        if !clamped.remembers_the_same(&state) {
-            let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
-            let record;
-            (record, state) = file.read()?;
-            state = state.as_of(self.system.now());
-            file.save(&record, &state)?;
-        }
+        let state = self.without_future(&states, &name, file.read()?.1)?;
         let standing = self.standing_of(&state, &source, address);
         Ok((standing, self.offers(subject, caller, &state)?))
     }

@@ -24,7 +24,7 @@ use totp_core::doors::{Account, Store, System};
 use totp_core::event::{Event, Severity};
 use totp_core::record::enrollment::EnrollmentError;
 use totp_core::record::{Enrollment, State, account_of, file_name};
-use totp_core::throttle::Source;
+use totp_core::throttle::{Refusal, Source};
 
 pub use self::backup_codes::Backup;
 pub use self::devices::{Proof, Removal};
@@ -214,16 +214,17 @@ impl<'a> FileStore<'a> {
         name: &str,
         file: StateFile<CheckedFile>,
     ) -> Result<StateFile<lock::Locked>, StoreError> {
-        self.lock_while(states, name, file, &|_| true)
+        self.lock_unless(states, name, file, &|_| None)
             .map_err(|error| self.lock_error(states, name, error))
     }
 
-    fn lock_while(
+    /// Ends the wait for the lock by a refusal, where the newest record says one.
+    fn lock_unless(
         &self,
         states: &Folder,
         name: &str,
         StateFile { file, path }: StateFile<CheckedFile>,
-        is_wanted: &dyn Fn(&Record) -> bool,
+        refusal: &dyn Fn(&Record) -> Option<Refusal>,
     ) -> Result<StateFile<lock::Locked>, LockError> {
         let killed = |pid| {
             let event = Event::new(Severity::Error, "killed");
@@ -234,7 +235,7 @@ impl<'a> FileStore<'a> {
             )));
         };
         let waiting = Waiting {
-            is_wanted,
+            refusal,
             killed: &killed,
         };
         let file = lock::Locked::lock(states, name, file, &waiting)?;

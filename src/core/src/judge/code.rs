@@ -1,0 +1,242 @@
+//! Digits: a code of each device, one that was sent, and a scratch code, all at once.
+
+use super::device::{Fit, known_devices, newly_out_of_reach, try_bound_device, try_device};
+use super::{Accepted, Case, Verdict, WrongReason};
+use crate::answer::TypedCode;
+use crate::backup_code::ScratchCode;
+use crate::contact::Contact;
+use crate::device::{Device, DeviceId};
+use crate::otp::{Digits, Period, Step};
+use crate::record::State;
+use crate::throttle::{Codes, Mark};
+use crate::time::Time;
+
+/// How long the first of two codes that are sent waits for the second, in seconds: each of them has to arrive.
+const MARK_OF_A_SENT_CODE: u8 = 240;
+
+/// What digits turn out to be.
+struct Found<'e> {
+    /// The devices whose code it is, each at a step that is used up now.
+    devices: Vec<(&'e Device, Step)>,
+    /// To whom it was sent, and its length.
+    sent: Option<(&'e Contact, Digits)>,
+    /// How many backup codes are left, where it was one, and its length.
+    scratch: Option<(u8, Digits)>,
+    /// What it would be the first of two codes of.
+    first: Option<First>,
+    /// Why it is none, where it is nothing of all that.
+    reason: WrongReason,
+}
+
+/// The first of two codes in a row.
+struct First {
+    of: DeviceId,
+    step: Step,
+    /// How long it waits, in seconds.
+    lasts: u8,
+}
+
+impl<'a> Case<'a> {
+    /// Judges digits, or a text in which there are none.
+    pub(super) fn code(&self, code: Option<&TypedCode>, state: &mut State) -> Verdict {
+        let (source, now) = (self.attempt.source, self.attempt.now);
+        let uncharged = state.tally.clone();
+        state.tally.charge(source, self.limits, now);
+
+        let mark = uncharged.mark_of(&source.address, now);
+        let mut found = Found::nothing(match code {
+            None => WrongReason::Malformed,
+            Some(_) if state.challenges.contacts.is_empty() => WrongReason::NoDevice,
+            Some(_) => WrongReason::Mismatch,
+        });
+        if let Some(code) = code {
+            self.hold_against_devices(code, mark, state, &mut found);
+            self.hold_against_sent(code, mark, state, &mut found);
+            self.hold_against_scratch_codes(code, state, &mut found);
+        }
+        if found.is_right() {
+            let first_at = mark.filter(|mark| found.is_second_of(mark));
+            let first_at = first_at.map(|mark| mark.at);
+            state.tally = uncharged;
+            self.accepted(&found, first_at, state)
+        } else {
+            self.not_accepted(found, state)
+        }
+    }
+
+    fn hold_against_devices(
+        &self,
+        code: &TypedCode,
+        mark: Option<&Mark>,
+        state: &mut State,
+        found: &mut Found<'a>,
+    ) {
+        let (now, verify) = (self.attempt.now, self.verify);
+        for (device, memory) in known_devices(self.enrollment, state) {
+            let code = code.of(device.otp.digits);
+            let mark = mark.filter(|mark| mark.device == device.id);
+            let fit = match self.enrollment.serves(device, self.attempt.ssh_keys) {
+                true => try_device(device, memory, &code, mark, self.codes, now, verify),
+                false => try_bound_device(device, memory, &code, now, verify),
+            };
+            match fit {
+                Fit::Fresh(step) => found.devices.push((device, step)),
+                Fit::First(step) => {
+                    // A code of an event token has no end of its own: it waits as long as any.
+                    let period = device.otp.period().map_or(Period::MAX, Period::get);
+                    found.first = Some(First {
+                        of: device.id,
+                        step,
+                        lasts: period.saturating_mul(2),
+                    });
+                }
+                Fit::Bound => found.reason = WrongReason::Bound,
+                Fit::Used => found.reason = WrongReason::Replayed,
+                Fit::None if found.reason == WrongReason::NoDevice => {
+                    found.reason = WrongReason::Mismatch;
+                }
+                Fit::None => {}
+            }
+        }
+    }
+
+    /// Right or not, what was sent is not sent for a second login.
+    fn hold_against_sent(
+        &self,
+        code: &TypedCode,
+        mark: Option<&Mark>,
+        state: &mut State,
+        found: &mut Found<'a>,
+    ) {
+        let (binding, now) = (self.attempt.binding, self.attempt.now);
+        let taken = code.each().find_map(|(digits, code)| {
+            let id = state.challenges.take(binding, &code, now)?;
+            Some((id, digits))
+        });
+        let Some((id, digits)) = taken else { return };
+        let mut contacts = self.enrollment.contacts.iter();
+        let Some(contact) = contacts.find(|contact| contact.id == id) else {
+            return;
+        };
+        if self.codes == Codes::One || mark.is_some_and(|mark| mark.device == id) {
+            found.sent = Some((contact, digits));
+        } else {
+            // Another one is sent for the second.
+            found.first = Some(First {
+                of: id,
+                step: Step(0),
+                lasts: MARK_OF_A_SENT_CODE,
+            });
+        }
+    }
+
+    /// Eight digits are too few to stand for two codes.
+    fn hold_against_scratch_codes(
+        &self,
+        code: &TypedCode,
+        state: &mut State,
+        found: &mut Found<'a>,
+    ) {
+        if self.codes != Codes::One {
+            return;
+        }
+        let scratch = code
+            .each()
+            .find_map(|(digits, code)| Some((ScratchCode::of(&code)?, digits)));
+        let Some((code, digits)) = scratch else {
+            return;
+        };
+        match self.use_up(&code, state) {
+            Ok(left) => found.scratch = Some((left, digits)),
+            Err(WrongReason::Replayed) => found.reason = WrongReason::Replayed,
+            Err(_) => {}
+        }
+    }
+
+    fn accepted(&self, found: &Found<'a>, first_at: Option<Time>, state: &mut State) -> Verdict {
+        let (source, now) = (self.attempt.source, self.attempt.now);
+        if let Some(at) = first_at {
+            state.tally.take_back(source, at);
+        }
+        state.tally.accept(source, self.limits, now);
+        state.share_floors(self.enrollment);
+        // Of a device that is bound a place without its key would be a way round.
+        let mut devices = found.devices.iter();
+        if devices.all(|(device, _)| self.enrollment.serves(device, &[])) {
+            self.propose_place(state);
+        }
+        let devices = found.devices.iter().map(|(device, _)| &device.name);
+        let contact = found.sent.map(|(contact, _)| contact);
+        Verdict::Accepted(Accepted {
+            devices: devices
+                .chain(contact.map(|contact| &contact.name))
+                .cloned()
+                .collect(),
+            first_at,
+            backup_left: found.scratch.map(|(left, _)| left),
+            sent_by: contact.map(|contact| contact.recipient.channel()),
+            digits: found.digits(),
+        })
+    }
+
+    fn not_accepted(&self, found: Found<'a>, state: &mut State) -> Verdict {
+        let (source, now) = (self.attempt.source, self.attempt.now);
+        let reason = match found.first {
+            None => {
+                state.tally.unmark(&source.address);
+                found.reason
+            }
+            Some(First { of, step, lasts }) => {
+                let mark = Mark {
+                    address: source.address.clone(),
+                    device: of,
+                    step,
+                    at: now,
+                    lasts,
+                };
+                state.tally.mark(mark, source, self.limits, now);
+                WrongReason::First
+            }
+        };
+        let mut wrong = self.wrong(reason, state);
+        wrong.out_of_reach = known_devices(self.enrollment, state)
+            .find_map(|(device, memory)| newly_out_of_reach(device, memory, now, self.verify));
+        Verdict::Wrong(wrong)
+    }
+}
+
+impl Found<'_> {
+    const fn nothing(reason: WrongReason) -> Self {
+        Self {
+            devices: Vec::new(),
+            sent: None,
+            scratch: None,
+            first: None,
+            reason,
+        }
+    }
+
+    fn is_right(&self) -> bool {
+        !self.devices.is_empty() || self.sent.is_some() || self.scratch.is_some()
+    }
+
+    /// Whether the code that left the mark was the first of two, and this one is the second.
+    fn is_second_of(&self, mark: &Mark) -> bool {
+        let follows = |(device, step): &(&Device, Step)| {
+            device.id == mark.device && *step == mark.step.moved(1)
+        };
+        self.devices.iter().any(follows)
+            || self
+                .sent
+                .is_some_and(|(contact, _)| contact.id == mark.device)
+    }
+
+    /// The length of the longest code that it was.
+    fn digits(&self) -> Option<Digits> {
+        let devices = self.devices.iter().map(|(device, _)| device.otp.digits);
+        let sent = self.sent.map(|(_, digits)| digits);
+        let scratch = self.scratch.map(|(_, digits)| digits);
+        let lengths = devices.chain(sent).chain(scratch);
+        lengths.max_by_key(|digits| digits.get())
+    }
+}
