@@ -177,7 +177,7 @@ impl Wait<'_> {
         loop {
             // A try that is refused whatever it says never takes the lock, not even a free one.
             let is_first = looked.is_none();
-            if looked.is_none_or(|at| at.elapsed() >= LOOK) {
+            if is_look_due(looked.map(|at| at.elapsed())) {
                 looked = Some(Instant::now());
                 let newest = slot::read(&file).ok();
                 if let Some(refusal) = newest.as_ref().and_then(self.waiting.refusal) {
@@ -199,11 +199,8 @@ impl Wait<'_> {
             if Uid::effective().is_root() {
                 self.watch(&file, serial);
             }
-            let burying = self.killed_at.is_some_and(|at| at.elapsed() < SHORT);
-            let is_short = self.since.elapsed() < SHORT;
-            if !burying {
-                std::thread::sleep(if is_short { POLL } else { SLOW_POLL });
-            }
+            let since_kill = self.killed_at.map(|at| at.elapsed());
+            std::thread::sleep(pause(self.since.elapsed(), since_kill));
         }
     }
 
@@ -237,6 +234,20 @@ impl Wait<'_> {
                 })
             }
         }
+    }
+}
+
+/// Whether the record is read again, so long after the last time.
+fn is_look_due(since_last: Option<Duration>) -> bool {
+    since_last.is_none_or(|since| since >= LOOK)
+}
+
+/// How long a waiter pauses before the next try: not at all where it has just killed the holder, since others must not come first.
+fn pause(waited: Duration, since_kill: Option<Duration>) -> Duration {
+    match since_kill {
+        Some(since) if since < SHORT => Duration::ZERO,
+        _ if waited < SHORT => POLL,
+        _ => SLOW_POLL,
     }
 }
 
@@ -495,6 +506,19 @@ mod tests {
         assert_eq!(killed, None);
         drop(unnamed.stdin.take());
         assert_eq!(unnamed.wait().unwrap().code(), Some(7));
+    }
+
+    #[test]
+    fn a_wait_looks_twenty_times_a_second_and_slows_down_after_a_tenth_of_one() {
+        let ms = Duration::from_millis;
+        let looks = [None, Some(0), Some(49), Some(50), Some(51)];
+        let looks = looks.map(|since| is_look_due(since.map(ms)));
+        assert_eq!(looks, [true, false, false, true, true]);
+
+        let pauses = [0, 99, 100, 101].map(|waited| pause(ms(waited), None));
+        assert_eq!(pauses, [1, 1, 10, 10].map(ms));
+        let pauses = [0, 99, 100, 101].map(|since| pause(ms(7000), Some(ms(since))));
+        assert_eq!(pauses, [0, 0, 10, 10].map(ms));
     }
 
     #[test]
