@@ -216,7 +216,7 @@ impl Wait<'_> {
             // Who was stopped itself has seen nothing meanwhile, and starts anew.
             Some(holder)
                 if (holder.pid, holder.serial) == (pid, serial)
-                    && now.duration_since(holder.last_seen) < BLINK =>
+                    && !was_stopped(now.duration_since(holder.last_seen)) =>
             {
                 holder.last_seen = now;
                 if now.duration_since(holder.still_since) >= self.patience && kill(pid, file) {
@@ -235,6 +235,11 @@ impl Wait<'_> {
             }
         }
     }
+}
+
+/// Whether the waiter itself was stopped, who looks at the holder so long after the last time.
+fn was_stopped(since_last: Duration) -> bool {
+    since_last >= BLINK
 }
 
 /// Whether the record is read again, so long after the last time.
@@ -354,6 +359,7 @@ impl std::error::Error for LockError {}
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io::{BufRead, BufReader};
     use std::os::unix::fs::MetadataExt;
     use std::process::{Child, Command, Stdio};
@@ -381,7 +387,7 @@ mod tests {
 
     /// Locks, and returns who was killed for it.
     fn lock(folder: &Folder, file: CheckedFile) -> (Locked, Option<libc::pid_t>) {
-        let dead = std::cell::Cell::new(None);
+        let dead = Cell::new(None);
         let waiting = Waiting {
             refusal: &|_| None,
             killed: &|pid| dead.set(Some(pid)),
@@ -454,7 +460,7 @@ mod tests {
 
     /// Waits with a patience of one second, and for three in all.
     fn end_of_a_wait(folder: &Folder) -> (Result<Locked, LockError>, Option<libc::pid_t>) {
-        let dead = std::cell::Cell::new(None);
+        let dead = Cell::new(None);
         let waiting = Waiting {
             refusal: &|_| None,
             killed: &|pid| dead.set(Some(pid)),
@@ -492,11 +498,41 @@ mod tests {
         assert_eq!(moving.wait().unwrap().code(), Some(7));
     }
 
+    /// What a holder does first who has no outer lock.
+    const UNNAMED: &str = "$lock = pack('s s x4 q q l x4', F_UNLCK, 0, 0, 0, 0); \
+                           fcntl F, F_SETLK, $lock or die;";
+
+    /// Who waits and holds still would otherwise be taken for the holder, and killed.
+    #[test]
+    fn a_waiter_has_no_name_in_the_lock() {
+        let (_place, folder) = folder();
+        let mut unnamed = holder(&folder, UNNAMED, "my $line = <STDIN>;");
+        let file = open(&folder);
+        let end = format!(":{} 0 EOF", file.metadata().unwrap().ino());
+        let (looks, named) = (Cell::new(0), Cell::new(0));
+        let waiting = Waiting {
+            refusal: &|_| {
+                let locks = std::fs::read_to_string("/proc/locks").unwrap();
+                let ours = locks.lines().filter(|line| line.ends_with(&end));
+                let (outer, inner): (Vec<_>, Vec<_>) =
+                    ours.partition(|line| line.contains("POSIX"));
+                assert_eq!(inner.len(), 1, "{locks}");
+                named.set(named.get() + outer.len());
+                looks.set(looks.get() + 1);
+                (looks.get() == 4).then_some(because())
+            },
+            killed: &|_| {},
+        };
+        let ended = Locked::lock(&folder, "alice", file, &waiting);
+        assert!(matches!(ended, Err(LockError::Refused(_))), "{ended:?}");
+        assert_eq!(named.get(), 0);
+        drop(unnamed.stdin.take());
+        assert!(unnamed.wait().unwrap().success());
+    }
+
     #[test]
     fn a_holder_without_a_name_is_waited_for_to_the_limit() {
         let (_place, folder) = folder();
-        const UNNAMED: &str = "$lock = pack('s s x4 q q l x4', F_UNLCK, 0, 0, 0, 0); \
-                               fcntl F, F_SETLK, $lock or die;";
         let mut unnamed = holder(&folder, UNNAMED, "my $line = <STDIN>; exit 7;");
         let (ended, killed) = end_of_a_wait(&folder);
         assert!(
@@ -508,6 +544,13 @@ mod tests {
         assert_eq!(unnamed.wait().unwrap().code(), Some(7));
     }
 
+    fn because() -> Refusal {
+        Refusal {
+            until: Time::from_unix(7),
+            limit: Limit::Address,
+        }
+    }
+
     #[test]
     fn a_wait_looks_twenty_times_a_second_and_slows_down_after_a_tenth_of_one() {
         let ms = Duration::from_millis;
@@ -515,6 +558,10 @@ mod tests {
         let looks = looks.map(|since| is_look_due(since.map(ms)));
         assert_eq!(looks, [true, false, false, true, true]);
 
+        assert_eq!(
+            [499, 500, 501].map(|since| was_stopped(ms(since))),
+            [false, true, true]
+        );
         let pauses = [0, 99, 100, 101].map(|waited| pause(ms(waited), None));
         assert_eq!(pauses, [1, 1, 10, 10].map(ms));
         let pauses = [0, 99, 100, 101].map(|since| pause(ms(7000), Some(ms(since))));
@@ -523,19 +570,15 @@ mod tests {
 
     #[test]
     fn a_wait_that_is_of_no_use_any_more_ends() {
-        let because = Refusal {
-            until: Time::from_unix(7),
-            limit: Limit::Address,
-        };
         let (_place, folder) = folder();
         let mut busy = holder(&folder, "", "my $line = <STDIN>;");
         let waiting = Waiting {
-            refusal: &|_| Some(because),
+            refusal: &|_| Some(because()),
             killed: &|_| {},
         };
         let ends = || {
             let ended = Locked::lock(&folder, "alice", open(&folder), &waiting);
-            matches!(ended, Err(LockError::Refused(refusal)) if refusal == because)
+            matches!(ended, Err(LockError::Refused(refusal)) if refusal == because())
         };
         assert!(ends());
         drop(busy.stdin.take());
