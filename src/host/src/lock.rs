@@ -274,9 +274,12 @@ fn release(file: &File) {
 
 /// The process that holds the lock, where it is one that can be named from here.
 fn holder_pid(file: &File) -> Option<libc::pid_t> {
-    outer_lock(file)
-        .map(|lock| lock.l_pid)
-        .filter(|pid| *pid > 0)
+    outer_lock(file).and_then(|lock| nameable(lock.l_pid))
+}
+
+/// Whoever is in another namespace is 0, and a lock that belongs to no process has -1.
+fn nameable(pid: libc::pid_t) -> Option<libc::pid_t> {
+    (pid > 0).then_some(pid)
 }
 
 /// Whether somebody has the outer lock. The inner one alone is with another thread of this process, or with a
@@ -542,6 +545,11 @@ mod tests {
         assert_eq!(killed, None);
         drop(unnamed.stdin.take());
         assert_eq!(unnamed.wait().unwrap().code(), Some(7));
+    }
+
+    #[test]
+    fn a_holder_of_another_namespace_has_no_name_here() {
+        assert_eq!([-1, 0, 1].map(nameable), [None, None, Some(1)]);
     }
 
     fn because() -> Refusal {
