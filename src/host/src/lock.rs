@@ -598,6 +598,7 @@ mod tests {
     fn a_holder_that_ends_is_waited_for_and_left_alone() {
         let (_place, folder) = folder();
         let mut busy = holder(&folder, "", "my $line = <STDIN>; exit 7;");
+        assert!(is_held(&open(&folder)));
         let waiter = std::thread::scope(|threads| {
             let waiter = threads.spawn(|| lock(&folder, open(&folder)).1);
             drop(busy.stdin.take());
@@ -605,6 +606,7 @@ mod tests {
         });
         assert_eq!(waiter, None);
         assert_eq!(busy.wait().unwrap().code(), Some(7));
+        assert!(!is_held(&open(&folder)));
     }
 
     #[test]
