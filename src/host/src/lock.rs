@@ -298,13 +298,10 @@ fn outer_lock(file: &File) -> Option<libc::flock> {
 /// Kills the process `pid`, if it still is the holder once nobody else can come by its number.
 fn kill(pid: libc::pid_t, file: &File) -> bool {
     // SAFETY: pidfd_open takes two integers and touches no memory of ours.
-    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let Ok(descriptor) = libc::c_int::try_from(descriptor) else {
+    let opened = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) });
+    let Some(Ok(descriptor)) = opened.ok().map(libc::c_int::try_from) else {
         return false;
     };
-    if descriptor < 0 {
-        return false;
-    }
     // SAFETY: the kernel has just given this descriptor to us alone.
     let process = unsafe { OwnedFd::from_raw_fd(descriptor) };
     let Ok(process) = clear_of_standard_streams(process) else {

@@ -14,6 +14,12 @@ use crate::time::Time;
 /// How long the first of two codes that are sent waits for the second, in seconds: each of them has to arrive.
 const MARK_OF_A_SENT_CODE: u8 = 240;
 
+/// The same of a device's code. One of an event token has no end of its own: it waits as long as any.
+fn mark_lasts(device: &Device) -> u8 {
+    let period = device.otp.period().map_or(Period::MAX, Period::get);
+    period.saturating_mul(2)
+}
+
 /// What digits turn out to be.
 struct Found<'e> {
     /// The devices whose code it is, each at a step that is used up now.
@@ -22,45 +28,53 @@ struct Found<'e> {
     sent: Option<(&'e Contact, Digits)>,
     /// How many backup codes are left, where it was one, and its length.
     scratch: Option<(u8, Digits)>,
-    /// What it would be the first of two codes of.
-    first: Option<First>,
+    /// What is left by the first of two codes in a row, where it is one.
+    first: Option<Mark>,
     /// Why it is none, where it is nothing of all that.
     reason: WrongReason,
 }
 
-/// The first of two codes in a row.
-struct First {
-    of: DeviceId,
-    step: Step,
-    /// How long it waits, in seconds.
-    lasts: u8,
-}
-
 impl<'a> Case<'a> {
-    /// Judges digits, or a text in which there are none.
-    pub(super) fn code(&self, code: Option<&TypedCode>, state: &mut State) -> Verdict {
+    /// Judges digits.
+    pub(super) fn judge_code(&self, code: &TypedCode, state: &mut State) -> Verdict {
         let (source, now) = (self.attempt.source, self.attempt.now);
         let uncharged = state.tally.clone();
         state.tally.charge(source, self.limits, now);
 
         let mark = uncharged.mark_of(&source.address, now);
-        let mut found = Found::nothing(match code {
-            None => WrongReason::Malformed,
-            Some(_) if state.challenges.contacts.is_empty() => WrongReason::NoDevice,
-            Some(_) => WrongReason::Mismatch,
+        let mut found = Found::nothing(match state.challenges.contacts.is_empty() {
+            true => WrongReason::NoDevice,
+            false => WrongReason::Mismatch,
         });
-        if let Some(code) = code {
-            self.hold_against_devices(code, mark, state, &mut found);
-            self.hold_against_sent(code, mark, state, &mut found);
-            self.hold_against_scratch_codes(code, state, &mut found);
-        }
+        // What a later one says of a first code or a reason takes the place of what was said before.
+        self.hold_against_devices(code, mark, state, &mut found);
+        self.hold_against_sent(code, mark, state, &mut found);
+        self.hold_against_scratch_codes(code, state, &mut found);
         if found.is_right() {
-            let first_at = mark.filter(|mark| found.is_second_of(mark));
-            let first_at = first_at.map(|mark| mark.at);
+            let first = mark.filter(|mark| found.is_second_of(mark));
+            let first_at = first.map(|mark| mark.at);
             state.tally = uncharged;
             self.accepted(&found, first_at, state)
         } else {
             self.not_accepted(found, state)
+        }
+    }
+
+    /// Charges a text in which there is no code. To the log it tells as much of the devices as a wrong code.
+    pub(super) fn judge_no_code(&self, state: &mut State) -> Verdict {
+        let (source, now) = (self.attempt.source, self.attempt.now);
+        state.tally.charge(source, self.limits, now);
+        self.not_accepted(Found::nothing(WrongReason::Malformed), state)
+    }
+
+    /// What the first of two codes leaves.
+    fn mark(&self, device: DeviceId, step: Step, lasts: u8) -> Mark {
+        Mark {
+            address: self.attempt.source.address.clone(),
+            device,
+            step,
+            at: self.attempt.now,
+            lasts,
         }
     }
 
@@ -82,25 +96,19 @@ impl<'a> Case<'a> {
             match fit {
                 Fit::Fresh(step) => found.devices.push((device, step)),
                 Fit::First(step) => {
-                    // A code of an event token has no end of its own: it waits as long as any.
-                    let period = device.otp.period().map_or(Period::MAX, Period::get);
-                    found.first = Some(First {
-                        of: device.id,
-                        step,
-                        lasts: period.saturating_mul(2),
-                    });
+                    found.first = Some(self.mark(device.id, step, mark_lasts(device)));
                 }
                 Fit::Bound => found.reason = WrongReason::Bound,
                 Fit::Used => found.reason = WrongReason::Replayed,
-                Fit::None if found.reason == WrongReason::NoDevice => {
+                Fit::Nothing if found.reason == WrongReason::NoDevice => {
                     found.reason = WrongReason::Mismatch;
                 }
-                Fit::None => {}
+                Fit::Nothing => {}
             }
         }
     }
 
-    /// Right or not, what was sent is not sent for a second login.
+    /// One that fits is used up, be it enough or only the first of two.
     fn hold_against_sent(
         &self,
         code: &TypedCode,
@@ -122,11 +130,7 @@ impl<'a> Case<'a> {
             found.sent = Some((contact, digits));
         } else {
             // Another one is sent for the second.
-            found.first = Some(First {
-                of: id,
-                step: Step(0),
-                lasts: MARK_OF_A_SENT_CODE,
-            });
+            found.first = Some(self.mark(id, Step(0), MARK_OF_A_SENT_CODE));
         }
     }
 
@@ -182,20 +186,13 @@ impl<'a> Case<'a> {
     fn not_accepted(&self, found: Found<'a>, state: &mut State) -> Verdict {
         let (source, now) = (self.attempt.source, self.attempt.now);
         let reason = match found.first {
+            Some(mark) => {
+                state.tally.mark(mark, source, self.limits, now);
+                WrongReason::First
+            }
             None => {
                 state.tally.unmark(&source.address);
                 found.reason
-            }
-            Some(First { of, step, lasts }) => {
-                let mark = Mark {
-                    address: source.address.clone(),
-                    device: of,
-                    step,
-                    at: now,
-                    lasts,
-                };
-                state.tally.mark(mark, source, self.limits, now);
-                WrongReason::First
             }
         };
         let mut wrong = self.wrong(reason, state);

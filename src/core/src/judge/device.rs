@@ -33,7 +33,9 @@ pub(super) enum Fit {
     Fresh(Step),
     /// Good as the first of two.
     First(Step),
-    None,
+    /// It does not.
+    Nothing,
+    /// It did, once.
     Used,
 }
 
@@ -72,7 +74,7 @@ pub(super) fn try_device(
         _ => {}
     }
     match matching(&far) {
-        None => Fit::None,
+        None => Fit::Nothing,
         Some(step) if memory.is_used(step) => Fit::Used,
         Some(step) => Fit::First(step),
     }
@@ -91,7 +93,7 @@ pub(super) fn try_bound_device(
     let Reach { near, .. } = Reach::of(otp, memory, now, verify);
     match otp.matching_step(secret, code, &near) {
         Some(_) => Fit::Bound,
-        None => Fit::None,
+        None => Fit::Nothing,
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! * a step is accepted once: the floor of a device never falls, and no step at or below it is accepted. Of an event
 //!   token the floor is its counter, kept nowhere else;
-//! * no guess is free: every answer that is judged is charged first, and only an accepted one clears;
+//! * no guess is free: every answer that is judged and not right is charged, and only an accepted one clears;
 //! * an answer is refused, unjudged and free of charge, while its address is locked;
 //! * a code that was sent is accepted once, for the login that it was sent for;
 //! * an answer is one guess at each code that there is, also where a password goes before it;
@@ -150,45 +150,44 @@ impl Case<'_> {
     fn verdict(&self, typed: Typed, state: &mut State) -> Verdict {
         match typed {
             Typed::Empty => Verdict::Empty,
-            Typed::Code(code) => self.code(Some(&code), state),
-            Typed::Other => self.code(None, state),
-            Typed::Backup(code) if self.enrollment.invite.is_some() => self.invite(&code, state),
-            Typed::Backup(code) => self.backup_code(&code, state),
-            Typed::Key(key) => self.backup_key(&key, state),
+            Typed::Code(code) => self.judge_code(&code, state),
+            Typed::Backup(code) if self.enrollment.invite.is_some() => {
+                self.judge_invite(&code, state)
+            }
+            Typed::Backup(code) => self.judge_backup_code(&code, state),
+            Typed::Key(key) => self.judge_backup_key(&key, state),
+            Typed::Other => self.judge_no_code(state),
         }
     }
 
-    /// One is enough where two codes in a row are needed of a device, and ends that for the user.
-    fn backup_code(&self, code: &BackupCode, state: &mut State) -> Verdict {
+    /// Judges a backup code. One is enough where two codes in a row are needed of a device, and ends that for the user.
+    fn judge_backup_code(&self, code: &BackupCode, state: &mut State) -> Verdict {
         let (source, now) = (self.attempt.source, self.attempt.now);
         match self.use_up(code, state) {
             Ok(left) => {
                 state.tally.accept(source, self.limits, now);
                 state.tally.forget_total(source);
                 self.propose_place(state);
-                Verdict::Accepted(Accepted {
-                    backup_left: Some(left),
-                    ..Accepted::of_no_device()
-                })
+                Verdict::Accepted(Accepted::by_backup_code(left))
             }
             Err(reason) => self.charged(reason, state),
         }
     }
 
-    /// It ends the enrollment, so nothing has to be remembered of it.
-    fn backup_key(&self, key: &BackupKey, state: &mut State) -> Verdict {
+    /// Judges a backup key. It ends the enrollment, so nothing has to be remembered of it.
+    fn judge_backup_key(&self, key: &BackupKey, state: &mut State) -> Verdict {
         if find_in(self.enrollment.backup_key.as_ref(), key, state).is_none() {
             return self.charged(WrongReason::Mismatch, state);
         }
         let owner = self.enrollment.contact(Channel::Mail);
         Verdict::BackupKey {
-            accepted: Accepted::of_no_device(),
+            accepted: Accepted::by_backup_key(),
             owner: owner.map(|contact| contact.recipient.clone()),
         }
     }
 
-    /// It is used up by the enrollment that it leads to, so nothing has to be remembered of it.
-    fn invite(&self, code: &BackupCode, state: &mut State) -> Verdict {
+    /// Judges an invite. It is used up by the enrollment that it leads to, so nothing has to be remembered of it.
+    fn judge_invite(&self, code: &BackupCode, state: &mut State) -> Verdict {
         let now = self.attempt.now;
         let fits = |invite: &&Invite| invite.set.position(code).is_some();
         let invite = self.enrollment.invite.as_ref().filter(fits);
@@ -224,7 +223,7 @@ impl Case<'_> {
         }
     }
 
-    /// Charges what is no code of any set.
+    /// Charges what is not, or not any more, a code of a set.
     fn charged(&self, reason: WrongReason, state: &mut State) -> Verdict {
         let source = self.attempt.source;
         state.tally.charge(source, self.limits, self.attempt.now);

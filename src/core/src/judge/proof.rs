@@ -1,4 +1,4 @@
-//! What a login has shown: values that nothing but a judgement makes.
+//! What a login has shown. Nobody else can make these values, but for an [`Entitled`] by the login itself.
 
 use crate::backup_code::SetId;
 use crate::contact::Channel;
@@ -17,7 +17,15 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    pub(super) const fn of_no_device() -> Self {
+    /// By a backup code, of which so many are left.
+    pub(super) fn by_backup_code(left: u8) -> Self {
+        Self {
+            backup_left: Some(left),
+            ..Self::by_backup_key()
+        }
+    }
+
+    pub(super) fn by_backup_key() -> Self {
         Self {
             devices: Vec::new(),
             first_at: None,

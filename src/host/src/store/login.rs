@@ -205,7 +205,8 @@ impl FileStore<'_> {
             let judged = self.judge(&nobody, state, &source, (caller, answer), is_patient);
             return Ok(judged.map(|(verdict, _, charge)| self.settle(verdict, charge, address)));
         };
-        // Whether the address is refused, which takes a table of its own, the charge tells.
+        // The table of addresses is asked where the state refuses already, to tell which of the two lasts longer; elsewhere the
+        // charge tells.
         let refusal = |state: &State| {
             let standing = state.standing(&source, &self.config.limits, self.system.now());
             let refusal = standing.refusal()?;

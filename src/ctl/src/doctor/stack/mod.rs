@@ -28,7 +28,7 @@ pub(crate) struct Line {
     pub(crate) level: usize,
     pub(crate) kind: Kind,
     pub(crate) control: Control,
-    /// The control as it is written.
+    /// The control as it is written; `include` for an `@include`, which has none.
     pub(crate) control_text: String,
 }
 
@@ -185,18 +185,17 @@ impl Folders {
         let mut stack = Stack::default();
         let path = self.file(name);
         if path.is_file() {
-            stack.is_refused = !self.read(&path, facility, None, (0, 0), &mut stack);
+            stack.is_refused = !self.read(&path, (facility, false), (0, 0), &mut stack);
         }
         stack
     }
 
-    /// Appends the lines of a file; `false` where libpam gives it up. `wanted` is the facility that the list is of, `only`
-    /// the one that an including line takes.
+    /// Appends the lines of a file that are of the facility `wanted`; `false` where libpam gives the file up. `is_typed` says
+    /// that the including line takes this facility alone.
     fn read(
         &self,
         path: &Path,
-        wanted: &str,
-        only: Option<&str>,
+        (wanted, is_typed): (&str, bool),
         (depth, level): (usize, usize),
         stack: &mut Stack,
     ) -> bool {
@@ -228,49 +227,35 @@ impl Folders {
         let mut is_given_up = !is_whole;
         for (number, line) in lines {
             let written = Written::of(&line);
-            let facility = written.facility(wanted, only);
-            if wanted != facility || only.is_some_and(|only| only != facility) {
+            if !written.counts_for(wanted, is_typed) {
                 continue;
             }
             for what in written.faults() {
                 stack.faults.push(fault(number, what));
             }
-            let is_substack = written.is_substack();
             let line = |kind| Line {
                 file: path.to_owned(),
                 number,
                 level,
                 kind,
-                control: written.control().unwrap_or(Control::bad()),
-                control_text: written.control.clone(),
+                control: written.control(),
+                control_text: written.control_text.clone(),
             };
-            let target = match &written.target {
-                Some(target) if written.is_include() => target,
-                target => {
-                    stack.lines.push(line(match target {
-                        Some(path) if written.is_known() => Kind::Module {
-                            path: path.clone(),
-                            arguments: written.arguments.clone(),
-                        },
-                        _ => Kind::Broken,
-                    }));
-                    continue;
-                }
+            let Some((name, is_substack)) = written.included() else {
+                stack.lines.push(line(written.kind()));
+                continue;
             };
             if is_substack {
                 stack.lines.push(line(Kind::Substack));
             }
-            let included = self.file(target);
+            let included = self.file(name);
             let inside = (
                 depth.saturating_add(1),
                 level.saturating_add(usize::from(is_substack)),
             );
-            let only = match written.includes_all {
-                true => only,
-                false => Some(facility),
-            };
+            let is_typed = is_typed || !written.includes_all;
             let is_there = included.is_file();
-            let is_read = is_there && self.read(&included, wanted, only, inside, stack);
+            let is_read = is_there && self.read(&included, (wanted, is_typed), inside, stack);
             if !is_there {
                 let what = format!("{} is not there", included.display());
                 stack.faults.push(fault(number, what));
@@ -278,7 +263,7 @@ impl Folders {
             stack.included.insert(included);
             if !is_read {
                 // Of all facilities at once libpam can't make a line that fails.
-                is_given_up |= only.is_none();
+                is_given_up |= !is_typed;
                 stack.lines.push(line(Kind::Broken));
             }
         }
@@ -296,13 +281,23 @@ struct Written {
     /// What stands in the place of the facility.
     first: String,
     /// The facility that it names, where it is one of libpam's.
-    named: Option<&'static str>,
-    /// It is `@include`, which takes the lines of all facilities.
+    facility: Option<&'static str>,
+    /// It is `@include`, which takes the lines of all facilities, and has no control.
     includes_all: bool,
-    control: String,
+    control_text: String,
+    does: Does,
     /// The module, or the file to include.
     target: Option<String>,
     arguments: Vec<String>,
+}
+
+/// What a line does, by its control.
+enum Does {
+    Include {
+        is_substack: bool,
+    },
+    /// `None` where libpam doesn't understand the control.
+    Module(Option<Box<Control>>),
 }
 
 impl Written {
@@ -310,60 +305,85 @@ impl Written {
         let mut words = tokens(line);
         let first = words.next().unwrap_or_default();
         let name = first.strip_prefix('-').unwrap_or(&first);
-        let facilities = ["auth", "account", "session", "password"];
-        let mut facilities = facilities.into_iter();
+        let mut facilities = ["auth", "account", "session", "password"].into_iter();
+        let facility = facilities.find(|one| one.eq_ignore_ascii_case(name));
         let includes_all = name.eq_ignore_ascii_case("@include");
+        let control_text = match includes_all {
+            true => "include".to_owned(),
+            false => words.next().unwrap_or_default(),
+        };
+        let does = match control_text.to_ascii_lowercase().as_str() {
+            "include" => Does::Include { is_substack: false },
+            "substack" => Does::Include { is_substack: true },
+            _ => {
+                let control = Control::word(&control_text);
+                let control = control.or_else(|| Control::pairs(&control_text));
+                Does::Module(control.map(Box::new))
+            }
+        };
         Self {
-            named: facilities.find(|one| one.eq_ignore_ascii_case(name)),
+            first,
+            facility,
             includes_all,
-            control: match includes_all {
-                true => "include".to_owned(),
-                false => words.next().unwrap_or_default(),
-            },
+            control_text,
+            does,
             target: words.next(),
             arguments: words.collect(),
-            first,
         }
     }
 
-    /// A type that libpam doesn't know counts as that of the including line, or as auth.
-    fn facility<'a>(&self, wanted: &'a str, only: Option<&'a str>) -> &'a str {
-        match self.named {
-            Some(named) => named,
-            None if self.includes_all => only.unwrap_or(wanted),
-            None => only.unwrap_or("auth"),
+    /// Whether the line is of the facility `wanted`. A type that libpam doesn't know counts as that of the including line, or as
+    /// auth.
+    fn counts_for(&self, wanted: &str, is_typed: bool) -> bool {
+        match self.facility {
+            Some(facility) => facility == wanted,
+            None => self.includes_all || is_typed || wanted == "auth",
         }
     }
 
     fn is_known(&self) -> bool {
-        self.named.is_some() || self.includes_all
+        self.facility.is_some() || self.includes_all
     }
 
-    fn is_substack(&self) -> bool {
-        self.control.eq_ignore_ascii_case("substack")
+    /// The file that it includes, and whether as a substack.
+    fn included(&self) -> Option<(&str, bool)> {
+        match (&self.does, &self.target) {
+            (Does::Include { is_substack }, Some(name)) => Some((name, *is_substack)),
+            _ => None,
+        }
     }
 
-    fn is_include(&self) -> bool {
-        self.is_substack() || self.control.eq_ignore_ascii_case("include")
+    /// What libpam makes of a line that includes nothing.
+    fn kind(&self) -> Kind {
+        match (&self.does, &self.target) {
+            (Does::Module(_), Some(path)) if self.is_known() => Kind::Module {
+                path: path.clone(),
+                arguments: self.arguments.clone(),
+            },
+            _ => Kind::Broken,
+        }
     }
 
-    /// `None` where libpam doesn't understand it.
-    fn control(&self) -> Option<Control> {
-        match self.is_include() {
-            true => Some(Control::bad()),
-            false => Control::word(&self.control).or_else(|| Control::pairs(&self.control)),
+    /// An include needs one where its file can't be read: then the line fails.
+    fn control(&self) -> Control {
+        match &self.does {
+            Does::Module(Some(control)) => (**control).clone(),
+            Does::Module(None) | Does::Include { .. } => Control::bad(),
         }
     }
 
     /// What libpam can't understand of it.
     fn faults(&self) -> impl Iterator<Item = String> {
         let kind = (!self.is_known()).then(|| format!("{:?} is no type of line", self.first));
-        let control = self.control().is_none();
-        let control = control.then(|| format!("{:?} is no control", self.control));
-        let target = self.target.is_none().then(|| match self.is_include() {
-            true => "the line names no file to include".to_owned(),
-            false => "the line names no module".to_owned(),
-        });
+        let control = match self.does {
+            Does::Module(None) => Some(format!("{:?} is no control", self.control_text)),
+            Does::Module(Some(_)) | Does::Include { .. } => None,
+        };
+        let target = match (&self.target, &self.does) {
+            (Some(_), _) => None,
+            (None, Does::Include { .. }) => Some("the line names no file to include".to_owned()),
+            (None, Does::Module(_)) => Some("the line names no module".to_owned()),
+        };
         kind.into_iter().chain(control).chain(target)
     }
 }
