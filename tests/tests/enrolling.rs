@@ -970,6 +970,31 @@ fn who_logs_in_by_key_is_asked_for_the_password_and_a_wrong_one_counts() {
 }
 
 #[test]
+fn a_right_password_is_no_guess_even_where_no_device_comes_of_it() {
+    let machine = machine_before_sshd(&format!("{BY_PASSWORD}[limits]\naddress_deny = 3\n"))
+        .pam("totp-enroll", &Example::named("totp-enroll"))
+        .sshd(&Example::named("sshd-publickey"), "")
+        .authorized_key("alice");
+    let wrong_once = |left| {
+        let mut ssh = machine.ssh("alice", &["id", "-un"]);
+        ssh.answer("Password: ", "wrong staple");
+        ssh.see(&attempts_left(left));
+    };
+    wrong_once(2);
+    for _ in 0..4 {
+        let mut ssh = machine.ssh("alice", &["id", "-un"]);
+        ssh.answer("Password: ", PASSWORD);
+        shown_key(&machine, &mut ssh);
+        drop(ssh);
+        machine.assert_quiet();
+    }
+    wrong_once(1);
+    let lines = machine.log().lines();
+    let wrong = lines.iter().filter(|line| line.contains("event=wrong"));
+    assert_eq!(wrong.count(), 2, "{lines:?}");
+}
+
+#[test]
 fn after_the_last_day_and_from_elsewhere_an_invitation_is_needed() {
     for limit in [
         "enroll_until = 2020-01-01\n",

@@ -158,6 +158,17 @@ pub trait Store {
         answer: &Answer,
     ) -> Result<Verdict, Self::Error>;
 
+    /// Takes back the charge of an answer that was no guess after all.
+    ///
+    /// # Errors
+    /// Where that can't be made durable.
+    fn take_back(
+        &self,
+        subject: Subject<'_>,
+        caller: &Caller,
+        charged_at: Time,
+    ) -> Result<(), Self::Error>;
+
     /// Whether an enrolled account has logged in at this place before, and is not asked again.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ pub fn repair(enrolled: &Enrollment, state: State, verify: &Verify, now: Time) -
 pub struct OutOfStep;
 
 /// Sets a device's drift or counter right by two codes in a row, each with the time at which it was given. Nothing is
-/// counted and no limit holds: root asks.
+/// counted and no limit holds: root asks. The state that comes back is that of `now`: others may have saved since.
 ///
 /// # Errors
 /// [`OutOfStep`]; nothing is to be saved then.
@@ -57,6 +57,7 @@ pub fn resync(
     device: &DeviceName,
     codes: [(&Answer, Time); 2],
     verify: &Verify,
+    now: Time,
 ) -> Result<State, OutOfStep> {
     state.share_floors(enrolled);
     // This device alone: others may have its secret, and no backup code stands for one of its codes. Nobody has come
@@ -80,7 +81,7 @@ pub fn resync(
         known.awaits_resync = true;
     }
     let source = Source::from(Address::Local);
-    for (answer, now) in codes {
+    for (answer, at) in codes {
         let attempt = Attempt {
             answer,
             source: &source,
@@ -88,7 +89,7 @@ pub fn resync(
             ssh_keys: &[],
             place: None,
             codes: Codes::Two,
-            now,
+            now: at,
         };
         // Without any wrong answer before, the first of two codes keeps the second out by no limit.
         let (verdict, decided) = judge(&alone, trial, &attempt, verify, &Limits::default());

@@ -145,6 +145,7 @@ impl Person {
             &self.enrollment.devices[0].name,
             [(first, at), (second, later)],
             &self.config.verify,
+            later,
         )
     }
 

@@ -168,17 +168,26 @@ impl From<StoreError> for Failure {
             | StoreError::DeviceExists(_)
             | StoreError::Enrolled
             | StoreError::Guessed
+            | StoreError::HasBackupCodes
+            | StoreError::NothingToImport
             | StoreError::NotInvited
             | StoreError::Name
             | StoreError::NoDevice(_)
             | StoreError::Ended
             | StoreError::OnlyUnbound(_)
             | StoreError::Replaced(_)
+            | StoreError::TooManyBackupCodes
             | StoreError::TooManyDevices => Self::refused(error),
             StoreError::File(ref file) if file.is_denied() => {
                 Self::unreachable(format_args!("{error}: run totpctl as root"))
             }
-            error => Self::unreachable(error),
+            StoreError::Entropy(_)
+            | StoreError::File(_)
+            | StoreError::Lock(..)
+            | StoreError::NoState(_)
+            | StoreError::Secret(..)
+            | StoreError::State(..)
+            | StoreError::Uid { .. } => Self::unreachable(error),
         }
     }
 }

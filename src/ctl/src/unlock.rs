@@ -11,11 +11,19 @@ use crate::failure::{Failure, not_enrolled};
 pub(crate) fn user(context: &Context, user: &str) -> Result<(), Failure> {
     let account = context.account(user)?;
     let name = &account.name;
-    if !context.store().unlock(&account)? {
+    let store = context.store();
+    if !store.unlock(&account)? {
         return Err(not_enrolled(name));
     }
     context.log_unlocked(Some(name));
-    let text = format!("{name} can log in from everywhere again.");
+    let mut text = format!("The wrong answers of {name} are forgotten.");
+    let addresses = store.addresses().unwrap_or_default();
+    if addresses
+        .iter()
+        .any(|(_, standing)| standing.refusal().is_some())
+    {
+        text += "\nAddresses that are refused to everybody stay so: totpctl status --address shows them.";
+    }
     context.print(&text, &json!({ "user": name, "unlocked": true }));
     Ok(())
 }

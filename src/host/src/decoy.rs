@@ -38,7 +38,7 @@ pub(crate) fn make_all(secrets: &Folder, folder: &Folder, now: Time) -> Result<(
     let secret = || Ok(enrollment().to_toml());
     put_where_needed(secrets, SECRET_NAME, secret, |_| true)?;
     for number in 0..FILES {
-        let name = file_name(number);
+        let name = decoy_file(number);
         let state = || new_state(folder, &name, now);
         put_where_needed(folder, &name, state, |file| slot::read(file).is_ok())?;
     }
@@ -99,7 +99,7 @@ pub(crate) fn forgive(folder: &Folder, now: Time) -> Result<(), StoreError> {
         return Ok(());
     }
     for number in 0..FILES {
-        let name = file_name(number);
+        let name = decoy_file(number);
         folder.replace(&name, new_state(folder, &name, now)?.as_ref())?;
     }
     Ok(())
@@ -125,7 +125,7 @@ pub(crate) fn seat_of(
         elsewhere: masked(&source.elsewhere.to_string()),
         ..*source
     };
-    Ok(Some((file_name(number), source)))
+    Ok(Some((decoy_file(number), source)))
 }
 
 /// What strangers are compared with.
@@ -151,7 +151,7 @@ fn fresh(now: Time) -> State {
     state
 }
 
-fn file_name(number: u64) -> String {
+fn decoy_file(number: u64) -> String {
     format!(".decoy-{number:02}")
 }
 

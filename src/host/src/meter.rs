@@ -34,11 +34,8 @@ impl Meter {
 
     /// Passes on to `log` what is to be logged of an event. Where nothing can be counted, all of it is.
     pub fn pass(&self, event: &Event, now: Time, log: &dyn Fn(&Event)) {
-        let counts = matches!(
-            event.name,
-            "aborted" | "locked" | "refused" | "uncounted" | "wrong"
-        );
-        let Some(count) = counts.then(|| self.count(event, now)).flatten() else {
+        let count = is_summed_up(event.name).then(|| self.count(event, now));
+        let Some(count) = count.flatten() else {
             return log(event);
         };
         if let Some(events) = count.before {
@@ -101,6 +98,26 @@ impl Meter {
     }
 }
 
+/// Whether others can bring an event about as often as they like. The rest takes a code, or is what the administrator asks
+/// for by a rule or `debug`.
+fn is_summed_up(event: &str) -> bool {
+    matches!(
+        event,
+        "aborted"
+            | "clock"
+            | "failed"
+            | "limited"
+            | "locked"
+            | "misconfigured"
+            | "no-enrollment"
+            | "refused"
+            | "uncounted"
+            | "unsent"
+            | "untrusted"
+            | "wrong"
+    )
+}
+
 struct Count {
     /// Events of the window before, where they were more than their lines tell.
     before: Option<u32>,
@@ -121,10 +138,20 @@ mod tests {
     use super::*;
 
     fn lines(meter: &Meter, events: u32, user: &str, at: i64) -> Vec<Option<u32>> {
+        lines_of("wrong", meter, events, user, at)
+    }
+
+    fn lines_of(
+        name: &'static str,
+        meter: &Meter,
+        events: u32,
+        user: &str,
+        at: i64,
+    ) -> Vec<Option<u32>> {
         let lines = RefCell::new(Vec::new());
         let event = Event {
             user: Some(user.to_owned()),
-            ..Event::new(Severity::Warning, "wrong")
+            ..Event::new(Severity::Warning, name)
         };
         for _ in 0..events {
             let log = |event: &Event| lines.borrow_mut().push(event.count);
@@ -150,6 +177,20 @@ mod tests {
             "how many there were, and the new one"
         );
         assert_eq!(lines(&meter, 1, "alice", 1_800_000_130), [None]);
+    }
+
+    #[test]
+    fn whatever_others_can_bring_about_is_summed_up() {
+        let place = tempfile::tempdir().unwrap();
+        let meter = Meter::new(&place.path().join("run"));
+        for name in ["failed", "misconfigured", "refused", "unsent"] {
+            let lines = lines_of(name, &meter, 100, "alice", 1_800_000_000);
+            assert_eq!(lines.len(), 10 + 3, "{name}");
+        }
+        for name in ["accepted", "enrolled", "killed", "trusted"] {
+            let lines = lines_of(name, &meter, 100, "alice", 1_800_000_000);
+            assert_eq!(lines, vec![None; 100], "{name}");
+        }
     }
 
     #[test]

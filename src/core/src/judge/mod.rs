@@ -75,6 +75,8 @@ pub enum Verdict {
 /// An answer that was not accepted.
 #[derive(Debug)]
 pub struct Wrong {
+    /// When it was charged.
+    pub at: Time,
     /// Why, for the log alone: a person is told the same in each case.
     pub reason: WrongReason,
     /// How many codes would have been needed.
@@ -235,6 +237,7 @@ impl Case<'_> {
     fn wrong(&self, reason: WrongReason, state: &State) -> Wrong {
         let (source, now) = (self.attempt.source, self.attempt.now);
         Wrong {
+            at: now,
             reason,
             codes: self.codes,
             needed: state.codes_needed(source, self.limits, now),

@@ -174,6 +174,28 @@ impl Tally {
         }
     }
 
+    /// Takes back the charge of an answer that was no guess after all.
+    pub fn uncharge(&mut self, source: &Source, at: Time) {
+        // Of an exempt address nothing was charged: what was at that time is somebody else's.
+        if source.is_exempt {
+            return;
+        }
+        let mut is_of_its_own = false;
+        self.change_place(&source.address, |place| {
+            remove_one(&mut place.wrong, at);
+            is_of_its_own = remove_one(&mut place.daily, at);
+        });
+        if !is_of_its_own {
+            self.change_pool(&source.elsewhere, |pool| {
+                if remove_one(&mut pool.daily, at) {
+                    pool.total = pool.total.saturating_sub(1);
+                }
+            });
+        }
+        self.places.retain(|place| !place.is_empty());
+        self.pools.retain(|pool| !pool.is_empty());
+    }
+
     /// Whether any wrong answer is counted.
     #[must_use]
     pub fn counts_any(&self) -> bool {

@@ -117,18 +117,18 @@ pub(super) fn read(secrets: &Folder, account: &Account) -> Result<Option<Invite>
 
 /// Removes what there is of one: with an enrollment begins or ends what it was for.
 pub(super) fn remove(secrets: &Folder, account: &str) -> Result<bool, StoreError> {
-    match file_name(account) {
+    match invite_file(account) {
         Ok(name) => removed(secrets.remove(&name)),
         Err(_) => Ok(false),
     }
 }
 
 fn name_of(account: &Account) -> Result<String, StoreError> {
-    file_name(&account.name)
+    invite_file(&account.name)
 }
 
 /// The name of its file. One that would be too long is that of no file.
-fn file_name(account: &str) -> Result<String, StoreError> {
+fn invite_file(account: &str) -> Result<String, StoreError> {
     let name = format!("{PREFIX}{}", state_name(account)?);
     match name.len() {
         ..=255 => Ok(name),

@@ -153,6 +153,14 @@ impl FileStore<'_> {
         Ok(charge.map_err(|errno| table_error(&folder, errno))?)
     }
 
+    /// Whether the answers of a place are counted by address as well.
+    fn is_counted_by_address(&self, state: &State, source: &Source) -> bool {
+        let limits = &self.config.limits;
+        limits.address_deny.get() != 0
+            && !source.is_exempt
+            && !state.tally.is_familiar(source, limits, self.system.now())
+    }
+
     /// Judges an answer in the state that the caller has locked; `None` where others from the same address are on
     /// their way to their verdicts, and without them there would be room.
     fn judge(
@@ -164,10 +172,7 @@ impl FileStore<'_> {
         is_patient: bool,
     ) -> Option<(Verdict, State, Option<Reservation>)> {
         let (limits, now) = (&self.config.limits, self.system.now());
-        let is_counted = limits.address_deny.get() != 0
-            && !source.is_exempt
-            && !state.tally.is_familiar(source, limits, now);
-        let (codes, reservation) = match is_counted {
+        let (codes, reservation) = match self.is_counted_by_address(&state, source) {
             false => (Codes::One, None),
             true => match self.charge_address_if_possible(&caller.address, now, is_patient) {
                 Charge::Busy => return None,
@@ -383,6 +388,29 @@ impl Store for FileStore<'_> {
         }
     }
 
+    fn take_back(
+        &self,
+        subject: Subject<'_>,
+        caller: &Caller,
+        charged_at: Time,
+    ) -> Result<(), StoreError> {
+        let (states, address) = (self.states()?, &caller.address);
+        let Some(Seat { name, source, file }) = self.seat(&states, subject, address, true)? else {
+            return Ok(());
+        };
+        let file = self.lock(&states, &name, file)?;
+        let (record, state) = file.read()?;
+        let mut state = state.as_of(self.system.now());
+        let is_counted = self.is_counted_by_address(&state, &source);
+        state.tally.uncharge(&source, charged_at);
+        file.save(&record, &state)?;
+        if let (true, Some((folder, table))) = (is_counted, self.table()?) {
+            let taken_back = table.take_back(address, charged_at);
+            taken_back.map_err(|errno| table_error(&folder, errno))?;
+        }
+        Ok(())
+    }
+
     fn trusted(&self, account: &Account, place: Place) -> Result<Option<Trusted>, StoreError> {
         // Whose secret file can't be read, or is another one's, is not trusted either.
         enrollment(&self.secrets()?, account)?.ok_or(StoreError::Ended)?;
@@ -397,18 +425,19 @@ impl Store for FileStore<'_> {
 
     fn confirm_trust(&self, account: &Account, place: Place) -> Result<(), StoreError> {
         let (states, name) = (self.states()?, state_name(&account.name)?);
-        let now = self.system.now();
         let opened = open_state(&states, &name, true);
         let opened = match opened.map_err(|error| self.unless_ended(account, error)) {
             Err(StoreError::Ended) => return Ok(()),
             opened => opened?,
         };
         // Most logins were trusted already, or have nothing to confirm.
-        if !opened.read()?.1.trusts.confirm(place, now) {
+        if !opened.read()?.1.trusts.confirm(place, self.system.now()) {
             return Ok(());
         }
         let file = self.lock(&states, &name, opened)?;
         let (record, state) = file.read()?;
+        // Others saved while the lock was waited for.
+        let now = self.system.now();
         let mut state = state.as_of(now);
         if !state.trusts.confirm(place, now) {
             return Ok(());

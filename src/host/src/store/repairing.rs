@@ -37,7 +37,7 @@ impl FileStore<'_> {
         if enrollment(&secrets, account)?.is_none() {
             return Ok(None);
         }
-        let (name, now) = (state_name(&account.name)?, self.system.now());
+        let name = state_name(&account.name)?;
         let new_file = |state: &State| {
             let file = slot::new_file(&state.encode());
             file.map_err(|error| StoreError::slot(states.path_of(&name), error))
@@ -47,7 +47,7 @@ impl FileStore<'_> {
         let opened = match is_missing {
             true => {
                 // One that knows nothing lets nobody in. It is there to be locked.
-                states.create(&name, &new_file(&State::new(now))?)?;
+                states.create(&name, &new_file(&State::new(self.system.now()))?)?;
                 open_state(&states, &name, true)?
             }
             false => opened?,
@@ -56,7 +56,8 @@ impl FileStore<'_> {
         let Some(enrolled) = enrollment(&secrets, account)? else {
             return Ok(None);
         };
-        let verify = &self.config.verify;
+        // Others saved while the lock was waited for.
+        let (verify, now) = (&self.config.verify, self.system.now());
         let found = match file.read() {
             Ok((record, state)) => {
                 let devices = enrolled.devices.iter();
@@ -97,8 +98,9 @@ impl FileStore<'_> {
             locked => locked?,
         };
         let (record, state) = file.read()?;
-        let verify = &self.config.verify;
-        let state = match repair::resync(&enrolled, state, device, codes, verify) {
+        // Others may have saved since the codes were typed.
+        let (verify, now) = (&self.config.verify, self.system.now());
+        let state = match repair::resync(&enrolled, state, device, codes, verify, now) {
             Ok(state) => state,
             Err(failure) => return Ok(Some(Err(failure))),
         };

@@ -63,10 +63,9 @@ impl FileStore<'_> {
             Ok(found) => found,
             Err(reason) => return Ok(Sent::Failed(reason)),
         };
-        let (recipient, begun) = self.begin(account, caller, channel, delivery)?;
-        let code = match begun {
-            Ok(code) => code,
-            Err(sent) => return Ok(sent),
+        let (recipient, code) = match self.begin(account, caller, channel, delivery)? {
+            Ok(begun) => begun,
+            Err(unsent) => return Ok(unsent),
         };
         let until = self.system.now().after(delivery.lifetime);
         let occasion = Occasion {
@@ -128,20 +127,22 @@ impl FileStore<'_> {
         caller: &Caller,
         channel: Channel,
         delivery: &Delivery,
-    ) -> Result<(Recipient, Result<Code, Sent>), StoreError> {
+    ) -> Result<Result<(Recipient, Code), Sent>, StoreError> {
         let LockedRecords {
             file,
             enrolled,
             secrets: _secrets,
         } = self.lock_enrolled(account)?;
-        let contact = enrolled.contact(channel).ok_or(StoreError::Ended)?;
-        let recipient = contact.recipient.clone();
+        let Some(contact) = enrolled.contact(channel) else {
+            let reason = "the address was removed meanwhile".to_owned();
+            return Ok(Err(Sent::Failed(reason)));
+        };
         let (now, address) = (self.system.now(), &caller.address);
         let source = self.config.source(address);
         let (record, state) = file.read()?;
         let mut state = state.as_of(now);
         if let Some(refusal) = self.standing_of(&state, &source, address).refusal() {
-            return Ok((recipient, Err(Sent::Refused(refusal))));
+            return Ok(Err(Sent::Refused(refusal)));
         }
         // Who runs totpctl is root, and no stranger.
         let is_familiar =
@@ -155,11 +156,11 @@ impl FileStore<'_> {
         );
         let code = match begun.map_err(StoreError::Entropy)? {
             Ok(code) => code,
-            Err(Unsent::JustSent { next }) => return Ok((recipient, Err(Sent::Waiting(next)))),
-            Err(Unsent::TooMany { next }) => return Ok((recipient, Err(Sent::TooMany(next)))),
+            Err(Unsent::JustSent { next }) => return Ok(Err(Sent::Waiting(next))),
+            Err(Unsent::TooMany { next }) => return Ok(Err(Sent::TooMany(next))),
         };
         file.save(&record, &state)?;
-        Ok((recipient, Ok(code)))
+        Ok(Ok((contact.recipient.clone(), code)))
     }
 
     /// The mail address of an account, where it is enrolled with one.

@@ -171,7 +171,12 @@ impl<S: Store> Login<'_, S> {
                 tries = tries.saturating_add(1);
             }
             match self.attempt(subject, turn)? {
-                Attempted::Accepted(accepted) => return Ok(Outcome::Accepted(accepted)),
+                Attempted::Accepted(accepted) => {
+                    return Ok(match subject {
+                        Subject::Enrolled(_) => Outcome::Accepted(accepted),
+                        Subject::Invitee(_) | Subject::Stranger(_) => Outcome::Denied,
+                    });
+                }
                 Attempted::BackupKey(accepted, owner) => {
                     return self.go_on_unenrolled(subject, (accepted, owner), decision);
                 }
@@ -269,7 +274,13 @@ impl<S: Store> Login<'_, S> {
         let check = self.person.check_password(account, &mut charge);
         let charged = charged.transpose().map_err(fault)?;
         match (check, charged) {
-            (PasswordCheck::Right, _) => return Ok(true),
+            (PasswordCheck::Right, charged) => {
+                if let Some(Verdict::Wrong(wrong)) = charged {
+                    let taken_back = store.take_back(subject, caller, wrong.at);
+                    taken_back.map_err(fault)?;
+                }
+                return Ok(true);
+            }
             (PasswordCheck::Wrong { is_ours: true }, Some(Verdict::Wrong(mut wrong))) => {
                 wrong.reason = WrongReason::Password;
                 self.report_wrong(subject, &wrong);

@@ -181,7 +181,14 @@ impl World<'_> {
         let codes = [0, 1].map(|index| (&answers[index], Time::from_unix(times[index])));
         let name = DeviceName::parse(&format!("device{id}")).unwrap();
         let before = self.state.clone();
-        let found = match repair::resync(&self.enrollment, before, &name, codes, &self.verify) {
+        let found = match repair::resync(
+            &self.enrollment,
+            before,
+            &name,
+            codes,
+            &self.verify,
+            codes[1].1,
+        ) {
             Ok(state) => {
                 self.state = state;
                 self.restart();
