@@ -74,6 +74,56 @@ fn of_people_who_are_not_enrolled_the_oldest_entry_is_forgotten_first() {
     }
 }
 
+/// At each kind of place, with and without other answers before it.
+#[test]
+fn what_was_no_guess_leaves_the_tally_as_it_was() {
+    let limits = Limits::default();
+    let now = NOON.after(Span::from_minutes(1));
+    let crowd = home().crowd();
+    let mut marked = tally(&[], &[pool(Address::Elsewhere, 2, 2, 1)]);
+    marked.marks.push(Mark {
+        address: hotel(),
+        device: DeviceId(1),
+        step: Step(1),
+        at: NOON,
+        lasts: 240,
+    });
+    for before in [
+        tally(&[], &[]),
+        tally(
+            &[place(home(), 1, 0, None)],
+            &[pool(Address::Elsewhere, 2, 2, 0)],
+        ),
+        tally(&[place(home(), 1, 2, Some(NOON))], &[]),
+        tally(
+            &[place(crowd, 1, 0, None)],
+            &[pool(Address::Elsewhere, 1, 1, 0)],
+        ),
+        marked,
+    ] {
+        let source = Source::from(home());
+        let mut after = before.clone();
+        after.charge(&source, &limits, now);
+        assert_ne!(after, before);
+        let charged = after.clone();
+        after.uncharge(&source, NOON.after(Span::from_minutes(2)));
+        assert_eq!(after, charged, "nothing was charged at that time");
+        after.uncharge(&source, now);
+        assert_eq!(after, before);
+    }
+    let exempt = Source {
+        is_exempt: true,
+        ..Source::from(home())
+    };
+    let others = tally(
+        &[place(home(), 1, 0, None)],
+        &[pool(Address::Elsewhere, 1, 1, 0)],
+    );
+    let mut after = others.clone();
+    after.uncharge(&exempt, NOON);
+    assert_eq!(after, others, "of an exempt place nothing was charged");
+}
+
 #[test]
 fn wrong_answers_are_counted_of_a_place_and_of_all_unfamiliar_ones() {
     let elsewhere = || Address::Elsewhere;
