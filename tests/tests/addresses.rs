@@ -496,7 +496,8 @@ fn unlocking_a_user_leaves_the_address_locked() {
     let case = Case::new("");
     clock::unset();
     case.lock(LAIR);
-    case.totpctl(&["unlock", PEOPLE[0]]);
+    let said = case.totpctl(&["unlock", PEOPLE[0]]);
+    assert!(said.contains("totpctl status --address"), "{said}");
     assert_refused(&case.guess_at(PEOPLE[0], LAIR), 10);
     let mut login = case
         .scratch

@@ -325,7 +325,7 @@ impl FileError {
     pub fn is_of_the_file(&self) -> bool {
         !matches!(
             self.fault,
-            Fault::Changed | Fault::Entropy | Fault::Io { .. }
+            Fault::Changed | Fault::Entropy | Fault::Io { .. } | Fault::NotDurable { .. }
         )
     }
 
@@ -375,6 +375,11 @@ pub enum Fault {
     },
     /// It is on another machine, or made up by a program.
     Network,
+    /// What is new in the folder is there, and a power cut may take it back.
+    NotDurable {
+        /// What the system said.
+        errno: Errno,
+    },
     /// No folder, or a link to one.
     NotFolder,
     /// A link, FIFO, device, socket or folder.
@@ -395,6 +400,11 @@ impl Fault {
     pub(crate) fn io(doing: &'static str, error: &io::Error) -> Self {
         let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
         Self::Io { doing, errno }
+    }
+
+    pub(crate) fn not_durable(error: &io::Error) -> Self {
+        let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+        Self::NotDurable { errno }
     }
 
     fn looking(error: &io::Error) -> Self {
@@ -449,6 +459,11 @@ impl fmt::Display for FileError {
             Fault::Network => write!(
                 f,
                 "{path} is on a network or FUSE file system: set state_dir to a folder on a local disk"
+            ),
+            Fault::NotDurable { errno } => write!(
+                f,
+                "{path} can't be synced, so the change was made, and a power cut may take it back: look at the disk: {}",
+                errno.desc()
             ),
             Fault::NotFolder => {
                 write!(

@@ -229,7 +229,7 @@ impl Folder {
     /// Puts a file of mode 0600 in the place of the one of that name, or where none was.
     ///
     /// # Errors
-    /// [`FileError`]; the old file is then still whole.
+    /// [`FileError`]; the old file is then still whole, or with [`Fault::NotDurable`] the new one in its place.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
         self.put(name, bytes, |beside| {
             renameat(&self.file, beside, &self.file, name)
@@ -388,7 +388,7 @@ impl Folder {
     fn sync(&self) -> Result<(), FileError> {
         self.file
             .sync_all()
-            .map_err(|error| self.error(Fault::io("sync", &error)))
+            .map_err(|error| self.error(Fault::not_durable(&error)))
     }
 
     pub(crate) fn error(&self, fault: Fault) -> FileError {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use totp_core::address::Address;
 use totp_core::answer::Answer;
@@ -135,6 +136,32 @@ fn only(devices: Vec<NewDevice>) -> Import {
         backup_codes: None,
         joins: false,
     }
+}
+
+/// As a kill can leave one, when a disk is bad or after a downgrade.
+#[test]
+fn a_state_of_nobody_that_cannot_be_read_keeps_nobody_from_enrolling() {
+    let case = Case::new();
+    let first = only(vec![phone("phone")]);
+    case.import(&first).unwrap();
+    assert!(case.store().reset("alice").unwrap());
+    let state = case.config.state_dir.join("alice");
+    fs::write(&state, [0x55; 8192]).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o600)).unwrap();
+    case.import(&first).unwrap();
+    assert!(case.takes(&case.code_of(&first.devices[0], 1)));
+
+    fs::write(&state, [0x55; 8192]).unwrap();
+    let tablet = only(vec![device("tablet", MovingFactor::Counter)]);
+    let joins = Import {
+        joins: true,
+        ..tablet
+    };
+    let refused = case.import(&joins);
+    assert!(
+        matches!(refused, Err(StoreError::State(..))),
+        "what is somebody's is not taken for nobody's: {refused:?}"
+    );
 }
 
 #[test]

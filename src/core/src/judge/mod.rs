@@ -162,7 +162,8 @@ impl Case<'_> {
         }
     }
 
-    /// Judges a backup code. One is enough where two codes in a row are needed of a device, and ends that for the user.
+    /// Judges a backup code. One is enough where two codes in a row are needed of a device. It ends what `user_limit` counts; what
+    /// is spent of a day stays spent.
     fn judge_backup_code(&self, code: &BackupCode, state: &mut State) -> Verdict {
         let (source, now) = (self.attempt.source, self.attempt.now);
         match self.use_up(code, state) {

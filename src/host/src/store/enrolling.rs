@@ -287,20 +287,33 @@ impl FileStore<'_> {
         /// Somebody may end the enrollment between our looking and our locking.
         const TRIES: u8 = 5;
         let name = state_name(&account.name)?;
+        let nobody = || {
+            let file = slot::new_file(&State::new(self.system.now()).encode());
+            file.map_err(|error| StoreError::slot(states.path_of(&name), error))
+        };
         let mut tries = TRIES;
         loop {
             if enrollment(secrets, account)?.is_none() {
                 check(secrets, &Enrollment::new(account.uid))?;
-                let nobody = slot::new_file(&State::new(self.system.now()).encode());
-                let nobody = nobody.map_err(|e| StoreError::slot(states.path_of(&name), e))?;
-                states.create(&name, &nobody)?;
+                states.create(&name, &nobody()?)?;
             }
             let opened = open_state(states, &name, true);
             let locked = opened.and_then(|file| self.lock(states, &name, file));
             tries = tries.saturating_sub(1);
-            match locked.map_err(|error| self.unless_ended(account, error)) {
-                Err(StoreError::Ended) if tries > 0 => {}
-                locked => return locked,
+            let locked = match locked.map_err(|error| self.unless_ended(account, error)) {
+                Err(StoreError::Ended) if tries > 0 => continue,
+                locked => locked?,
+            };
+            // One that was left behind is nobody's, and must not keep anybody from enrolling.
+            match locked.read() {
+                Err(StoreError::State(_, damage))
+                    if tries > 0
+                        && damage.is_of_content(true)
+                        && enrollment(secrets, account)?.is_none() =>
+                {
+                    states.replace(&name, &nobody()?)?;
+                }
+                _ => return Ok(locked),
             }
         }
     }
