@@ -365,38 +365,17 @@ impl<S: Store> Login<'_, S> {
     fn attempt(&mut self, subject: Subject<'_>, turn: Turn) -> Result<Attempted, String> {
         let caller = &self.request.caller;
         let (standing, offers) = self.store.standing(subject, caller).map_err(fault)?;
-        let (left, codes) = match standing {
+        let open = match standing {
             Standing::Open { left, codes } => (left, codes),
             Standing::Refused(refusal) => {
                 self.report_refused(subject, refusal);
                 return Ok(Attempted::Over);
             }
         };
-        let answer = match turn {
-            Turn::Before => self.typed_before(subject, &offers),
-            Turn::Prompt => {
-                self.log(Event {
-                    left,
-                    ..self.event(Severity::Debug, "asked")
-                });
-                self.ask(subject, &offers, left, codes)
-            }
-        };
-        let is_optional = self.request.options.first_pass == FirstPass::Tried;
-        let answer = match (turn, answer) {
-            (Turn::Before, answer)
-                if is_optional && !answer.as_ref().is_ok_and(Answer::has_code) =>
-            {
-                return Ok(Attempted::Nothing);
-            }
-            (_, Ok(answer)) => answer,
-            // sshd puts rubbish of the same length in the place of all that people type whom it does not let in, so of
-            // them that can't be told: it counts for everybody.
-            (_, Err(NoAnswer::PasswordAgain)) if caller.is_sshd => Answer::wrong(),
-            (_, Err(_)) => {
-                self.report_unanswered(subject, turn);
-                return Ok(Attempted::Over);
-            }
+        let answer = match self.hear(subject, turn, &offers, open) {
+            Heard::Answer(answer) => answer,
+            Heard::Nothing => return Ok(Attempted::Nothing),
+            Heard::Over => return Ok(Attempted::Over),
         };
         if answer.is_behind_password() && offers.is_only_way && !answer.has_code() {
             // The code is on its way: there was none to be typed.
@@ -413,7 +392,51 @@ impl<S: Store> Login<'_, S> {
             _ => None,
         };
         self.hand_on(&answer, digits)?;
-        Ok(match verdict.map_err(fault)? {
+        Ok(self.report(subject, verdict.map_err(fault)?))
+    }
+
+    /// The answer, from where the turn has it.
+    fn hear(
+        &mut self,
+        subject: Subject<'_>,
+        turn: Turn,
+        offers: &Offers,
+        (left, codes): (Option<u8>, Codes),
+    ) -> Heard {
+        let is_optional = self.request.options.first_pass == FirstPass::Tried;
+        let answer = match turn {
+            Turn::Before => {
+                let answer = self.typed_before(subject, offers);
+                if is_optional && !answer.as_ref().is_ok_and(Answer::has_code) {
+                    return Heard::Nothing;
+                }
+                answer
+            }
+            Turn::Prompt => {
+                self.log(Event {
+                    left,
+                    ..self.event(Severity::Debug, "asked")
+                });
+                self.ask(subject, offers, left, codes)
+            }
+        };
+        match answer {
+            Ok(answer) => Heard::Answer(answer),
+            // sshd puts rubbish of the same length in the place of all that people type whom it does not let in, so of
+            // them that can't be told: it counts for everybody.
+            Err(NoAnswer::PasswordAgain) if self.request.caller.is_sshd => {
+                Heard::Answer(Answer::wrong())
+            }
+            Err(_) => {
+                self.report_unanswered(subject, turn);
+                Heard::Over
+            }
+        }
+    }
+
+    /// Logs and tells what came of an answer.
+    fn report(&mut self, subject: Subject<'_>, verdict: Verdict) -> Attempted {
+        match verdict {
             Verdict::Accepted(accepted) => {
                 self.report_accepted(&accepted);
                 Attempted::Accepted(accepted)
@@ -421,10 +444,8 @@ impl<S: Store> Login<'_, S> {
             Verdict::BackupKey { accepted, owner } => Attempted::BackupKey(accepted, owner),
             Verdict::Invited(entitled) => Attempted::Invited(entitled),
             Verdict::Empty => {
-                self.log(
-                    self.event(Severity::Notice, "aborted")
-                        .because("empty answer"),
-                );
+                let event = self.event(Severity::Notice, "aborted");
+                self.log(event.because("empty answer"));
                 Attempted::Over
             }
             Verdict::Refused(refusal) => {
@@ -438,7 +459,7 @@ impl<S: Store> Login<'_, S> {
                     Standing::Refused(_) => Attempted::Over,
                 }
             }
-        })
+        }
     }
 
     /// What was typed before our turn.
@@ -574,6 +595,15 @@ enum Turn {
     Before,
     /// It is asked for.
     Prompt,
+}
+
+/// What is there to be judged.
+enum Heard {
+    Answer(Answer),
+    /// No code was typed before our turn, and a prompt follows.
+    Nothing,
+    /// No answer. None will follow.
+    Over,
 }
 
 /// What came of one answer.
