@@ -11,7 +11,7 @@ use totp_core::reach::Reach;
 use totp_core::time::Time;
 
 use crate::context::Context;
-use crate::failure::{Failure, not_enrolled};
+use crate::failure::Failure;
 use crate::terminal::Terminal;
 
 pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<(), Failure> {
@@ -28,8 +28,7 @@ pub(crate) fn run(context: &Context, user: &str, device: &DeviceName) -> Result<
     let (first, first_at) = asked(message::CONFIRM_PROMPT)?;
     let (second, second_at) = asked(message::NEXT_PROMPT)?;
     let codes = [(&first, first_at), (&second, second_at)];
-    let resync = context.store().resync(&account, device, codes)?;
-    let Ok(known) = resync.ok_or_else(|| not_enrolled(name))? else {
+    let Ok(known) = context.store().resync(&account, device, codes)? else {
         context.log_wrong_proof(&account);
         return Err(wrong(context, device, factor));
     };

@@ -83,7 +83,7 @@ impl FileStore<'_> {
     }
 
     /// Sets a device's drift or counter right by two codes in a row, each with the time at which it was given, and tells what
-    /// is known of it then. `None` where the account is not enrolled.
+    /// is known of it then.
     ///
     /// # Errors
     /// [`StoreError`]; nothing has changed then, nor where the device is out of step.
@@ -92,21 +92,18 @@ impl FileStore<'_> {
         account: &Account,
         device: &DeviceName,
         codes: [(&Answer, Time); 2],
-    ) -> Result<Option<Result<DeviceState, OutOfStep>>, StoreError> {
-        let LockedRecords { file, enrolled, .. } = match self.lock_enrolled(account) {
-            Err(StoreError::Ended) => return Ok(None),
-            locked => locked?,
-        };
+    ) -> Result<Result<DeviceState, OutOfStep>, StoreError> {
+        let LockedRecords { file, enrolled, .. } = self.lock_enrolled(account)?;
         let (record, state) = file.read()?;
         // Others may have saved since the codes were typed.
         let (verify, now) = (&self.config.verify, self.system.now());
         let state = match repair::resync(&enrolled, state, device, codes, verify, now) {
             Ok(state) => state,
-            Err(failure) => return Ok(Some(Err(failure))),
+            Err(failure) => return Ok(Err(failure)),
         };
         file.save(&record, &state)?;
         let known = enrolled.device(device).map(|device| device.id);
         let known = known.and_then(|id| state.device(id)).cloned();
-        Ok(known.map(Ok))
+        Ok(known.ok_or(OutOfStep))
     }
 }
