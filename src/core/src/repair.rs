@@ -94,8 +94,10 @@ pub fn resync(
         // Without any wrong answer before, the first of two codes keeps the second out by no limit.
         let (verdict, decided) = judge(&alone, trial, &attempt, verify, &Limits::default());
         if let Verdict::Accepted(_) = verdict {
-            // What is known of limits, counts and other codes is of logins, and stays.
-            state.devices = decided.devices;
+            // What is known of limits, counts, other codes and other devices is of logins, and stays.
+            let mut known = state.devices.iter_mut();
+            let known = known.find(|known| known.id == id).ok_or(OutOfStep)?;
+            *known = decided.device(id).ok_or(OutOfStep)?.clone();
             state.share_floors(enrolled);
             return Ok(state.as_of(now));
         }

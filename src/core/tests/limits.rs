@@ -595,6 +595,19 @@ fn root_sets_a_phone_right_whatever_strangers_did_and_gives_no_place_more_time()
 }
 
 #[test]
+fn a_resync_leaves_the_other_devices_as_somebody_used_them_meanwhile() {
+    let mut person = Person::new("");
+    person.enroll(2);
+    let used = Time::from_unix(NOON + 20);
+    person.state.saved = used;
+    person.state.devices[1].last_used = Some(used);
+    let codes = [330, 360].map(|ahead| person.code(ahead));
+    let state = person.resync(&codes).unwrap();
+    assert_eq!(state.devices[0].drift, 11);
+    assert_eq!(state.devices[1], person.state.devices[1]);
+}
+
+#[test]
 fn a_backup_code_sets_nothing_right() {
     let mut person = Person::new("");
     let backup = BackupCode::new(&[7; BackupCode::RANDOM_BYTES]).unwrap();

@@ -22,7 +22,7 @@ pub(crate) fn user(context: &Context, user: &str) -> Result<(), Failure> {
         .iter()
         .any(|(_, standing)| standing.refusal().is_some())
     {
-        text += "\nAddresses that are refused to everybody stay so: totpctl status --address shows them.";
+        text += "\nAddresses that are at their limit stay so: totpctl status --address shows them.";
     }
     context.print(&text, &json!({ "user": name, "unlocked": true }));
     Ok(())

@@ -375,7 +375,7 @@ pub enum Fault {
     },
     /// It is on another machine, or made up by a program.
     Network,
-    /// What is new in the folder is there, and a power cut may take it back.
+    /// What is new in the folder, if anything is, may not outlive a power cut.
     NotDurable {
         /// What the system said.
         errno: Errno,
@@ -462,7 +462,7 @@ impl fmt::Display for FileError {
             ),
             Fault::NotDurable { errno } => write!(
                 f,
-                "{path} can't be synced, so the change was made, and a power cut may take it back: look at the disk: {}",
+                "{path} can't be synced, so a power cut may take back what has just changed in it: {}",
                 errno.desc()
             ),
             Fault::NotFolder => {

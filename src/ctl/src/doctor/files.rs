@@ -83,7 +83,7 @@ fn advice(error: &FileError) -> (String, String) {
     let text = error.to_string();
     let has_both = !matches!(
         error.fault,
-        Fault::Io { .. } | Fault::Entropy | Fault::Missing
+        Fault::Io { .. } | Fault::NotDurable { .. } | Fault::Entropy | Fault::Missing
     );
     match text.rsplit_once(": ").filter(|_| has_both) {
         Some((fact, mend)) => (format!("{fact}."), mend.to_owned()),
