@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     let mut words = env::args_os().skip(1);
     let folder = PathBuf::from(words.next().expect("see the head of this file"));
     let patterns: Vec<OsString> = words.collect();
-    let bench = Bench::new(&folder);
+    let mut bench = Bench::new(&folder);
     assert_eq!(bench.judge(), Outcome::Missed, "without any change");
     let mut counts = [0; 3];
     for mutant in mutants(patterns) {
@@ -159,7 +159,7 @@ impl Bench {
         }
     }
 
-    fn try_out(&self, mutant: &Mutant) -> Outcome {
+    fn try_out(&mut self, mutant: &Mutant) -> Outcome {
         let file = self.copy.join(&mutant.file);
         let before = fs::read(&file).expect("a source");
         self.patch(&mutant.diff);
@@ -187,7 +187,7 @@ impl Bench {
         assert!(patch.wait().expect("a child").success(), "{text}");
     }
 
-    fn judge(&self) -> Outcome {
+    fn judge(&mut self) -> Outcome {
         let target = self.copy.with_file_name("build");
         let mut build = Command::new("cargo");
         build.args(["build", "--quiet", "--locked", "--profile", "mutants"]);
@@ -210,10 +210,13 @@ impl Bench {
             run.envs(iter::once(("RUST_TEST_THREADS", "8")));
             succeeds(run.current_dir(workspace().join("tests")))
         };
-        match self.tests.iter().all(passes) {
-            true => Outcome::Missed,
-            false => Outcome::Caught,
-        }
+        let Some(failed) = self.tests.iter().position(|test| !passes(test)) else {
+            return Outcome::Missed;
+        };
+        // Neighbours are of a kind: it comes first with the next one.
+        let failed = self.tests.remove(failed);
+        self.tests.insert(0, failed);
+        Outcome::Caught
     }
 }
 
