@@ -82,18 +82,18 @@ impl Tally {
         }
         let is_familiar = self.is_familiar(source, limits, now);
         if limits.deny.get() != 0 || is_familiar {
-            self.change_place(&source.address, |place| {
+            if let Some(place) = self.place_or_new(&source.address) {
                 place.wrong.push(now);
                 if is_familiar {
                     place.daily.push(now);
                 }
-            });
+            }
         }
         if !is_familiar {
-            self.change_pool(&source.elsewhere, |pool| {
+            if let Some(pool) = self.pool_or_new(&source.elsewhere) {
                 pool.daily.push(now);
                 pool.total = pool.total.saturating_add(1);
-            });
+            }
         }
         self.fit(limits);
     }
@@ -102,7 +102,9 @@ impl Tally {
     pub fn accept(&mut self, source: &Source, limits: &Limits, now: Time) {
         self.forget_old(limits, now);
         if !self.is_familiar(source, limits, now) {
-            self.change_pool(&source.elsewhere, |pool| pool.total = 0);
+            if let Some(pool) = self.pool_mut(&source.elsewhere) {
+                pool.total = 0;
+            }
         }
         self.marks.retain(|mark| mark.address != source.address);
         let becomes_familiar = source.address.is_one_place()
@@ -124,20 +126,20 @@ impl Tally {
 
     /// Forgets how often unfamiliar places were wrong in all, and the marks that they left.
     pub fn forget_total(&mut self, source: &Source) {
-        self.change_pool(&source.elsewhere, |pool| (pool.total, pool.marks) = (0, 0));
+        if let Some(pool) = self.pool_mut(&source.elsewhere) {
+            (pool.total, pool.marks) = (0, 0);
+        }
     }
 
     /// Leaves a mark for the first of two codes. Strangers get no more of them than are worth nothing.
     pub fn mark(&mut self, mark: Mark, source: &Source, limits: &Limits, now: Time) {
         self.unmark(&mark.address);
         if !self.is_familiar(source, limits, now) {
-            let left = self.pool(&source.elsewhere).map_or(0, |pool| pool.marks);
-            if left >= Self::MAX_STRANGE_MARKS {
+            let pool = self.pool_or_new(&source.elsewhere);
+            let Some(pool) = pool.filter(|pool| pool.marks < Self::MAX_STRANGE_MARKS) else {
                 return;
-            }
-            self.change_pool(&source.elsewhere, |pool| {
-                pool.marks = left.saturating_add(1)
-            });
+            };
+            pool.marks = pool.marks.saturating_add(1);
         }
         self.marks.push(mark);
         let excess = self.marks.len().saturating_sub(Mark::MAX);
@@ -180,20 +182,18 @@ impl Tally {
         if source.is_exempt {
             return;
         }
-        let mut is_of_its_own = false;
-        self.change_place(&source.address, |place| {
+        if let Some(place) = self.place_or_crowd(&source.address) {
             remove_one(&mut place.wrong, at);
-            is_of_its_own = remove_one(&mut place.daily, at);
-        });
-        if !is_of_its_own {
-            self.change_pool(&source.elsewhere, |pool| {
-                if remove_one(&mut pool.daily, at) {
-                    pool.total = pool.total.saturating_sub(1);
-                }
-            });
+            if remove_one(&mut place.daily, at) {
+                return self.drop_empty();
+            }
         }
-        self.places.retain(|place| !place.is_empty());
-        self.pools.retain(|pool| !pool.is_empty());
+        if let Some(pool) = self.pool_mut(&source.elsewhere) {
+            if remove_one(&mut pool.daily, at) {
+                pool.total = pool.total.saturating_sub(1);
+            }
+        }
+        self.drop_empty();
     }
 
     /// Whether any wrong answer is counted.
@@ -301,27 +301,37 @@ impl Tally {
         places.find(|place| place.address == *address)
     }
 
-    /// Changes the place of an address: its own, or that of the crowd while there is one, or a new one.
-    fn change_place(&mut self, address: &Address, change: impl FnOnce(&mut Place)) {
+    /// The place that an address is counted by: its own, or that of the crowd while there is one.
+    fn place_or_crowd(&mut self, address: &Address) -> Option<&mut Place> {
         let crowd = address.crowd();
         let known = |address: &Address| self.places.iter().position(|p| p.address == *address);
-        let index = known(address).or_else(|| known(&crowd)).unwrap_or_else(|| {
-            self.places.push(Place::new(address.clone()));
-            self.places.len().saturating_sub(1)
-        });
-        if let Some(place) = self.places.get_mut(index) {
-            change(place);
-        }
+        let index = known(address).or_else(|| known(&crowd))?;
+        self.places.get_mut(index)
     }
 
-    fn change_pool(&mut self, address: &Address, change: impl FnOnce(&mut Pool)) {
+    /// The same, or a new one.
+    fn place_or_new(&mut self, address: &Address) -> Option<&mut Place> {
+        if self.place_or_crowd(address).is_none() {
+            self.places.push(Place::new(address.clone()));
+        }
+        self.place_or_crowd(address)
+    }
+
+    fn pool_mut(&mut self, address: &Address) -> Option<&mut Pool> {
+        let mut pools = self.pools.iter_mut();
+        pools.find(|pool| pool.address == *address)
+    }
+
+    fn pool_or_new(&mut self, address: &Address) -> Option<&mut Pool> {
         if self.pool(address).is_none() {
             self.pools.push(Pool::new(address.clone()));
         }
-        let mut pools = self.pools.iter_mut();
-        if let Some(pool) = pools.find(|pool| pool.address == *address) {
-            change(pool);
-        }
+        self.pool_mut(address)
+    }
+
+    fn drop_empty(&mut self) {
+        self.places.retain(|place| !place.is_empty());
+        self.pools.retain(|pool| !pool.is_empty());
     }
 
     /// Drops what no longer counts.
@@ -333,11 +343,10 @@ impl Tally {
             drop_old(&mut place.daily);
         }
         self.demote_where(|place| place.has_expired(limits, now));
-        self.places.retain(|place| !place.is_empty());
-        self.pools
-            .iter_mut()
-            .for_each(|pool| drop_old(&mut pool.daily));
-        self.pools.retain(|pool| !pool.is_empty());
+        for pool in &mut self.pools {
+            drop_old(&mut pool.daily);
+        }
+        self.drop_empty();
         self.marks.retain(|mark| mark.is_live(now));
     }
 
@@ -373,11 +382,11 @@ impl Tally {
         let marks = marks.filter(|mark| mark.address == place.address);
         let marks = u16::try_from(marks.count()).unwrap_or(u16::MAX);
         if !daily.is_empty() || marks != 0 {
-            self.change_pool(&Address::Elsewhere, |pool| {
+            if let Some(pool) = self.pool_or_new(&Address::Elsewhere) {
                 merge(&mut pool.daily, daily);
                 keep_last(&mut pool.daily, Place::MAX_TIMES);
                 pool.marks = pool.marks.saturating_add(marks);
-            });
+            }
         }
     }
 
@@ -418,10 +427,10 @@ impl Tally {
             return false;
         };
         let place = self.places.remove(index);
-        self.change_place(&place.address.crowd(), |crowd| {
+        if let Some(crowd) = self.place_or_new(&place.address.crowd()) {
             merge(&mut crowd.wrong, place.wrong);
             merge(&mut crowd.daily, place.daily);
-        });
+        }
         true
     }
 

@@ -97,10 +97,30 @@ impl FileStore<'_> {
         if clamped.remembers_the_same(&state) {
             return Ok(state);
         }
-        let file = self.lock(states, name, open_state(states, name, true)?)?;
+        self.change_state(
+            states,
+            name,
+            open_state(states, name, true)?,
+            &mut |_, _| true,
+        )
+    }
+
+    /// Changes a state under its lock, as of now: others may have saved while that was waited for. It is saved where `change` says
+    /// so.
+    fn change_state(
+        &self,
+        states: &Folder,
+        name: &str,
+        file: StateFile<CheckedFile>,
+        change: &mut dyn FnMut(&mut State, Time) -> bool,
+    ) -> Result<State, StoreError> {
+        let file = self.lock(states, name, file)?;
         let (record, state) = file.read()?;
-        let state = state.as_of(self.system.now());
-        file.save(&record, &state)?;
+        let now = self.system.now();
+        let mut state = state.as_of(now);
+        if change(&mut state, now) {
+            file.save(&record, &state)?;
+        }
         Ok(state)
     }
 
@@ -398,12 +418,11 @@ impl Store for FileStore<'_> {
         let Some(Seat { name, source, file }) = self.seat(&states, subject, address, true)? else {
             return Ok(());
         };
-        let file = self.lock(&states, &name, file)?;
-        let (record, state) = file.read()?;
-        let mut state = state.as_of(self.system.now());
+        let state = self.change_state(&states, &name, file, &mut |state, _| {
+            state.tally.uncharge(&source, charged_at);
+            true
+        })?;
         let is_counted = self.is_counted_by_address(&state, &source);
-        state.tally.uncharge(&source, charged_at);
-        file.save(&record, &state)?;
         if let (true, Some((folder, table))) = (is_counted, self.table()?) {
             let taken_back = table.take_back(address, charged_at);
             taken_back.map_err(|errno| table_error(&folder, errno))?;
@@ -434,15 +453,9 @@ impl Store for FileStore<'_> {
         if !opened.read()?.1.trusts.confirm(place, self.system.now()) {
             return Ok(());
         }
-        let file = self.lock(&states, &name, opened)?;
-        let (record, state) = file.read()?;
-        // Others saved while the lock was waited for.
-        let now = self.system.now();
-        let mut state = state.as_of(now);
-        if !state.trusts.confirm(place, now) {
-            return Ok(());
-        }
-        file.save(&record, &state)
+        let mut confirm = |state: &mut State, now| state.trusts.confirm(place, now);
+        self.change_state(&states, &name, opened, &mut confirm)?;
+        Ok(())
     }
 
     fn enroll(

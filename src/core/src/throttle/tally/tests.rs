@@ -238,7 +238,8 @@ fn places_are_folded_when_the_record_is_full_and_not_before() {
     tally.fit(&limits);
     assert_eq!(tally, full);
     let known = Source::from(address(12));
-    tally.change_place(&known.address, |place| place.wrong.push(NOON));
+    let place = tally.place_or_new(&known.address).unwrap();
+    place.wrong.push(NOON);
     tally.fit(&limits);
     let stays = |n: &u8| tally.place(&address(*n)).is_some();
     assert!((0..86).all(|n| stays(&n)) && !(86..88).any(|n| stays(&n)));
