@@ -22,7 +22,7 @@ mod tally;
 pub use limits::{AddressDeny, Daily, Deny, Limits, UserLimit};
 pub use mark::Mark;
 pub use place::{Place, Pool};
-pub use rule::Rule;
+pub use rule::{Rule, merge};
 pub use source::Source;
 pub use standing::{Codes, Limit, Refusal, Standing};
 pub use tally::Tally;

@@ -1,6 +1,6 @@
 //! One entry of the table: whose it is, and which of its slots count.
 
-use totp_core::throttle::{Codes, Limit, Refusal, Rule, Standing};
+use totp_core::throttle::{Codes, Limit, Refusal, Rule, Standing, merge};
 use totp_core::time::Time;
 
 use super::counted::Counted;
@@ -237,33 +237,26 @@ impl Times {
             let is_current = at != 0 && word & 0xFFFF_FFFE == (generation << 1) & 0xFFFF_FFFE;
             let time = Time::from_unix(i64::from(at)).min(now);
             if is_current {
-                times.wrong.push(time);
+                merge(&mut times.wrong, [time]);
                 let is_young = now.since(time).seconds() < PENDING_SECONDS;
                 if word & PENDING != 0 && is_young {
                     times.is_pending = true;
                 } else {
-                    times.settled.push(time);
+                    merge(&mut times.settled, [time]);
                 }
             }
             if times.free.is_none() && !(is_current && now.since(time) < rule.interval) {
                 times.free = Some((index, word));
             }
         }
-        times.wrong.sort_unstable();
-        times.settled.sort_unstable();
         times
     }
 
     /// Adds what another entry of the same key says.
     pub(super) fn join(&mut self, twin: Self) {
         self.is_pending |= twin.is_pending;
-        for (times, others) in [
-            (&mut self.wrong, twin.wrong),
-            (&mut self.settled, twin.settled),
-        ] {
-            times.extend(others);
-            times.sort_unstable();
-        }
+        merge(&mut self.wrong, twin.wrong);
+        merge(&mut self.settled, twin.settled);
     }
 
     pub(super) fn standing(&self, rule: &Rule, now: Time) -> Standing {

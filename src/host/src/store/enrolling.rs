@@ -12,14 +12,13 @@ use totp_core::throttle::Source;
 
 use super::devices::leave;
 use super::{
-    FileStore, StateFile, enrollment, invites, open_state, remove_records, removed, state_name,
-    write_enrollment,
+    FileStore, StateFile, enrollment, invites, new_state_file, open_state, remove_records, removed,
+    state_name, write_enrollment,
 };
 use crate::decoy;
 use crate::error::StoreError;
 use crate::folder::Folder;
 use crate::lock;
-use crate::slot;
 
 /// What an account brings from another module, all of it or nothing.
 pub struct Import {
@@ -287,10 +286,7 @@ impl FileStore<'_> {
         /// Somebody may end the enrollment between our looking and our locking.
         const TRIES: u8 = 5;
         let name = state_name(&account.name)?;
-        let nobody = || {
-            let file = slot::new_file(&State::new(self.system.now()).encode());
-            file.map_err(|error| StoreError::slot(states.path_of(&name), error))
-        };
+        let nobody = || new_state_file(states, &name, &State::new(self.system.now()));
         let mut tries = TRIES;
         loop {
             if enrollment(secrets, account)?.is_none() {

@@ -303,6 +303,15 @@ impl FileStore<'_> {
         })
     }
 
+    /// Takes back what an address was charged at that time.
+    fn uncharge_address(&self, address: &Address, at: Time) -> Result<(), StoreError> {
+        if let Some((folder, table)) = self.table()? {
+            let taken_back = table.take_back(address, at);
+            taken_back.map_err(|errno| table_error(&folder, errno))?;
+        }
+        Ok(())
+    }
+
     /// Ends the charge of an address by what the answer was worth, which nobody has heard of yet.
     fn settle(
         &self,
@@ -322,9 +331,9 @@ impl FileStore<'_> {
             }
             Verdict::Accepted(accepted) => {
                 reservation.release();
-                if let (Some(at), Ok(Some((_, table)))) = (accepted.first_at(), self.table()) {
+                if let Some(at) = accepted.first_at() {
                     // What stays counts for a quarter of an hour, and too much.
-                    let _ = table.take_back(address, at);
+                    let _ = self.uncharge_address(address, at);
                 }
             }
             Verdict::BackupKey { .. }
@@ -422,12 +431,10 @@ impl Store for FileStore<'_> {
             state.tally.uncharge(&source, charged_at);
             true
         })?;
-        let is_counted = self.is_counted_by_address(&state, &source);
-        if let (true, Some((folder, table))) = (is_counted, self.table()?) {
-            let taken_back = table.take_back(address, charged_at);
-            taken_back.map_err(|errno| table_error(&folder, errno))?;
+        match self.is_counted_by_address(&state, &source) {
+            true => self.uncharge_address(address, charged_at),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn trusted(&self, account: &Account, place: Place) -> Result<Option<Trusted>, StoreError> {

@@ -365,6 +365,12 @@ fn open_state(
     })
 }
 
+/// What a new file of a state holds.
+fn new_state_file(states: &Folder, name: &str, state: &State) -> Result<Vec<u8>, StoreError> {
+    let file = slot::new_file(&state.encode());
+    file.map_err(|error| StoreError::slot(states.path_of(name), error))
+}
+
 fn state_name(account: &str) -> Result<String, StoreError> {
     file_name(account).ok_or(StoreError::Name)
 }

@@ -8,10 +8,9 @@ use totp_core::record::state::DeviceState;
 use totp_core::repair::{self, OutOfStep};
 use totp_core::time::Time;
 
-use super::{FileStore, LockedRecords, enrollment, open_state, state_name};
+use super::{FileStore, LockedRecords, enrollment, new_state_file, open_state, state_name};
 use crate::decoy;
 use crate::error::{Damage, StoreError};
-use crate::slot;
 
 /// What a repair found.
 #[derive(Debug)]
@@ -38,10 +37,7 @@ impl FileStore<'_> {
             return Ok(None);
         }
         let name = state_name(&account.name)?;
-        let new_file = |state: &State| {
-            let file = slot::new_file(&state.encode());
-            file.map_err(|error| StoreError::slot(states.path_of(&name), error))
-        };
+        let new_file = |state: &State| new_state_file(&states, &name, state);
         let opened = open_state(&states, &name, true);
         let is_missing = matches!(opened, Err(StoreError::NoState(_)));
         let opened = match is_missing {
