@@ -498,6 +498,9 @@ fn between_two_lines_of_pam_unix_the_code_is_taken_out() {
         .see(SSH_DENIED);
     ssh.answer(SSH_PROMPT, &both(PASSWORD, &phone.code()));
     assert_in_after(ssh, &[attempts_left(2)]);
+    let lines = machine.log().lines();
+    let unanswered = lines.iter().filter(|line| line.contains("event=aborted"));
+    assert_eq!(unanswered.count(), 0, "nobody was asked: {lines:?}");
 }
 
 #[test]
