@@ -1,9 +1,9 @@
 //! Everything a person, or a program in its place, can answer to the prompt.
 
 use end_to_end::clock::{self, EPOCH};
-use end_to_end::libpam::{Code, Reply};
+use end_to_end::libpam::{Code, Message, Reply};
 use end_to_end::phone::Phone;
-use end_to_end::product::{ACCOUNT, BY_PLACE, PROMPT, Scratch, attempts_left};
+use end_to_end::product::{ACCOUNT, BY_PLACE, NO_LIMITS, PROMPT, Scratch, attempts_left};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Verdict {
@@ -172,4 +172,28 @@ fn answers_of_an_eight_digit_phone_are_not_cut() {
     }
     let spelled = format!("{} {}", &code[..4], &code[4..]);
     assert_eq!(scratch.login(ACCOUNT, spelled.as_str()).code, Code::SUCCESS);
+}
+
+#[test]
+fn so_many_prompts_come_in_one_call_as_the_configuration_says() {
+    for (settings, prompts) in [("", 1), ("[verify]\ntries = 3\n", 3)] {
+        let scratch = Scratch::new(&format!("{NO_LIMITS}{settings}"));
+        let phone = Phone::new(Phone::SECRET);
+        scratch.enroll(ACCOUNT, &phone);
+        clock::set(EPOCH);
+        let wrong = phone.wrong_code_at(EPOCH);
+        let outcome = scratch.login(ACCOUNT, wrong.as_str());
+        assert_eq!(outcome.code, Code::AUTH_ERR);
+        assert_eq!(outcome.asked().len(), prompts, "{settings}");
+
+        let mut answers = vec![wrong; prompts - 1];
+        answers.push(phone.code_at(EPOCH));
+        let mut answers = answers.into_iter();
+        let mut login = scratch.start(ACCOUNT, |_: &Message| {
+            answers.next().expect("no further prompt").as_str().into()
+        });
+        assert_eq!(login.authenticate(0), Code::SUCCESS, "{settings}");
+        drop(login);
+        assert_eq!(answers.next(), None, "{settings}");
+    }
 }

@@ -21,7 +21,7 @@ const FILES: [&str; 3] = [
     "src/module/src/lib.rs",
 ];
 /// The tests that ask most of it come first.
-const TESTS: [&str; 20] = [
+const TESTS: [&str; 21] = [
     "pam_codes",
     "totp",
     "answers",
@@ -42,6 +42,7 @@ const TESTS: [&str; 20] = [
     "delivery",
     "callers_process",
     "callers_signals",
+    "sshd",
 ];
 /// What no test sees in a module that was built here, and why.
 const ELSEWHERE: [(&str, &str); 1] = [(
