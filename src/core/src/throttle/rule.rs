@@ -99,6 +99,13 @@ mod tests {
         Time::from_unix(1_800_000_000 + minute * 60)
     }
 
+    #[test]
+    fn merged_times_are_in_order() {
+        let mut times = [1, 3, 5].map(minute).to_vec();
+        merge(&mut times, [4, 0, 3, 9].map(minute));
+        assert_eq!(times, [0, 1, 3, 3, 4, 5, 9].map(minute));
+    }
+
     fn standing(rule: &Rule, wrong: &[i64], at: i64) -> Standing {
         let wrong: Vec<Time> = wrong.iter().copied().map(minute).collect();
         rule.standing(&wrong, Limit::Place, minute(at))
