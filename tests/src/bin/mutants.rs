@@ -15,8 +15,10 @@ use end_to_end::product::{built, workspace};
 use serde_json::Value;
 
 /// What decides beside the core, or asks it.
-const FILES: [&str; 3] = [
+const FILES: [&str; 5] = [
+    "src/core/src/flow/authenticate/enrolling.rs",
     "src/core/src/flow/authenticate/mod.rs",
+    "src/core/src/flow/authenticate/report.rs",
     "src/host/src/store/login.rs",
     "src/module/src/lib.rs",
 ];

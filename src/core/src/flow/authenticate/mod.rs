@@ -1,20 +1,18 @@
 //! One login, from the first question to the outcome.
 
+mod enrolling;
 mod report;
 
 use crate::answer::Answer;
 use crate::config::Config;
 use crate::contact::Recipient;
-use crate::doors::{
-    Account, Caller, Conversation, Echo, Enrolling, NoAnswer, Offers, PasswordCheck, Store,
-    Subject, System,
-};
+use crate::doors::{Account, Caller, Conversation, Echo, NoAnswer, Offers, Store, Subject, System};
 use crate::event::{Change, Event, Severity};
 use crate::flow::deliver::Courier;
-use crate::flow::enroll::{Ending, Enrolled, enroll};
+use crate::flow::enroll::Enrolled;
 use crate::flow::first_pass::{FirstPass, Unasked};
 use crate::flow::plan::{Next, Plan, Reason, plan, unenrolled};
-use crate::judge::{Accepted, Entitled, Verdict, WrongReason};
+use crate::judge::{Accepted, Entitled, Verdict};
 use crate::message;
 use crate::otp::Digits;
 use crate::policy::{Decision, Unenrolled};
@@ -210,135 +208,6 @@ impl<S: Store> Login<'_, S> {
         }
     }
 
-    /// Whether somebody who need not is invited to enroll here, and can be asked for the invitation. One that can't be
-    /// read keeps nobody out.
-    fn may_enroll(&self, account: &Account) -> bool {
-        let options = &self.request.options;
-        let may_be_asked = !options.forward_pass && options.first_pass == FirstPass::Ignored;
-        if self.config.policy.unenrolled != Unenrolled::Enroll || !may_be_asked {
-            return false;
-        }
-        let is_invited = || -> Result<bool, S::Error> {
-            if !self.store.is_invited(account)? {
-                return Ok(false);
-            }
-            let subject = Subject::Invitee(account);
-            let (standing, _) = self.store.standing(subject, &self.request.caller)?;
-            Ok(standing.takes_one_code())
-        };
-        is_invited().unwrap_or_else(|error| {
-            let event = self.event(Severity::Error, "no-enrollment");
-            self.log(event.because(error));
-            false
-        })
-    }
-
-    /// Asks once for an invitation that the person may keep for later. A wrong one denies: it may be somebody else who
-    /// tries.
-    fn enroll_or_pass(
-        &mut self,
-        account: &Account,
-        decision: &Decision<'_>,
-    ) -> Result<Outcome, String> {
-        let reason = Reason::NotEnrolled;
-        self.tell_of_date(reason, decision);
-        let subject = Subject::Invitee(account);
-        let Ok(answer) = self.person.ask(message::INVITED_PROMPT, Echo::Off) else {
-            return Ok(self.pass(reason));
-        };
-        let caller = &self.request.caller;
-        match self.store.submit(subject, caller, &answer).map_err(fault)? {
-            Verdict::Invited(entitled) => return self.enroll(account, &entitled),
-            Verdict::Empty => return Ok(self.pass(reason)),
-            Verdict::Wrong(wrong) => self.report_wrong(subject, &wrong),
-            Verdict::Refused(refusal) => self.report_refused(subject, refusal),
-            Verdict::Accepted(_) | Verdict::BackupKey { .. } => {}
-        }
-        Ok(Outcome::Denied)
-    }
-
-    /// Whether the person has the password, which entitles to enroll here. One that is typed for us is charged before it
-    /// is looked at, and is no use where a single code would not be.
-    fn has_password(&mut self, account: &Account) -> Result<bool, String> {
-        let subject = Subject::Invitee(account);
-        let (store, caller) = (self.store, &self.request.caller);
-        let (standing, _) = store.standing(subject, caller).map_err(fault)?;
-        if !standing.takes_one_code() {
-            return Ok(false);
-        }
-        let mut charged = None;
-        let mut charge = || {
-            charged = Some(store.submit(subject, caller, &Answer::wrong()));
-            matches!(&charged, Some(Ok(Verdict::Wrong(wrong))) if wrong.codes == Codes::One)
-        };
-        let check = self.person.check_password(account, &mut charge);
-        let charged = charged.transpose().map_err(fault)?;
-        match (check, charged) {
-            (PasswordCheck::Right, charged) => {
-                if let Some(Verdict::Wrong(wrong)) = charged {
-                    let taken_back = store.take_back(subject, caller, wrong.at);
-                    taken_back.map_err(fault)?;
-                }
-                return Ok(true);
-            }
-            (PasswordCheck::Wrong { is_ours: true }, Some(Verdict::Wrong(mut wrong))) => {
-                wrong.reason = WrongReason::Password;
-                self.report_wrong(subject, &wrong);
-            }
-            (PasswordCheck::Impossible(reason), _) => {
-                let event = self.event(Severity::Error, "no-enrollment");
-                self.log(event.because(reason));
-            }
-            (PasswordCheck::Wrong { .. } | PasswordCheck::NoAnswer, _) => {}
-        }
-        Ok(false)
-    }
-
-    /// Gives somebody a device who is entitled to one.
-    fn enroll(&mut self, account: &Account, entitled: &Entitled) -> Result<Outcome, String> {
-        let ending = enroll(
-            account,
-            (&self.request.caller, entitled),
-            self.config,
-            self.person,
-            self.store,
-            self.system,
-        )?;
-        let lost = |sentence, reason| (sentence, "no-enrollment", reason);
-        let (sentence, event, reason) = match ending {
-            Ending::Enrolled(enrolled) => {
-                let change = Event {
-                    device: Some(enrolled.device().to_string()),
-                    ..self.event(Severity::Notice, Change::Enrolled.name())
-                };
-                self.log_and_notify(account, change, None);
-                let Err(_) = enrolled.show_backup_codes(self.person) else {
-                    return Ok(Outcome::Enrolled(enrolled));
-                };
-                let event = self.event(Severity::Notice, "aborted");
-                self.log(event.because("went away before the backup codes were seen"));
-                return Ok(Outcome::Denied);
-            }
-            Ending::Aborted => lost(message::NOT_ENROLLED, "went away before a right code"),
-            Ending::Unasked => lost(
-                message::CANNOT_ENROLL,
-                "no code was typed; whose client can't be asked has to log in once by ssh in a terminal",
-            ),
-            Ending::Wrong => lost(message::NOT_ENROLLED, "three wrong codes of the new device"),
-            Ending::Lost(Enrolling::NotInvited) => lost(
-                message::INVITE_GONE,
-                "the invite is used, taken back or has run out",
-            ),
-            Ending::Lost(_) => lost(
-                message::ENROLLED_MEANWHILE,
-                "somebody else has enrolled the account meanwhile",
-            ),
-        };
-        self.log(self.event(Severity::Warning, event).because(reason));
-        self.tell_even_if_hidden(sentence);
-        Ok(Outcome::Denied)
-    }
-
     /// How many prompts.
     fn tries(&self) -> u8 {
         match self.request.options.first_pass {
@@ -430,34 +299,6 @@ impl<S: Store> Login<'_, S> {
             Err(_) => {
                 self.report_unanswered(subject, turn);
                 Heard::Over
-            }
-        }
-    }
-
-    /// Logs and tells what came of an answer.
-    fn report(&mut self, subject: Subject<'_>, verdict: Verdict) -> Attempted {
-        match verdict {
-            Verdict::Accepted(accepted) => {
-                self.report_accepted(&accepted);
-                Attempted::Accepted(accepted)
-            }
-            Verdict::BackupKey { accepted, owner } => Attempted::BackupKey(accepted, owner),
-            Verdict::Invited(entitled) => Attempted::Invited(entitled),
-            Verdict::Empty => {
-                let event = self.event(Severity::Notice, "aborted");
-                self.log(event.because("empty answer"));
-                Attempted::Over
-            }
-            Verdict::Refused(refusal) => {
-                self.report_refused(subject, refusal);
-                Attempted::Over
-            }
-            Verdict::Wrong(wrong) => {
-                self.report_wrong(subject, &wrong);
-                match wrong.standing {
-                    Standing::Open { .. } => Attempted::Wrong(wrong.codes),
-                    Standing::Refused(_) => Attempted::Over,
-                }
             }
         }
     }

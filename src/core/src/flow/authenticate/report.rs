@@ -1,16 +1,44 @@
 //! What a login logs, and what it tells the person.
 
-use super::{Login, Turn};
+use super::{Attempted, Login, Turn};
 use crate::contact::Recipient;
 use crate::doors::{Account, Echo, Store, Subject};
 use crate::event::{Event, Severity};
-use crate::judge::{Accepted, Wrong, WrongReason};
+use crate::judge::{Accepted, Verdict, Wrong, WrongReason};
 use crate::message;
 use crate::policy::Unenrolled;
 use crate::throttle::{Codes, Limit, Refusal, Standing};
 
 impl<S: Store> Login<'_, S> {
-    pub(super) fn report_accepted(&mut self, accepted: &Accepted) {
+    /// Logs and tells what came of an answer.
+    pub(super) fn report(&mut self, subject: Subject<'_>, verdict: Verdict) -> Attempted {
+        match verdict {
+            Verdict::Accepted(accepted) => {
+                self.report_accepted(&accepted);
+                Attempted::Accepted(accepted)
+            }
+            Verdict::BackupKey { accepted, owner } => Attempted::BackupKey(accepted, owner),
+            Verdict::Invited(entitled) => Attempted::Invited(entitled),
+            Verdict::Empty => {
+                let event = self.event(Severity::Notice, "aborted");
+                self.log(event.because("empty answer"));
+                Attempted::Over
+            }
+            Verdict::Refused(refusal) => {
+                self.report_refused(subject, refusal);
+                Attempted::Over
+            }
+            Verdict::Wrong(wrong) => {
+                self.report_wrong(subject, &wrong);
+                match wrong.standing {
+                    Standing::Open { .. } => Attempted::Wrong(wrong.codes),
+                    Standing::Refused(_) => Attempted::Over,
+                }
+            }
+        }
+    }
+
+    fn report_accepted(&mut self, accepted: &Accepted) {
         if let Some(left) = accepted.backup_left() {
             let severity = if left <= 3 {
                 Severity::Warning
