@@ -13,6 +13,7 @@ use totp_host::slot::SlotError;
 use totp_host::store::FileStore;
 use totp_host::volume::{self, Kind, Volume};
 
+use super::covered;
 use super::delivery::{self, Recipients};
 use super::finding::{Finding, Findings};
 use super::people::Accounts;
@@ -64,6 +65,7 @@ pub(crate) fn look(
     if !is_usable {
         return Ok(());
     }
+    covered::look(config, findings);
     if let Err(error) = totp_host::store::check_is_kept(config) {
         let (fact, mend) = advice(&error);
         let meaning =

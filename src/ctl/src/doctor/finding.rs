@@ -28,7 +28,7 @@ impl fmt::Display for Severity {
 }
 
 /// Every id, in the order of danger: first who gets in, then who doesn't.
-const IDS: [(&str, Severity); 70] = {
+const IDS: [(&str, Severity); 71] = {
     use Severity::{Danger, Note, Warning};
     [
         ("skipped", Danger),
@@ -58,6 +58,7 @@ const IDS: [(&str, Severity); 70] = {
         ("password-revealed", Warning),
         ("nobody-asked", Warning),
         ("everybody-exempt", Warning),
+        ("records-covered", Warning),
         ("sudo-i", Warning),
         ("stack-unsafe", Warning),
         ("root-way-in", Warning),
