@@ -35,7 +35,7 @@ pub(crate) fn look(config: &Config, findings: &mut Findings) {
     );
 }
 
-/// The mount points above a folder that hide another one of its name.
+/// The folder and those above it, inmost first, below which another one of its name is hidden.
 fn covering(folder: &Path) -> Vec<PathBuf> {
     let (Ok(folder), Ok(shown)) = (fs::canonicalize(folder), stat(folder)) else {
         return Vec::new();
@@ -49,19 +49,13 @@ fn covering(folder: &Path) -> Vec<PathBuf> {
     points.map(Path::to_owned).collect()
 }
 
-/// A folder as it would be if nothing were mounted on `point`, which is above it or it.
+/// The folder that would be found if nothing were mounted on `point`, which is above it or it.
 fn below(point: &Path, folder: &Path) -> std::io::Result<OwnedFd> {
-    let (Some(parent), flags) = (point.parent(), OFlags::PATH | OFlags::CLOEXEC) else {
-        return Err(std::io::ErrorKind::NotFound.into());
-    };
+    let parent = point.parent().ok_or(std::io::ErrorKind::NotFound)?;
     // A copy of the parent's own mount: without what is mounted in it, and gone with its descriptor.
     let copy = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let copy = open_tree(CWD, parent, copy)?;
     let path = folder.strip_prefix(parent).unwrap_or(folder);
-    Ok(openat(
-        copy,
-        path,
-        flags | OFlags::DIRECTORY | OFlags::NOFOLLOW,
-        Mode::empty(),
-    )?)
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(copy, path, flags, Mode::empty())?)
 }
