@@ -158,10 +158,11 @@ pub const ESTABLISH_CRED: c_int = 2;
 /// For `setcred` at its end.
 pub const DELETE_CRED: c_int = 4;
 
-/// What an application tells about where the person comes from.
+/// What an application tells about a person and where they come from.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub enum Item {
+    User = 2,
     Tty = 3,
     Rhost = 4,
     Ruser = 8,

@@ -15,6 +15,7 @@ use end_to_end::phone::Phone;
 use end_to_end::post::Post;
 use end_to_end::product::{ACCOUNT, Outcome, PROMPT, Scratch};
 use end_to_end::ssh_key::SshKey;
+use end_to_end::tree;
 
 #[test]
 fn by_ssh_a_mailed_code_gets_its_owner_in_once() {
@@ -277,6 +278,49 @@ fn a_thousand_requests_in_a_minute_send_no_more_than_is_configured() {
         4,
         "as many as can wait in a minute, and per_hour is 5"
     );
+}
+
+#[test]
+fn strangers_have_so_many_codes_sent_in_an_hour_and_more_in_the_next() {
+    let gateway = Gateway::new();
+    let scratch = scratch_with(&gateway);
+    enroll_text(&scratch);
+    let began = clock::system();
+    // Each ends before the next one is asked for.
+    let ask = |number: i64, seconds| {
+        clock::set(began + seconds);
+        let mut login = scratch.start(ACCOUNT, |_: &Message| Reply::from(""));
+        login.set(Item::Rhost, &format!("198.51.100.{number}"));
+        assert_eq!(login.authenticate(0), Code::AUTH_ERR);
+        gateway.handed().len()
+    };
+    let sent = [0, 61, 122, 183, 244, 305, 3500].map(|seconds| ask(seconds / 61, seconds));
+    assert_eq!(sent, [1, 2, 3, 4, 5, 5, 5], "per_hour is 5");
+    assert_eq!(ask(60, 3601), 6);
+}
+
+#[test]
+fn a_code_that_was_sent_is_in_no_file() {
+    let gateway = Gateway::new();
+    let scratch = scratch_with(&gateway);
+    enroll_text(&scratch);
+    let keeping = |text: &str| {
+        let mut paths = tree::names(&scratch.path(""));
+        paths.retain(|path| {
+            let bytes = path.is_file().then(|| fs::read(path).expect("a file"));
+            let mut places = bytes.iter().flat_map(|bytes| bytes.windows(text.len()));
+            places.any(|place| place == text.as_bytes())
+        });
+        paths
+    };
+    let mut kept = None;
+    let outcome = login(&scratch, |_| {
+        let code = gateway.code();
+        kept = Some((keeping(&code), keeping("+41791234567")));
+        code.as_str().into()
+    });
+    assert_eq!(outcome.code, Code::SUCCESS);
+    assert_eq!(kept, Some((Vec::new(), vec![scratch.secret(ACCOUNT)])));
 }
 
 #[test]

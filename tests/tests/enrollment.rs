@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use end_to_end::enrolled::Enrolled;
 use end_to_end::libpam::Code;
@@ -488,6 +489,26 @@ fn who_walks_away_leaves_nothing_behind() {
         };
         assert_eq!(ending.status, expected, "{leaving:?}: {ending:?}");
         assert_eq!(everything(&scratch), before, "{leaving:?}");
+    }
+}
+
+/// Nobody knows by then what is in them: a whole secret file perhaps.
+#[test]
+fn what_a_killed_change_left_goes_away_with_a_later_one() {
+    let scratch = Scratch::new("");
+    scratch.enroll(ACCOUNT, &Phone::new(Phone::SECRET));
+    for folder in ["secrets", "state"] {
+        let (old, young, other) = (".new-old", ".new-young", "new-old");
+        let path = |name| scratch.path(folder).join(name);
+        for (name, hours) in [(old, 2), (young, 0), (other, 2)] {
+            let file = fs::File::create_new(path(name)).expect("a new file");
+            let age = Duration::from_secs(3600 * hours);
+            file.set_modified(SystemTime::now() - age).expect("a time");
+        }
+        let words = ["enroll", ACCOUNT, "--device", folder, "--no-confirm"];
+        assert_eq!(status_of(&scratch.totpctl(&words, "")), Some(0));
+        let left = [old, young, other].map(|name| path(name).exists());
+        assert_eq!(left, [false, true, true], "{folder}");
     }
 }
 

@@ -323,6 +323,51 @@ fn t31_a_secret_or_state_that_others_may_read_is_refused() {
 }
 
 #[test]
+fn t31_a_folder_that_others_may_change_or_rename_is_refused() {
+    let changeable: [(&str, Replace); 3] = [
+        ("0770", |folder, _| set_mode(folder, 0o770)),
+        ("0702", |folder, _| set_mode(folder, 0o702)),
+        ("nobody's", |folder, _| {
+            chown(folder, Some(NOBODY), None).unwrap()
+        }),
+    ];
+    for (name, replace) in changeable {
+        assert_refused(
+            name,
+            |scratch| scratch.path("secrets"),
+            Code::AUTH_ERR,
+            replace,
+        );
+        assert_refused(
+            name,
+            |scratch| scratch.path("state"),
+            Code::AUTH_ERR,
+            replace,
+        );
+        let name = format!("a folder above that is {name}");
+        assert_refused(&name, |scratch| scratch.path(""), Code::AUTH_ERR, replace);
+    }
+}
+
+/// As after another account got the name, or a file was copied.
+#[test]
+fn t58_the_records_of_another_account_are_refused_and_left_alone() {
+    const HEIR: &str = "bin";
+    let case = Case::new(1);
+    for file in [Scratch::secret, Scratch::state] {
+        let (from, to) = (file(&case.scratch, ACCOUNT), file(&case.scratch, HEIR));
+        fs::copy(&from, &to).unwrap();
+        set_mode(&to, 0o600);
+    }
+    let before = tree(&case.scratch.path(""));
+    clock::set(case.now);
+    let heir = case.scratch.login(HEIR, case.fresh());
+    assert_eq!(heir.code, Code::AUTH_ERR);
+    assert_eq!(tree(&case.scratch.path("")), before);
+    assert_eq!(case.promptly(case.fresh(), || ()), Code::SUCCESS);
+}
+
+#[test]
 fn what_lies_in_the_place_of_a_folder_is_refused_and_left_alone() {
     let replacements: [(&str, Replace); 4] = [
         ("nothing", |folder, aside| {

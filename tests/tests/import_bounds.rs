@@ -185,7 +185,16 @@ fn t54_hostile_files_are_refused_in_100_ms_and_50_mb() {
     for path in others {
         for format in ["google", "oath", "pskc", "otpauth"] {
             let name = path.display().to_string();
-            check(&mut slow, &name, &import(&scratch, format, &path));
+            let cost = import(&scratch, format, &path);
+            check(&mut slow, &name, &cost);
+            let is_told = ["is not a regular file", "bytes"]
+                .iter()
+                .any(|one| cost.said.contains(one));
+            assert!(
+                is_told && !cost.said.contains("root:"),
+                "{name}: {}",
+                cost.said
+            );
         }
     }
     assert!(slow.is_empty(), "{slow}");

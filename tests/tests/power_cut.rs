@@ -203,6 +203,91 @@ fn a_first_enrollment() {
 }
 
 #[test]
+fn a_bond_to_an_ssh_key() {
+    cut_power_in(changes::a_bond_to_an_ssh_key);
+}
+
+#[test]
+fn a_bond_that_ends() {
+    cut_power_in(changes::a_bond_that_ends);
+}
+
+#[test]
+fn a_login_by_the_backup_key() {
+    cut_power_in(changes::a_login_by_the_backup_key);
+}
+
+#[test]
+fn a_new_backup_key() {
+    cut_power_in(changes::a_new_backup_key);
+}
+
+#[test]
+fn a_removal() {
+    cut_power_in(changes::a_removal);
+}
+
+#[test]
+fn a_repair() {
+    cut_power_in(changes::a_repair);
+}
+
+#[test]
+fn a_resync() {
+    cut_power_in(changes::a_resync);
+}
+
+#[test]
+fn a_confirmed_enrollment() {
+    cut_power_in(changes::a_confirmed_enrollment);
+}
+
+#[test]
+fn a_telephone() {
+    cut_power_in(changes::a_telephone);
+}
+
+#[test]
+fn an_end_of_trust() {
+    cut_power_in(changes::an_end_of_trust);
+}
+
+#[test]
+fn an_enrollment_at_a_login() {
+    cut_power_in(changes::an_enrollment_at_a_login);
+}
+
+#[test]
+fn an_import() {
+    cut_power_in(changes::an_import);
+}
+
+#[test]
+fn an_invitation() {
+    cut_power_in(changes::an_invitation);
+}
+
+#[test]
+fn an_unlock() {
+    cut_power_in(changes::an_unlock);
+}
+
+#[test]
+fn another_name() {
+    cut_power_in(changes::another_name);
+}
+
+#[test]
+fn backup_codes() {
+    cut_power_in(changes::backup_codes);
+}
+
+#[test]
+fn disabling() {
+    cut_power_in(changes::disabling);
+}
+
+#[test]
 fn disabling_by_a_code() {
     cut_power_in(changes::disabling_by_a_code);
 }

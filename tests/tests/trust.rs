@@ -105,6 +105,26 @@ fn t47_a_code_alone_is_no_login() {
     assert!(!case.is_trusted(5, ACCOUNT, HOME));
 }
 
+/// What the application names at the end is another's word than what was judged.
+#[test]
+fn t47_who_was_asked_is_trusted_where_they_were_asked() {
+    let case = Case::new();
+    case.login(0, |login| {
+        login.set(Item::User, "bin");
+        login.set(Item::Rhost, ELSEWHERE);
+        assert_eq!(login.setcred(2), Code::SUCCESS);
+    });
+    for (user, address, trusted) in [
+        (ACCOUNT, HOME, true),
+        (ACCOUNT, ELSEWHERE, false),
+        ("bin", HOME, false),
+        ("bin", ELSEWHERE, false),
+    ] {
+        let is_trusted = case.is_trusted(1, user, address);
+        assert_eq!(is_trusted, trusted, "{user} from {address}");
+    }
+}
+
 #[test]
 fn the_end_of_a_login_that_came_too_late_trusts_nobody() {
     let case = Case::new();

@@ -352,10 +352,12 @@ mod tests {
 
     #[test]
     fn cores_are_forbidden_until_the_last_thread_is_out() {
+        assert!(is_dumpable());
         let sections = [(); 2].map(|()| CriticalSection::begin(1).unwrap());
         for section in sections {
             assert!(!is_dumpable());
             drop(section);
         }
+        assert!(is_dumpable());
     }
 }

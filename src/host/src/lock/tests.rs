@@ -24,6 +24,13 @@ fn open(folder: &Folder) -> CheckedFile {
     folder.open_file("alice", Others::None, true).unwrap()
 }
 
+/// As the documents say.
+#[test]
+fn a_holder_that_does_not_move_has_5_seconds_and_a_wait_20() {
+    let seconds = Duration::from_secs;
+    assert_eq!((PATIENCE, LIMIT), (seconds(5), seconds(20)));
+}
+
 /// Locks, and returns who was killed for it.
 fn lock(folder: &Folder, file: CheckedFile) -> (Locked, Option<libc::pid_t>) {
     let dead = Cell::new(None);
