@@ -94,6 +94,32 @@ fn t30_a_strange_name_is_asked_and_refused_like_any_other_and_leaves_no_file() {
     assert_eq!(scratch.login(ACCOUNT, right.as_str()).code, Code::SUCCESS);
 }
 
+/// Each network of IPv6 is an address, and whoever has one has many.
+#[test]
+fn t24_who_has_more_addresses_than_are_remembered_learns_of_no_name_whether_it_is_enrolled() {
+    let phone = Phone::new(Phone::SECRET);
+    let scratch = Scratch::new("");
+    scratch.enroll(ACCOUNT, &phone);
+    clock::set(EPOCH);
+    let right = phone.code_at(EPOCH);
+    assert_eq!(scratch.login(ACCOUNT, right.as_str()).code, Code::SUCCESS);
+    let is_refused = |network: u32| {
+        let address = format!("2001:db8:0:{network}::1");
+        let names = [ACCOUNT, "no-such-person"];
+        let tried = names.map(|name| scratch.login_from(&address, name, "no code"));
+        assert_eq!(tried[0], tried[1], "network {network}");
+        tried[0].told().concat().contains("limit of attempts")
+    };
+    for answer in 0..300 {
+        is_refused(answer / 3);
+    }
+    let refused: Vec<_> = (0..100).rev().filter(|it| is_refused(*it)).collect();
+    assert!(
+        refused.into_iter().eq((52..100).rev()),
+        "those that are remembered"
+    );
+}
+
 #[test]
 fn a_strange_name_cannot_be_enrolled() {
     let scratch = Scratch::new("");

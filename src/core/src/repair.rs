@@ -9,7 +9,7 @@ use crate::judge::{Attempt, Verdict, judge};
 use crate::otp::MovingFactor;
 use crate::record::state::DeviceState;
 use crate::record::{Enrollment, State};
-use crate::throttle::{Codes, Limits, Source, Tally};
+use crate::throttle::{Codes, Firsts, Limits, Source, Tally};
 use crate::time::Time;
 
 /// A state in which the devices of an enrollment, and no others, have used up every code that may have been accepted by
@@ -73,6 +73,8 @@ pub fn resync(
     };
     let mut trial = State {
         tally: Tally::default(),
+        // Whoever has it set right has tried to log in before.
+        firsts: Firsts::default(),
         ..state.clone()
     };
     // However far the counter of an event token has got.

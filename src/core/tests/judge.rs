@@ -22,7 +22,7 @@ use totp_core::record::state::{DeviceState, Lean};
 use totp_core::record::{Enrollment, Invite, State};
 use totp_core::secret::Secret;
 use totp_core::ssh_key::Fingerprint;
-use totp_core::throttle::{Codes, Limit, Limits, Refusal, Standing};
+use totp_core::throttle::{Codes, Firsts, Limit, Limits, Refusal, Standing};
 use totp_core::time::{Span, Time};
 use totp_core::trust::Place;
 use zeroize::Zeroizing;
@@ -197,6 +197,72 @@ fn a_device_keeps_a_narrower_window_and_two_codes_set_it_right_all_the_same() {
         FIRST,
         "never wider than the configuration has it"
     );
+}
+
+/// Or whoever has found one by guessing tries at the second as often as they like.
+#[test]
+fn a_first_of_two_is_worth_one_try_at_the_second() {
+    let mut person = Person::new();
+    let (first, second) = (person.code(NOON + 300), person.code(NOON + 330));
+    assert_eq!(person.answer(&first, NOON), FIRST);
+    assert_eq!(person.answer("000000", NOON + 1), MISMATCH);
+    for later in 2..4 {
+        assert_eq!(person.answer(&first, NOON + later), REPLAYED);
+    }
+    // The one after it is a first by itself.
+    assert_eq!(person.answer(&second, NOON + 4), FIRST);
+    let third = person.code(NOON + 360);
+    assert_eq!(person.answer(&third, NOON + 30), Outcome::Accepted);
+
+    // A token has no clock that would end it.
+    let mut person = Person::with_token();
+    assert_eq!(person.press(50), FIRST);
+    assert_eq!(person.answer("000000", NOON), MISMATCH);
+    assert_eq!(person.press(50), REPLAYED);
+    assert_eq!(person.press(60), FIRST);
+    assert_eq!(person.press(61), Outcome::Accepted);
+}
+
+#[test]
+fn a_first_of_two_that_waits_is_none_elsewhere_and_waits_no_longer_when_it_comes_again() {
+    let elsewhere = Address::V4([198, 51, 100, 1].into());
+    let mut person = Person::new();
+    let (first, second) = (person.code(NOON + 300), person.code(NOON + 330));
+    assert_eq!(person.answer(&first, NOON), FIRST);
+    let Verdict::Wrong(wrong) = person.answer_from(&elsewhere, &first, NOON) else {
+        panic!("a first code is not enough");
+    };
+    assert_eq!(wrong.reason, WrongReason::Replayed);
+    assert_eq!(person.answer(&first, NOON + 30), FIRST, "it waits");
+    let mut late = Person {
+        state: person.state.clone(),
+        ..Person::new()
+    };
+    assert_eq!(person.answer(&second, NOON + 59), Outcome::Accepted);
+    assert_eq!(late.answer(&second, NOON + 60), FIRST, "by itself");
+}
+
+#[test]
+fn devices_of_one_secret_have_one_try_together() {
+    let mut person = Person::new();
+    person.enroll(device(2, "twin", 1));
+    let first = person.code(NOON + 300);
+    assert_eq!(person.answer(&first, NOON), FIRST);
+    assert_eq!(person.answer("000000", NOON + 1), MISMATCH);
+    assert_eq!(person.answer(&first, NOON + 2), REPLAYED);
+}
+
+#[test]
+fn so_many_firsts_are_remembered_the_last_ones() {
+    let mut person = Person::with_token();
+    let most = u64::try_from(Firsts::MAX).unwrap();
+    for counter in 0..=most {
+        assert_eq!(person.press(20 + 2 * counter), FIRST);
+    }
+    for counter in 1..=most {
+        assert_eq!(person.press(20 + 2 * counter), REPLAYED, "{counter}");
+    }
+    assert_eq!(person.press(20), FIRST);
 }
 
 #[test]

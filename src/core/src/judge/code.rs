@@ -30,6 +30,8 @@ struct Found<'e> {
     scratch: Option<(u8, Digits)>,
     /// What is left by the first of two codes in a row, where it is one.
     first: Option<Mark>,
+    /// The devices that it is the first of two of, and was not before.
+    firsts: Vec<(DeviceId, Step)>,
     /// Why it is none, where it is nothing of all that.
     reason: WrongReason,
 }
@@ -86,7 +88,10 @@ impl<'a> Case<'a> {
         found: &mut Found<'a>,
     ) {
         let (now, verify) = (self.attempt.now, self.verify);
-        for (device, memory) in known_devices(self.enrollment, state) {
+        let State {
+            devices, firsts, ..
+        } = state;
+        for (device, memory) in known_devices(self.enrollment, devices) {
             let code = code.of(device.otp.digits);
             let mark = mark.filter(|mark| mark.device == device.id);
             let fit = match self.enrollment.serves(device, self.attempt.ssh_keys) {
@@ -95,9 +100,14 @@ impl<'a> Case<'a> {
             };
             match fit {
                 Fit::Fresh(step) => found.devices.push((device, step)),
-                Fit::First(step) => {
-                    found.first = Some(self.mark(device.id, step, mark_lasts(device)));
-                }
+                Fit::First(step) => match mark.filter(|mark| mark.step == step) {
+                    Some(waiting) => found.first = Some(waiting.clone()),
+                    None if firsts.has(device.id, step) => found.reason = WrongReason::Replayed,
+                    None => {
+                        found.first = Some(self.mark(device.id, step, mark_lasts(device)));
+                        found.firsts.push((device.id, step));
+                    }
+                },
                 Fit::Bound => found.reason = WrongReason::Bound,
                 Fit::Used => found.reason = WrongReason::Replayed,
                 Fit::Nothing if found.reason == WrongReason::NoDevice => {
@@ -186,17 +196,22 @@ impl<'a> Case<'a> {
     fn not_accepted(&self, found: Found<'a>, state: &mut State) -> Verdict {
         let (source, now) = (self.attempt.source, self.attempt.now);
         let reason = match found.first {
-            Some(mark) => {
-                state.tally.mark(mark, source, self.limits, now);
-                WrongReason::First
-            }
+            Some(mark) => match state.tally.mark(mark, source, self.limits, now) {
+                true => {
+                    for (device, step) in found.firsts {
+                        state.firsts.add(device, step);
+                    }
+                    WrongReason::First
+                }
+                false => WrongReason::Unmarked,
+            },
             None => {
                 state.tally.unmark(&source.address);
                 found.reason
             }
         };
         let mut wrong = self.wrong(reason, state);
-        wrong.out_of_reach = known_devices(self.enrollment, state)
+        wrong.out_of_reach = known_devices(self.enrollment, &mut state.devices)
             .find_map(|(device, memory)| newly_out_of_reach(device, memory, now, self.verify));
         Verdict::Wrong(wrong)
     }
@@ -209,6 +224,7 @@ impl Found<'_> {
             sent: None,
             scratch: None,
             first: None,
+            firsts: Vec::new(),
             reason,
         }
     }

@@ -6,17 +6,17 @@ use crate::config::Verify;
 use crate::device::{Device, DeviceName};
 use crate::otp::{Code, MovingFactor, Period, Step};
 use crate::reach::Reach;
+use crate::record::Enrollment;
 use crate::record::state::{DeviceState, Lean, Side};
-use crate::record::{Enrollment, State};
 use crate::throttle::{Codes, Mark};
 use crate::time::{Span, Time};
 
-/// The enrolled devices that the state knows, with what it knows of them.
+/// The enrolled devices that a state knows, with what it knows of them.
 pub(super) fn known_devices<'a, 's>(
     enrollment: &'a Enrollment,
-    state: &'s mut State,
+    memories: &'s mut [DeviceState],
 ) -> impl Iterator<Item = (&'a Device, &'s mut DeviceState)> {
-    state.devices.iter_mut().filter_map(|memory| {
+    memories.iter_mut().filter_map(|memory| {
         let device = enrollment
             .devices
             .iter()

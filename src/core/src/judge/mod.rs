@@ -105,8 +105,10 @@ pub enum WrongReason {
     NoDevice,
     /// No code but a password, and not the right one.
     Password,
-    /// A code of a step that is used up.
+    /// A code of a step that is used up, or that was the first of two before.
     Replayed,
+    /// A right code, but the first of two that are needed, and strangers have given all the firsts that are taken.
+    Unmarked,
 }
 
 /// Judges one answer.

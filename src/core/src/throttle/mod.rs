@@ -11,6 +11,7 @@
 //! always is. All of it but `address_deny` is kept in the user's [`Tally`]; that one limit spans users, and
 //! its counts are kept by address.
 
+mod firsts;
 mod limits;
 mod mark;
 mod place;
@@ -19,6 +20,7 @@ mod source;
 mod standing;
 mod tally;
 
+pub use firsts::Firsts;
 pub use limits::{AddressDeny, Daily, Deny, Limits, UserLimit};
 pub use mark::Mark;
 pub use place::{Place, Pool};

@@ -51,6 +51,12 @@ impl Place {
         !self.counts_any() && self.accepted.is_none()
     }
 
+    /// Whether it is one that nobody has come from, by itself.
+    pub(super) fn is_strange(&self) -> bool {
+        let address = &self.address;
+        self.accepted.is_none() && !address.is_console() && address.crowd() != *address
+    }
+
     pub(super) fn forgive(&mut self) {
         self.wrong.clear();
         self.daily.clear();

@@ -1,6 +1,7 @@
 //! The wrong answers of one user, and the places that the user comes from.
 //!
-//! The record is bounded, and whatever strangers do, nobody gets a free guess for it: when it is full, unfamiliar
+//! The record is bounded, and whatever strangers do, nobody gets a free guess for it. When it is full, the oldest
+//! unfamiliar place is forgotten: `daily` bounds what all of them may guess. Where that limit is off, unfamiliar
 //! remote addresses share one place, the youngest first, then local callers another. Familiar addresses and
 //! consoles come last, which takes more of them than anybody has.
 
@@ -22,9 +23,12 @@ pub struct Tally {
 
 impl Tally {
     /// Bytes that all of it takes at most.
-    pub const MAX_BYTES: usize = 2600;
+    pub const MAX_BYTES: usize = 2460;
     /// Places told apart at most: as many as there is room for.
     pub const MAX_PLACES: usize = Self::MAX_BYTES / Place::MAX_BYTES;
+    /// Unfamiliar places, and those of people who are not enrolled, kept at most where `daily` bounds what they may guess
+    /// together: how many there are of each must not tell one from the other.
+    pub const MAX_STRANGE: usize = 48;
     /// Pools kept at most.
     pub const MAX_POOLS: usize = 60;
     /// Familiar addresses kept at most.
@@ -131,13 +135,18 @@ impl Tally {
         }
     }
 
-    /// Leaves a mark for the first of two codes. Strangers get no more of them than are worth nothing.
-    pub fn mark(&mut self, mark: Mark, source: &Source, limits: &Limits, now: Time) {
+    /// Leaves a mark for the first of two codes; one that waits already waits no longer for it. `false` where strangers have
+    /// had all that they get, which are no more than are worth nothing.
+    #[must_use]
+    pub fn mark(&mut self, mark: Mark, source: &Source, limits: &Limits, now: Time) -> bool {
+        if self.marks.contains(&mark) {
+            return true;
+        }
         self.unmark(&mark.address);
         if !self.is_familiar(source, limits, now) {
             let pool = self.pool_or_new(&source.elsewhere);
             let Some(pool) = pool.filter(|pool| pool.marks < Self::MAX_STRANGE_MARKS) else {
-                return;
+                return false;
             };
             pool.marks = pool.marks.saturating_add(1);
         }
@@ -145,6 +154,7 @@ impl Tally {
         let excess = self.marks.len().saturating_sub(Mark::MAX);
         self.marks.drain(..excess);
         self.fit(limits);
+        true
     }
 
     /// The first of two codes that was given at an address, where it still waits for the second.
@@ -401,11 +411,23 @@ impl Tally {
         true
     }
 
-    /// Keeps what the limits go by, and folds places until the rest fits.
+    /// Keeps what the limits go by, and forgets or folds places until the rest fits.
     fn fit(&mut self, limits: &Limits) {
         self.trim(limits);
+        let is_bounded = limits.daily.get() != 0;
+        let strange = self
+            .places
+            .iter()
+            .filter(|place| place.is_strange())
+            .count();
+        for _ in Self::MAX_STRANGE..strange {
+            if is_bounded {
+                self.forget_oldest_strange();
+            }
+        }
         while self.bytes() > Self::MAX_BYTES || self.pools.len() > Self::MAX_POOLS {
             let folded = self.forget_oldest_masked()
+                || is_bounded && self.forget_oldest_strange()
                 || self.fold(|address| !address.is_local())
                 || self.fold(|address| address.is_local() && !address.is_console())
                 || self.demote_oldest()
@@ -431,6 +453,18 @@ impl Tally {
             merge(&mut crowd.wrong, place.wrong);
             merge(&mut crowd.daily, place.daily);
         }
+        true
+    }
+
+    /// An unfamiliar place less. Where `daily` holds for all of them together, none of them is worth a guess more.
+    fn forget_oldest_strange(&mut self) -> bool {
+        let places = self.places.iter().enumerate();
+        let strange = places.filter(|(_, place)| place.is_strange());
+        let oldest = strange.min_by_key(|(_, place)| place.last());
+        match oldest.map(|(index, _)| index) {
+            Some(index) => self.places.remove(index),
+            None => return false,
+        };
         true
     }
 

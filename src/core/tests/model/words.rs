@@ -84,6 +84,7 @@ pub enum Why {
     Mismatch,
     NoDevice,
     Replayed,
+    Unmarked,
 }
 
 /// What root's resync comes to.

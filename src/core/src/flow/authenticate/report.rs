@@ -234,5 +234,8 @@ fn reason(subject: Subject<'_>, reason: WrongReason, account: &Option<String>) -
             "the state knows no device of this account: run totpctl repair"
         }
         (Subject::Enrolled(_), WrongReason::Replayed) => "replayed",
+        (Subject::Enrolled(_), WrongReason::Unmarked) => {
+            "first of two codes, and new places have had all that they get: run totpctl unlock"
+        }
     }
 }

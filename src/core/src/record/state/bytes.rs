@@ -29,6 +29,8 @@
 //!   step                    u64
 //!   given                   u32   age
 //!   lasts                   u8    seconds
+//! count of firsts           u8    of two codes
+//!   number                  u32
 //! count of sets             u8    of backup codes
 //!   id                      u64
 //!   used                    u16   one bit a code
@@ -61,7 +63,7 @@ use crate::challenge::{Binding, Challenge, Challenges, Sending};
 use crate::contact::Channel;
 use crate::device::DeviceId;
 use crate::otp::Step;
-use crate::throttle::{Mark, Place, Pool, Tally};
+use crate::throttle::{Firsts, Mark, Place, Pool, Tally};
 use crate::time::{Span, Time};
 use crate::trust::{self, Trust, Trusts};
 
@@ -108,6 +110,11 @@ impl State {
             record.put(mark.step.0.to_le_bytes());
             record.time(mark.at);
             record.put([mark.lasts]);
+        }
+        let firsts = self.firsts.numbers();
+        record.count(firsts.len());
+        for first in firsts {
+            record.put(first.to_le_bytes());
         }
         record.count(self.sets.len());
         for set in &self.sets {
@@ -162,6 +169,8 @@ impl State {
             pools: record.list(Tally::MAX_POOLS, Reader::pool)?,
             marks: record.list(Mark::MAX, Reader::mark)?,
         };
+        let firsts = record.list(Firsts::MAX, |record| record.take().map(u32::from_le_bytes))?;
+        let firsts = Firsts::new(firsts);
         let sets = record.list(Self::MAX_SETS, Reader::used_codes)?;
         let trusts = Trusts::new(record.list(Trusts::MAX, Reader::trust)?);
         let challenges = Challenges {
@@ -176,6 +185,7 @@ impl State {
             saved: record.saved,
             devices,
             tally,
+            firsts,
             sets,
             trusts,
             challenges,

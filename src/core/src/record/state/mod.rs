@@ -11,7 +11,7 @@ use crate::device::{Device, DeviceId};
 use crate::otp::{MovingFactor, Period, Step};
 use crate::reach::Reach;
 use crate::record::Enrollment;
-use crate::throttle::{Codes, Limits, Source, Standing, Tally};
+use crate::throttle::{Codes, Firsts, Limits, Source, Standing, Tally};
 use crate::time::Time;
 use crate::trust::Trusts;
 
@@ -24,6 +24,8 @@ pub struct State {
     pub devices: Vec<DeviceState>,
     /// Wrong answers, by address.
     pub tally: Tally,
+    /// Codes that were the first of two.
+    pub firsts: Firsts,
     /// One entry a set of backup codes, and one for a backup key; a set without one is refused.
     pub sets: Vec<UsedCodes>,
     /// Where the person is not asked again.
@@ -138,6 +140,7 @@ impl State {
             saved: now,
             devices: Vec::new(),
             tally: Tally::default(),
+            firsts: Firsts::default(),
             sets: Vec::new(),
             trusts: Trusts::default(),
             challenges: Challenges::default(),
@@ -239,6 +242,7 @@ impl State {
     pub fn remembers_the_same(&self, other: &Self) -> bool {
         self.devices == other.devices
             && self.tally == other.tally
+            && self.firsts == other.firsts
             && self.sets == other.sets
             && self.trusts == other.trusts
             && self.challenges == other.challenges

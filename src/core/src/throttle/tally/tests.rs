@@ -3,6 +3,7 @@ use crate::address::TtyName;
 use crate::device::DeviceId;
 use crate::otp::Step;
 use crate::record::State;
+use crate::throttle::Daily;
 
 const NOON: Time = Time::from_unix(1_800_000_000);
 
@@ -226,23 +227,62 @@ fn as_much_room_is_reckoned_with_as_the_longest_record_takes() {
     );
 }
 
+/// Without the limit that bounds all unfamiliar places together.
+fn unbounded() -> Limits {
+    Limits {
+        daily: Daily::new(0).unwrap(),
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn the_oldest_unfamiliar_place_is_forgotten_where_all_of_them_are_bounded() {
+    let strange = |n: u8| Address::V4([198, 51, 100, n].into());
+    let at = |n: u8| NOON.after(Span::from_seconds(u32::from(n)));
+    let masked = |n: u8| Address::Masked(u64::from(n));
+    let kinds: [&dyn Fn(u8) -> Address; 2] = [&strange, &masked];
+    for address in kinds {
+        let tty = Address::Tty(TtyName::console("tty1").unwrap());
+        let kept = [
+            place(home(), 1, 0, Some(NOON)),
+            place(tty, 1, 0, None),
+            place(Address::Crowd, 1, 0, None),
+        ];
+        let mut tally = tally(&kept, &[]);
+        for n in 1..=60 {
+            tally.places.push(Place {
+                wrong: vec![at(n)],
+                ..Place::new(address(n))
+            });
+            tally.fit(&Limits::default());
+        }
+        let left: Vec<_> = tally.places.iter().map(|place| &place.address).collect();
+        let expected = kept.iter().map(|place| place.address.clone());
+        let expected: Vec<_> = expected.chain((13..=60).map(address)).collect();
+        assert_eq!(left, expected.iter().collect::<Vec<_>>());
+        let all = tally.clone();
+        tally.fit(&unbounded());
+        assert_eq!(tally, all);
+    }
+}
+
 #[test]
 fn places_are_folded_when_the_record_is_full_and_not_before() {
-    let limits = Limits::default();
+    let limits = unbounded();
     let address = |n: u8| Address::V4([198, 51, 100, n].into());
-    // Of 88 places 76 have one wrong answer, and 12 have two.
-    let places = (0..88).map(|n| place(address(n), if n < 12 { 2 } else { 1 }, 0, None));
+    // Of 84 places 78 have one wrong answer, and 6 have two.
+    let places = (0..84).map(|n| place(address(n), if n < 6 { 2 } else { 1 }, 0, None));
     let mut tally = tally(&places.collect::<Vec<_>>(), &[]);
     assert_eq!(tally.bytes(), Tally::MAX_BYTES);
     let full = tally.clone();
     tally.fit(&limits);
     assert_eq!(tally, full);
-    let known = Source::from(address(12));
+    let known = Source::from(address(6));
     let place = tally.place_or_new(&known.address).unwrap();
     place.wrong.push(NOON);
     tally.fit(&limits);
     let stays = |n: &u8| tally.place(&address(*n)).is_some();
-    assert!((0..86).all(|n| stays(&n)) && !(86..88).any(|n| stays(&n)));
+    assert!((0..82).all(|n| stays(&n)) && !(82..84).any(|n| stays(&n)));
     let crowd = tally.place(&Address::Crowd);
     assert_eq!(crowd.map(|crowd| crowd.wrong.len()), Some(2));
 }
@@ -266,7 +306,7 @@ fn of_a_full_record_strangers_go_first_then_local_callers_then_usual_places_then
         let consoles = (1..=last).map(console);
         let addresses = shared.into_iter().chain(others).chain(consoles);
         let mut tally = tally(&addresses.map(known).collect::<Vec<_>>(), &[]);
-        tally.fit(&Limits::default());
+        tally.fit(&unbounded());
 
         assert_eq!(tally.places.len(), ROOM);
         let stays = in_order.iter().map(|place| tally.places.contains(place));

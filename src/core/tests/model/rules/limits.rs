@@ -97,7 +97,8 @@ impl Count {
         marks.find(|mark| mark.place == place && mark.waits(now))
     }
 
-    /// Charges a wrong answer. The first of two leaves a mark, and ends any other of that place as each wrong one does.
+    /// Charges a wrong answer. The first of two leaves a mark, unless it has left one that waits, and ends any other of that
+    /// place as each wrong one does.
     pub fn charge(&mut self, first: Option<First>, origin: &Origin, now: i64, rules: &Rules) {
         self.next += 1;
         self.forget(now, rules);
@@ -111,6 +112,14 @@ impl Count {
                 denies: true,
                 is_strange,
             });
+        }
+        let waits = |mark: &Mark| {
+            let same = first
+                .is_some_and(|first| (first.of, first.step) == (mark.first.of, mark.first.step));
+            same && mark.place == origin.place && mark.waits(now)
+        };
+        if self.marks.iter().any(waits) {
+            return;
         }
         self.marks.retain(|mark| mark.place != origin.place);
         let first = first.filter(|_| !is_strange || self.strange_marks < MOST_STRANGE_MARKS);

@@ -24,6 +24,8 @@ pub struct Person {
     pub devices: Vec<Device>,
     pub sent: Sent,
     pub count: Count,
+    /// Devices and steps whose code was the first of two: it is none again.
+    firsts: Vec<(u64, i64)>,
     /// Backup codes, scratch codes of 8 digits among them, and whether each is used up.
     backup: Vec<(String, bool)>,
     backup_key: Option<String>,
@@ -38,10 +40,14 @@ struct Found {
     second_of: Option<Mark>,
     /// Where it is a first itself.
     first: Option<First>,
+    /// The devices and steps that it is the first of two of, and was not before.
+    firsts: Vec<(u64, i64)>,
     /// Why it is nothing.
     why: Option<Why>,
 }
 
+/// Firsts remembered: of more the oldest is forgotten.
+const MOST_FIRSTS: usize = 32;
 /// How long the first of two codes that are sent waits for the second, which has to arrive first.
 const PATIENCE_OF_A_SENT_CODE: i64 = 240;
 
@@ -52,6 +58,7 @@ impl Person {
             devices: Vec::new(),
             sent: Sent::default(),
             count: Count::default(),
+            firsts: Vec::new(),
             backup: Vec::new(),
             backup_key: None,
         }
@@ -230,6 +237,7 @@ impl Person {
             of,
             second_of,
             first,
+            firsts,
             why,
         } = found;
         if of.is_empty() && backup_left.is_none() {
@@ -240,7 +248,7 @@ impl Person {
                 (None, None) if nobody => Why::NoDevice,
                 (None, None) => Why::Mismatch,
             };
-            return self.wrong(why, first, attempt, needs_two);
+            return self.first_or_wrong((why, first, firsts), attempt, needs_two);
         }
         if let Some(mark) = &second_of {
             self.count.take_back(mark);
@@ -288,7 +296,16 @@ impl Person {
                 }
                 Fit::First(step) => {
                     let (of, patience) = (id, device.patience());
+                    let waits = mark.is_some_and(|mark| mark.first.step == step);
+                    let was_one = self.firsts.contains(&(id, step));
+                    if !waits && was_one {
+                        found.why = Some(Why::Replayed);
+                        continue;
+                    }
                     found.first = Some(First { of, step, patience });
+                    if !waits {
+                        found.firsts.push((id, step));
+                    }
                 }
                 Fit::Second(step) => {
                     let first_at = mark.map_or(now, |mark| mark.at);
@@ -299,6 +316,26 @@ impl Person {
             }
         }
         found
+    }
+
+    /// Charges what is not enough; a first that waits from now on is none again.
+    fn first_or_wrong(
+        &mut self,
+        (why, first, firsts): (Why, Option<First>, Vec<(u64, i64)>),
+        attempt: &Attempt<'_>,
+        needs_two: bool,
+    ) -> Outcome {
+        let mut outcome = self.wrong(why, first, attempt, needs_two);
+        let waits = self.count.mark_of(attempt.origin.place, attempt.now);
+        if let (Some(_), Outcome::Wrong { why, .. }) = (first, &mut outcome) {
+            match waits {
+                Some(_) => self.firsts.extend(firsts),
+                None => *why = Why::Unmarked,
+            }
+            let excess = self.firsts.len().saturating_sub(MOST_FIRSTS);
+            self.firsts.drain(..excess);
+        }
+        outcome
     }
 
     /// One is enough where two codes are needed.

@@ -290,6 +290,7 @@ impl World<'_> {
                     WrongReason::Mismatch => Why::Mismatch,
                     WrongReason::NoDevice => Why::NoDevice,
                     WrongReason::Replayed => Why::Replayed,
+                    WrongReason::Unmarked => Why::Unmarked,
                     WrongReason::Password => panic!("no password is judged here"),
                 },
                 needs_two: wrong.codes == Codes::Two,
@@ -407,6 +408,7 @@ fn names(outcome: &Outcome, before: &rules::Person, typed: Typed) -> Vec<&'stati
                 Why::Mismatch => "mismatch",
                 Why::NoDevice => "of no device",
                 Why::Replayed => "replayed",
+                Why::Unmarked => "no first any more",
             };
             let further = [
                 (*needs_two, "two asked for"),

@@ -49,6 +49,8 @@ const SERVICES: [&str; 2] = ["sshd", "sudo"];
 
 /// The devices of most people.
 const MOST_DEVICES: usize = 4;
+/// Between the ids of two devices, which are random elsewhere and have little in common.
+const APART: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// How often each outcome was seen.
 pub type Outcomes = BTreeMap<&'static str, usize>;
@@ -314,7 +316,7 @@ impl<'b> World<'b> {
         let twin = twin.filter(|_| self.dice.one_in(4));
         let key = twin.map_or(self.last_key + 1, |twin| self.keys[&twin]);
         self.last_key = self.last_key.max(key);
-        self.last_id += 1;
+        self.last_id = self.last_id.wrapping_add(APART);
         let id = self.last_id;
         let device = Device {
             id: DeviceId(id),
@@ -388,7 +390,7 @@ impl<'b> World<'b> {
             Channel::Mail => "alice@example.org",
             Channel::Text => "+491711234567",
         };
-        self.last_id += 1;
+        self.last_id = self.last_id.wrapping_add(APART);
         let id = self.last_id;
         self.enrollment.contacts.push(Contact {
             id: DeviceId(id),
@@ -417,7 +419,7 @@ impl<'b> World<'b> {
 
     /// A new set, now and then of eight digits as others make them.
     fn give_backup_codes(&mut self) {
-        self.last_id += 1;
+        self.last_id = self.last_id.wrapping_add(APART);
         let id = SetId(self.last_id);
         let count = self.dice.between(1, 16);
         let set = match self.dice.one_in(4) {

@@ -130,9 +130,10 @@ fn state() -> impl Strategy<Value = State> {
             let marks = prop::collection::vec(mark(saved), 0..=Mark::MAX);
             let trusts = (0..=Trusts::MAX).prop_map(move |count| trusts(count, saved));
             let challenges = (0..=4_usize).prop_map(move |count| challenges(count, saved));
-            let all = (devices, places, pools, marks, trusts, challenges);
+            let firsts = prop::collection::vec(any::<u32>(), 0..=Firsts::MAX);
+            let all = (devices, places, pools, marks, firsts, trusts, challenges);
             all.prop_map(
-                move |(devices, places, pools, marks, trusts, challenges)| State {
+                move |(devices, places, pools, marks, firsts, trusts, challenges)| State {
                     saved,
                     devices,
                     tally: Tally {
@@ -140,6 +141,7 @@ fn state() -> impl Strategy<Value = State> {
                         pools,
                         marks,
                     },
+                    firsts: Firsts::new(firsts),
                     sets: vec![UsedCodes {
                         id: SetId(7),
                         used: 0x8001,
@@ -220,6 +222,7 @@ fn with_one_of_each() -> State {
                 lasts: 60,
             }],
         },
+        firsts: Firsts::new(vec![7]),
         sets: vec![UsedCodes {
             id: SetId(1),
             used: 1,
@@ -269,13 +272,13 @@ fn a_device_has_only_known_flags_and_leans_to_one_side() {
 #[test]
 fn a_damaged_record_says_which_byte_is_wrong() {
     let record = State::new(Time::from_unix(0)).encode();
-    for (length, offset) in [(0, 0), (7, 0), (8, 8), (9, 9), (record.len() - 1, 16)] {
+    for (length, offset) in [(0, 0), (7, 0), (8, 8), (9, 9), (record.len() - 1, 17)] {
         assert_eq!(State::decode(&record[..length]), Err(StateError { offset }));
     }
     let longer = [&record[..], &[0]].concat();
     let error = State::decode(&longer).unwrap_err();
     assert_eq!(error.offset, record.len());
-    assert_eq!(error.to_string(), "the record is damaged at byte 17");
+    assert_eq!(error.to_string(), "the record is damaged at byte 18");
 }
 
 #[test]
@@ -301,6 +304,8 @@ fn the_largest_record_fits_its_slot() {
         + State::MAX_DEVICES * DEVICE
         + 3
         + Tally::MAX_BYTES
+        + 1
+        + Firsts::MAX * 4
         + 1
         + State::MAX_SETS * 10
         + 1
