@@ -199,11 +199,13 @@ install:
 # Secrets and states stay: who really wants them gone removes $(STATEDIR).
 uninstall:
 	@if grep -rs '^[^#]*pam_totp\.so' $(DESTDIR)/etc/pam.d $(DESTDIR)/etc/pam.conf | grep .; then \
-	    echo "These stacks still name pam_totp.so: without it nobody can log in by them." >&2; exit 1; fi
+	    echo "These stacks still name pam_totp.so: without it nobody can log in by them. What a rollout has changed," \
+	    "totpctl rollout --revert SERVICE takes back." >&2; exit 1; fi
 	rm -f $(DESTDIR)$(PAMDIR)/pam_totp.so $(DESTDIR)$(SBINDIR)/totpctl
 	rm -f $(DESTDIR)$(MANDIR)/man5/pam_totp.conf.5 $(DESTDIR)$(MANDIR)/man8/pam_totp.8 $(DESTDIR)$(MANDIR)/man8/totpctl.8
 	rm -f $(DESTDIR)$(BASHDIR)/totpctl $(DESTDIR)$(FISHDIR)/totpctl.fish $(DESTDIR)$(ZSHDIR)/_totpctl
 	rm -rf $(DESTDIR)$(DOCDIR)
+	@echo "What stays: $(STATEDIR) with all secrets, $(SYSCONFDIR)/security/pam_totp.toml, and /etc/pam.d/totp-enroll if you made it."
 
 # In a copy, so that nothing but target/ changes; with what is built already.
 deb:

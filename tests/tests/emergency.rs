@@ -81,12 +81,14 @@ fn everybody_gets_in_by_a_rule_that_comes_first() {
     let append = section
         .lines()
         .map(str::trim)
-        .find(|line| line.starts_with("printf '[[policy.rule]]"))
+        .find(|line| line.starts_with("printf '\\n[[policy.rule]]"))
         .expect("the other");
     for (config, words) in [
         ("issuer = \"Example\"\n[policy]\ntrust = \"1h\"\n", first),
         ("[[policy.rule]]\nsecond_factor = \"required\"\n", first),
+        ("issuer = \"Example\"\n  [policy]\n  trust = \"1h\"\n", first),
         ("issuer = \"Example\"\n", append),
+        ("issuer = \"Example\"", append),
         ("", append),
     ] {
         machine.run(&format!("printf '{config}' >/etc/security/pam_totp.toml"));

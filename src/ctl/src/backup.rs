@@ -159,7 +159,8 @@ pub(crate) fn make_key(context: &Context, user: &str, print: bool) -> Result<(),
     );
     let shown: Vec<_> = key.iter().map(Symbols::shown).collect();
     let shown: Vec<&str> = shown.iter().map(|key| key.as_str()).collect();
-    let block = block(context, &account, "Backup key", 1, &shown);
+    let title = "Backup key (no code for a login: it removes all devices)";
+    let block = block(context, &account, title, 1, &shown);
     let document = json!({ "user": name, "key": shown.first() });
     context.print_once(&with_hint(block, &hint, print), &document)
 }

@@ -61,7 +61,7 @@ fn repaired(context: &Context, name: &str, force: bool) -> Result<(String, Value
         false => "",
     };
     let text = format!(
-        "{name}: the state {was}. All codes of before are used up: wait for a new one.{tokens} \
+        "{name}: the state {was}. All codes of before are used up: a new one gets in after a minute.{tokens} \
          Backup codes and a backup key are void: make new ones."
     );
     Ok((text, document))

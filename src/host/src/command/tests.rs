@@ -126,6 +126,12 @@ fn is_ended(pid: &str) -> bool {
     !is_there()
 }
 
+/// As the documents say.
+#[test]
+fn a_command_has_10_seconds() {
+    assert_eq!(LIMIT, Duration::from_secs(10));
+}
+
 #[test]
 fn the_program_gets_nothing_of_the_callers() {
     let prelude = "
