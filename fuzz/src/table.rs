@@ -81,7 +81,7 @@ pub fn meter(bytes: &[u8]) {
         };
         for _ in 0..events {
             let log = |event: &Event| lines.borrow_mut().push((event.name, event.count));
-            meter.pass(&event, at, &log);
+            meter.pass(&event, &|| at, &log);
         }
         lines.into_inner()
     };
@@ -126,7 +126,9 @@ pub fn addresses(bytes: &[u8]) {
         .collect();
     let (_place, table) = table(&filled);
 
-    let standing = table.standing(address, &limits, NOW).expect("a standing");
+    let standing = table
+        .standing(address, &limits, &|| NOW)
+        .expect("a standing");
     let first = reserve(&table, address, &limits, NOW);
     // Answers on their way may turn out right: what is told before leaves them out.
     if words.iter().all(|word| !is_pending(*word)) {
@@ -160,14 +162,16 @@ pub fn addresses(bytes: &[u8]) {
     );
     // A list of the whole table takes more time than all else.
     if how & 0x80 != 0 {
-        for (shown, _) in table.counted(&limits, NOW).expect("a list") {
+        for (shown, _) in table.counted(&limits, &|| NOW).expect("a list") {
             assert!(!shown.is_empty() && !shown.contains(char::is_control));
         }
     }
 
     let span = limits.interval.seconds() + limits.lock_time.seconds();
     let later = NOW.after(Span::from_seconds(span));
-    let standing = table.standing(address, &limits, later).expect("a standing");
+    let standing = table
+        .standing(address, &limits, &|| later)
+        .expect("a standing");
     assert!(matches!(
         standing,
         Standing::Open {
@@ -190,7 +194,7 @@ fn limits(address_deny: i64) -> Limits {
 
 fn reserve(table: &Addresses, address: &Address, limits: &Limits, now: Time) -> Charge {
     table
-        .reserve(address, limits, now, false)
+        .reserve(address, limits, &|| now, false)
         .expect("a charge or a refusal")
 }
 

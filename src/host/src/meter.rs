@@ -33,8 +33,8 @@ impl Meter {
     }
 
     /// Passes on to `log` what is to be logged of an event. Where nothing can be counted, all of it is.
-    pub fn pass(&self, event: &Event, now: Time, log: &dyn Fn(&Event)) {
-        let count = is_summed_up(event.name).then(|| self.count(event, now));
+    pub fn pass(&self, event: &Event, clock: &dyn Fn() -> Time, log: &dyn Fn(&Event)) {
+        let count = is_summed_up(event.name).then(|| self.count(event, clock));
         let Some(count) = count.flatten() else {
             return log(event);
         };
@@ -59,7 +59,7 @@ impl Meter {
         }
     }
 
-    fn count(&self, event: &Event, now: Time) -> Option<Count> {
+    fn count(&self, event: &Event, clock: &dyn Fn() -> Time) -> Option<Count> {
         let shared = self.shared()?;
         let user = event.user.as_deref().unwrap_or_default();
         // A gateway that is down is not hidden by codes that are asked for too often.
@@ -70,7 +70,6 @@ impl Meter {
         let page = index.checked_div(PAGE_WORDS)?.saturating_add(1);
         let page = shared.map(page).ok()?;
         let word = page.get(index.checked_rem(PAGE_WORDS)?)?;
-        let now = u32::try_from(now.unix().max(1)).unwrap_or(u32::MAX);
         let mut count = Count {
             before: None,
             number: 1,
@@ -78,6 +77,8 @@ impl Meter {
         let _ = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
             let since = u32::try_from(word >> 32).unwrap_or(0);
             let number = u32::try_from(word & 0xFFFF_FFFF).unwrap_or(u32::MAX);
+            // After the word: who was stopped in between would take what others count for the future.
+            let now = u32::try_from(clock().unix().max(1)).unwrap_or(u32::MAX);
             let is_over = since > now || now.saturating_sub(since) >= WINDOW_SECONDS;
             count = Count {
                 before: (is_over && number > LINES && !is_doubled(number)).then_some(number),
@@ -124,7 +125,7 @@ fn is_doubled(number: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
     use super::*;
 
@@ -146,7 +147,7 @@ mod tests {
         };
         for _ in 0..events {
             let log = |event: &Event| lines.borrow_mut().push(event.count);
-            meter.pass(&event, Time::from_unix(at), &log);
+            meter.pass(&event, &|| Time::from_unix(at), &log);
         }
         lines.into_inner()
     }
@@ -190,6 +191,26 @@ mod tests {
         let meter = Meter::new(place.path());
         lines(&meter, 15, "alice", 1_800_000_000);
         assert_eq!(lines(&meter, 1, "alice", 1_700_000_000), [Some(15), None]);
+    }
+
+    #[test]
+    fn a_caller_that_was_stopped_begins_no_new_minute() {
+        let place = tempfile::tempdir().unwrap();
+        let meter = Meter::new(place.path());
+        let event = Event {
+            user: Some("alice".to_owned()),
+            ..Event::new(Severity::Warning, "wrong")
+        };
+        let is_stopped = Cell::new(true);
+        let clock = || {
+            if is_stopped.take() {
+                lines(&meter, 15, "alice", 1_800_001_200);
+                return Time::from_unix(1_800_000_000);
+            }
+            Time::from_unix(1_800_001_200)
+        };
+        meter.pass(&event, &clock, &|event| panic!("{event:?}"));
+        assert_eq!(lines(&meter, 4, "alice", 1_800_001_200), [Some(20)]);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl<L: Fn(&Event)> System for Machine<L> {
 
     fn log(&self, event: &Event) {
         match &self.meter {
-            Some(meter) => meter.pass(event, now(), &self.log),
+            Some(meter) => meter.pass(event, &now, &self.log),
             None => (self.log)(event),
         }
     }

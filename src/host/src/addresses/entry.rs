@@ -5,7 +5,8 @@ use totp_core::time::Time;
 
 use super::counted::Counted;
 use super::{
-    CHARGES, ENTRIES, ENTRY_WORDS, GENERATION, ORDER, PENDING_SECONDS, REST, SLOTS, WHOSE,
+    CHARGES, Clock, END, ENTRIES, ENTRY_WORDS, GENERATION, ORDER, PENDING_SECONDS, REST, SLOTS,
+    WHOSE,
 };
 use crate::shared::{PAGE_WORDS, Page};
 
@@ -25,8 +26,12 @@ pub(super) enum Claimed {
     },
     /// The entry is somebody else's by now, or begins anew.
     Moved,
-    /// Which, and what was put into it.
-    Slot(usize, u64),
+    /// Which, what was put into it, and the time in that.
+    Slot {
+        slot: usize,
+        word: u64,
+        at: Time,
+    },
 }
 
 impl Placing {
@@ -90,7 +95,13 @@ impl Placing {
     }
 
     /// Puts this moment into a free slot of the first entry of this key.
-    pub(super) fn claim_slot(&self, page: &Page, base: usize, rule: &Rule, now: Time) -> Claimed {
+    pub(super) fn claim_slot(
+        &self,
+        page: &Page,
+        base: usize,
+        rule: &Rule,
+        clock: Clock<'_>,
+    ) -> Claimed {
         const TRIES: u32 = 10_000;
         for _ in 0..TRIES {
             let known = self.known_in(page);
@@ -99,6 +110,8 @@ impl Placing {
             }
             let entry = load(page, base);
             let generation = entry.get(GENERATION).copied().unwrap_or(0);
+            let at = clock();
+            let now = at.min(END);
             let mut times = Times::of(&entry, rule, now);
             let twins: Vec<_> = known
                 .iter()
@@ -125,16 +138,18 @@ impl Placing {
                 return Claimed::Moved;
             };
             let slot = base.saturating_add(SLOTS).saturating_add(index);
-            let word = slot_word(now, generation) | PENDING;
+            let word = slot_word(at, generation) | PENDING;
             let Some(place) = page.get(slot) else {
                 return Claimed::Moved;
             };
             if place.compare_exchange(old, word, ORDER, ORDER).is_err() {
                 continue;
             }
-            if self.confirm(page, base, generation) {
+            let is_confirmed = self.confirm(page, base, generation);
+            // Who was stopped since would have charged what is long over.
+            if is_confirmed && clock().since(at).seconds() <= PENDING_SECONDS {
                 self.show(page, base);
-                return Claimed::Slot(slot, word);
+                return Claimed::Slot { slot, word, at };
             }
             let _ = place.compare_exchange(word, 0, ORDER, ORDER);
             return Claimed::Moved;
@@ -176,12 +191,17 @@ fn begin_anew(page: &Page, base: usize, entry: &[u64]) {
 }
 
 /// Replaces the times of a page that lie in the future by now, since the clock went back.
-pub(super) fn clamp(page: &Page, number: usize, now: Time) {
+pub(super) fn clamp(page: &Page, number: usize, clock: Clock<'_>) {
     let head = head_of(number).saturating_mul(ENTRY_WORDS);
+    let mut now = clock();
     for (at, place) in page.iter().enumerate().skip(head) {
         let word = place.load(ORDER);
         let is_slot = at.checked_rem(ENTRY_WORDS).is_some_and(|at| at >= SLOTS);
-        if is_slot && is_future(word, now) {
+        if !is_slot || !is_future(word, now) {
+            continue;
+        }
+        now = clock();
+        if is_future(word, now) {
             let clamped = (u64::from(seconds(now)) << 32) | (word & 0xFFFF_FFFF);
             let _ = place.compare_exchange(word, clamped, ORDER, ORDER);
         }

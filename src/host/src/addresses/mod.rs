@@ -68,6 +68,10 @@ const ORDER: Ordering = Ordering::SeqCst;
 /// How long it makes sense to wait for a slot that others may give back.
 pub const PATIENCE: Duration = Duration::from_secs(PENDING_SECONDS as u64 + 1);
 
+/// The clock. It is read after what its time is compared with or put in the place of: who was stopped in between would
+/// take for the future what others have charged meanwhile, and charge what is long over.
+pub type Clock<'c> = &'c dyn Fn() -> Time;
+
 /// The table, opened for one answer.
 pub struct Addresses {
     shared: Shared,
@@ -111,11 +115,11 @@ impl Addresses {
         &self,
         address: &Address,
         limits: &Limits,
-        now: Time,
+        clock: Clock<'_>,
     ) -> Result<Standing, Errno> {
-        let (rule, now) = (limits.by_address(), now.min(END));
+        let (rule, now) = (limits.by_address(), clock().min(END));
         for place in self.places_of(address) {
-            let words = self.words(place.page, now)?;
+            let words = self.words(place.page, clock)?;
             let mut known: Option<Times> = None;
             let mut is_room = false;
             for entry in place.entries(&words) {
@@ -147,20 +151,25 @@ impl Addresses {
         &self,
         address: &Address,
         limits: &Limits,
-        now: Time,
+        clock: Clock<'_>,
         is_patient: bool,
     ) -> Result<Charge, Errno> {
         // Each failure is somebody else's success.
         const TRIES: u32 = 1000;
-        let (rule, now) = (limits.by_address(), now.min(END));
+        let rule = limits.by_address();
         let mut tries = 0..TRIES;
         for place in self.places_of(address) {
             let page = self.shared.map(place.page).map_err(errno)?;
-            clamp(&page, place.page, now);
-            while let Some(base) = place.entry_in(&page, &rule, now) {
-                match place.claim_slot(&page, base, &rule, now) {
-                    Claimed::Slot(slot, word) => {
-                        return Ok(Charge::Reserved(Reservation { page, slot, word }));
+            clamp(&page, place.page, clock);
+            while let Some(base) = place.entry_in(&page, &rule, clock().min(END)) {
+                match place.claim_slot(&page, base, &rule, clock) {
+                    Claimed::Slot { slot, word, at } => {
+                        return Ok(Charge::Reserved(Reservation {
+                            page,
+                            slot,
+                            word,
+                            at,
+                        }));
                     }
                     Claimed::Moved => tries.next().ok_or(Errno::EAGAIN).map(drop)?,
                     Claimed::Full {
@@ -231,11 +240,15 @@ impl Addresses {
     ///
     /// # Errors
     /// What the system says.
-    pub fn counted(&self, limits: &Limits, now: Time) -> Result<Vec<(String, Standing)>, Errno> {
-        let (rule, now) = (limits.by_address(), now.min(END));
+    pub fn counted(
+        &self,
+        limits: &Limits,
+        clock: Clock<'_>,
+    ) -> Result<Vec<(String, Standing)>, Errno> {
+        let (rule, now) = (limits.by_address(), clock().min(END));
         let mut counted = Vec::new();
         for page in 0..PAGES {
-            let words = self.words(page, now)?;
+            let words = self.words(page, clock)?;
             let entries = words.chunks_exact(ENTRY_WORDS).enumerate();
             for (index, entry) in entries.skip(head_of(page)) {
                 let standing = Times::of(entry, &rule, now).standing(&rule, now);
@@ -262,13 +275,14 @@ impl Addresses {
     }
 
     /// The words of a page, none of them in the future.
-    fn words(&self, page: usize, now: Time) -> Result<Vec<u64>, Errno> {
+    fn words(&self, page: usize, clock: Clock<'_>) -> Result<Vec<u64>, Errno> {
         let words = self.shared.read(page).map_err(errno)?;
+        let now = clock();
         let mut entries = words.chunks_exact(ENTRY_WORDS).skip(head_of(page));
         if entries.all(|entry| entry.iter().skip(SLOTS).all(|word| !is_future(*word, now))) {
             return Ok(words);
         }
-        clamp(&self.shared.map(page).map_err(errno)?, page, now);
+        clamp(&self.shared.map(page).map_err(errno)?, page, clock);
         self.shared.read(page).map_err(errno)
     }
 
@@ -322,9 +336,16 @@ pub struct Reservation {
     page: Page,
     slot: usize,
     word: u64,
+    at: Time,
 }
 
 impl Reservation {
+    /// The time that it is charged to.
+    #[must_use]
+    pub fn at(&self) -> Time {
+        self.at
+    }
+
     /// The answer was wrong.
     pub fn settle(self) {
         self.exchange(self.word & !PENDING);

@@ -1,5 +1,6 @@
 //! The table, by itself: races, windows, floods, damage.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -57,7 +58,9 @@ impl Case {
         let since = Instant::now();
         loop {
             let is_patient = since.elapsed() < PATIENCE;
-            let charge = self.table.reserve(address, &self.limits, now, is_patient);
+            let charge = self
+                .table
+                .reserve(address, &self.limits, &|| now, is_patient);
             match charge.unwrap() {
                 Charge::Busy => std::thread::yield_now(),
                 charge => return charge,
@@ -90,7 +93,7 @@ impl Case {
     }
 
     fn standing(&self, address: &Address, now: Time) -> Standing {
-        self.table.standing(address, &self.limits, now).unwrap()
+        self.table.standing(address, &self.limits, &|| now).unwrap()
     }
 
     /// Wrong answers left, as one is told who is not refused.
@@ -102,7 +105,7 @@ impl Case {
     }
 
     fn counted(&self, now: Time) -> Vec<String> {
-        let counted = self.table.counted(&self.limits, now).unwrap();
+        let counted = self.table.counted(&self.limits, &|| now).unwrap();
         counted.into_iter().map(|(shown, _)| shown).collect()
     }
 
@@ -209,6 +212,36 @@ fn at_once(case: &Case, processes: u64, work: impl Fn(u64) -> u8) -> Vec<u8> {
     }
     gate.store(1, ORDER);
     children.into_iter().map(ended).collect()
+}
+
+/// The clock of a caller that is stopped right after one of its looks at it, and goes on when `meanwhile` is over.
+struct Stopped<'a> {
+    after: u32,
+    looks: Cell<u32>,
+    meanwhile: &'a dyn Fn(),
+}
+
+impl<'a> Stopped<'a> {
+    const GOES_ON: u32 = 1200;
+
+    fn after(looks: u32, meanwhile: &'a dyn Fn()) -> Self {
+        Self {
+            after: looks,
+            looks: Cell::new(0),
+            meanwhile,
+        }
+    }
+
+    fn now(&self) -> Time {
+        self.looks.set(self.looks.get() + 1);
+        if self.looks.get() == self.after {
+            (self.meanwhile)();
+        }
+        match self.looks.get() > self.after {
+            true => later(Self::GOES_ON),
+            false => START,
+        }
+    }
 }
 
 fn sum(numbers: &[u8]) -> i64 {
@@ -444,6 +477,67 @@ fn a_clock_that_jumps_locks_nobody_for_longer_than_a_lock() {
 }
 
 #[test]
+fn a_caller_that_was_stopped_takes_for_the_future_nothing_that_others_charged_meanwhile() {
+    const LATE: u32 = Stopped::GOES_ON;
+    let calls: [fn(&Case, &Address, Clock<'_>); 3] = [
+        |case, address, clock| drop(case.table.reserve(address, &case.limits, clock, false)),
+        |case, address, clock| {
+            case.table.standing(address, &case.limits, clock).unwrap();
+        },
+        |case, _, clock| drop(case.table.counted(&case.limits, clock)),
+    ];
+    for call in calls {
+        for looks in 1..6 {
+            let case = Case::new(3);
+            let neighbours = case.neighbours(2);
+            let others = || {
+                for _ in 0..3 {
+                    let ended = case.wrong_from(&neighbours[0], later(LATE));
+                    assert_eq!(ended, Ended::Counted);
+                }
+            };
+            let stopped = Stopped::after(looks, &others);
+            call(&case, &neighbours[1], &|| stopped.now());
+            if stopped.looks.get() >= looks {
+                let ended = case.wrong_from(&neighbours[0], later(LATE));
+                assert_eq!(ended, Ended::Refused(later(LATE + 600)), "after {looks}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_caller_that_was_stopped_charges_nothing_that_is_long_over() {
+    for looks in 1.. {
+        let case = Case::new(3);
+        let was_charged = Cell::new(false);
+        let others = || {
+            was_charged.set(case.left(HOME, START) == Some(2));
+            let ended = case.wrong(HOME, later(Stopped::GOES_ON));
+            assert_eq!(ended, Ended::Counted);
+        };
+        let stopped = Stopped::after(looks, &others);
+        let now = || stopped.now();
+        let charge = case
+            .table
+            .reserve(&named(HOME), &case.limits, &now, false)
+            .unwrap();
+        let Charge::Reserved(reservation) = charge else {
+            panic!("after {looks}");
+        };
+        let at = reservation.at();
+        reservation.settle();
+        if stopped.looks.get() > looks {
+            assert_eq!(at, later(Stopped::GOES_ON), "after {looks}");
+            assert_eq!(case.left(HOME, at), Some(1), "after {looks}");
+        } else {
+            assert!(at == START && was_charged.get(), "after {looks}");
+            break;
+        }
+    }
+}
+
+#[test]
 fn what_is_on_its_way_is_left_alone_by_who_looks_at_an_earlier_second() {
     let case = Case::new(3);
     let on_its_way = case.reserved(HOME, later(2));
@@ -588,7 +682,7 @@ fn a_charge_is_taken_back_where_the_entry_was_taken_over_meanwhile() {
     assert!(!places[0].confirm(&page, base, 0));
     assert!(places[1].confirm(&page, base, 0));
     assert!(!places[1].confirm(&page, base, 1));
-    let claimed = places[0].claim_slot(&page, base, &rule, START);
+    let claimed = places[0].claim_slot(&page, base, &rule, &|| START);
     assert!(matches!(claimed, Claimed::Moved));
 }
 
@@ -670,7 +764,7 @@ fn what_is_counted_is_shown_as_the_log_shows_it() {
     // Who was right is not in it.
     case.reserved("198.51.100.1", START).release();
     assert_eq!(case.counted(START), named_ones);
-    let counted = case.table.counted(&case.limits, START).unwrap();
+    let counted = case.table.counted(&case.limits, &|| START).unwrap();
     let two_left = Standing::Open {
         left: Some(2),
         codes: Codes::One,
@@ -696,7 +790,7 @@ fn clearing_the_table_forgets_everything() {
     let folder = Folder::open(case.place.path()).unwrap();
     Addresses::clear(&folder).unwrap();
     let table = Addresses::open(&folder).unwrap().unwrap();
-    assert!(table.counted(&case.limits, START).unwrap().is_empty());
+    assert!(table.counted(&case.limits, &|| START).unwrap().is_empty());
     assert_eq!(case.file_length(), Addresses::BYTES as u64);
 }
 
@@ -873,7 +967,7 @@ fn the_first_of_two_codes_is_given_back_when_the_second_has_come() {
     }
     let left = |seconds| {
         let at = Time::from_unix(START.unix() + seconds);
-        match case.table.standing(&address, &case.limits, at).unwrap() {
+        match case.table.standing(&address, &case.limits, &|| at).unwrap() {
             Standing::Open { left, .. } => left,
             Standing::Refused(_) => None,
         }

@@ -147,8 +147,8 @@ impl FileStore<'_> {
     ///
     /// Where that can't be done, say because the folder can't be made, nobody is let in who has guessed one code;
     /// and nobody is kept out who has two.
-    fn charge_address_if_possible(&self, address: &Address, now: Time, is_patient: bool) -> Charge {
-        let charge = self.charge_address(address, now, is_patient);
+    fn charge_address_if_possible(&self, address: &Address, is_patient: bool) -> Charge {
+        let charge = self.charge_address(address, is_patient);
         charge.unwrap_or_else(|error| {
             let event = Event {
                 address: Some(address.clone()),
@@ -161,15 +161,11 @@ impl FileStore<'_> {
         })
     }
 
-    fn charge_address(
-        &self,
-        address: &Address,
-        now: Time,
-        is_patient: bool,
-    ) -> Result<Charge, StoreError> {
+    fn charge_address(&self, address: &Address, is_patient: bool) -> Result<Charge, StoreError> {
         let folder = Folder::open_or_make(&self.config.run_dir)?;
         let table = Addresses::open_or_make(&folder)?;
-        let charge = table.reserve(address, &self.config.limits, now, is_patient);
+        let now = || self.system.now();
+        let charge = table.reserve(address, &self.config.limits, &now, is_patient);
         Ok(charge.map_err(|errno| table_error(&folder, errno))?)
     }
 
@@ -191,16 +187,19 @@ impl FileStore<'_> {
         (caller, answer): (&Caller, &Answer),
         is_patient: bool,
     ) -> Option<(Verdict, State, Option<Reservation>)> {
-        let (limits, now) = (&self.config.limits, self.system.now());
+        let limits = &self.config.limits;
         let (codes, reservation) = match self.is_counted_by_address(&state, source) {
             false => (Codes::One, None),
-            true => match self.charge_address_if_possible(&caller.address, now, is_patient) {
+            true => match self.charge_address_if_possible(&caller.address, is_patient) {
                 Charge::Busy => return None,
                 Charge::Refused(refusal) => return Some((Verdict::Refused(refusal), state, None)),
                 Charge::Reserved(reservation) => (Codes::One, Some(reservation)),
                 Charge::Shared => (Codes::Two, None),
             },
         };
+        // Where it is to be taken back, the charge is found by its time.
+        let charged_at = reservation.as_ref().map(Reservation::at);
+        let now = charged_at.unwrap_or_else(|| self.system.now());
         let attempt = Attempt {
             answer,
             source,

@@ -107,7 +107,7 @@ impl FileStore<'_> {
         let Some((folder, table)) = self.table()? else {
             return Ok(Vec::new());
         };
-        let counted = table.counted(&self.config.limits, self.system.now());
+        let counted = table.counted(&self.config.limits, &|| self.system.now());
         Ok(counted.map_err(|errno| table_error(&folder, errno))?)
     }
 
@@ -116,14 +116,15 @@ impl FileStore<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn address_standing(&self, address: &Address) -> Result<Standing, StoreError> {
-        let (limits, now) = (&self.config.limits, self.system.now());
+        let limits = &self.config.limits;
         if limits.address_deny.get() == 0 || self.config.exempts(address) {
             return Ok(Standing::UNLIMITED);
         }
         let Some((folder, table)) = self.table()? else {
+            let now = self.system.now();
             return Ok(limits.by_address().standing(&[], Limit::Address, now));
         };
-        let standing = table.standing(address, limits, now);
+        let standing = table.standing(address, limits, &|| self.system.now());
         Ok(standing.map_err(|errno| table_error(&folder, errno))?)
     }
 
