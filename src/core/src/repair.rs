@@ -25,8 +25,9 @@ pub fn repair(enrolled: &Enrollment, state: State, verify: &Verify, now: Time) -
             // A state from a backup is whole, too, and its counter is an old one.
             MovingFactor::Counter => known.awaits_resync = true,
             MovingFactor::Time(period) => {
-                let latest = period.step_at(now).moved(window);
-                known.floor = known.floor.max(Some(latest));
+                // A phone that is ahead has shown more; one that is behind may have been set right since.
+                let latest = period.step_at(now).max(known.step_at(period, now));
+                known.floor = known.floor.max(Some(latest.moved(window)));
             }
         }
         known
@@ -106,4 +107,105 @@ pub fn resync(
         trial = decided;
     }
     Err(OutOfStep)
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::device::DeviceId;
+    use crate::otp::{Otp, Period, Step};
+    use crate::secret::Secret;
+
+    /// The beginning of a step.
+    const NOON: i64 = 1_800_000_000;
+
+    /// Somebody whose phone is known to be `drift` steps ahead.
+    fn person(drift: i16) -> (Enrollment, State) {
+        let device = Device {
+            id: DeviceId(1),
+            name: DeviceName::default(),
+            otp: Otp::default(),
+            secret: Secret::from_bytes(vec![1; Secret::NEW_BYTES].into()).unwrap(),
+            enrolled: at(0),
+            ssh_key: None,
+            window: None,
+        };
+        let mut state = State::new(at(0));
+        state.devices.push(DeviceState {
+            drift,
+            ..DeviceState::of(&device, None)
+        });
+        let enrolled = Enrollment {
+            devices: vec![device],
+            ..Enrollment::new(1000)
+        };
+        (enrolled, state)
+    }
+
+    /// So many steps after noon.
+    fn at(steps: i32) -> Time {
+        let period = i64::from(Period::default().get());
+        Time::from_unix(NOON.saturating_add(i64::from(steps).saturating_mul(period)))
+    }
+
+    fn step(steps: i32) -> Step {
+        Period::default().step_at(at(0)).moved(steps)
+    }
+
+    /// Types the code of a step.
+    fn login(enrolled: &Enrollment, state: &mut State, code: i32, now: Time) -> Verdict {
+        let device = enrolled.devices.first().unwrap();
+        let code = device.otp.code(&device.secret, step(code)).to_digits();
+        let source = Source::from(Address::Local);
+        let attempt = Attempt {
+            answer: &Answer::new(Zeroizing::new(code.as_bytes().to_vec())),
+            source: &source,
+            binding: Binding::of("sshd", &source.address),
+            ssh_keys: &[],
+            place: None,
+            codes: Codes::One,
+            now,
+        };
+        let (verify, limits) = (Verify::default(), Limits::default());
+        let (verdict, decided) = judge(enrolled, state.clone(), &attempt, &verify, &limits);
+        *state = decided;
+        verdict
+    }
+
+    #[test]
+    fn codes_of_a_phone_that_is_ahead_are_used_up_though_its_state_is_from_a_backup() {
+        let (enrolled, backup) = person(10);
+        let mut state = backup.clone();
+        for overheard in [10, 11] {
+            let verdict = login(&enrolled, &mut state, overheard, at(0));
+            assert!(matches!(verdict, Verdict::Accepted(_)), "{verdict:?}");
+        }
+        let repaired = repair(&enrolled, backup, &Verify::default(), at(4));
+        for later in 4..14 {
+            let mut state = repaired.clone();
+            for overheard in [10, 11] {
+                let verdict = login(&enrolled, &mut state, overheard, at(later));
+                assert!(matches!(verdict, Verdict::Wrong(_)), "{later}: {verdict:?}");
+            }
+        }
+        let verdict = login(&enrolled, &mut repaired.clone(), 16, at(6));
+        assert!(matches!(verdict, Verdict::Accepted(_)), "{verdict:?}");
+    }
+
+    #[test]
+    fn all_codes_until_now_are_used_up_by_the_clock_that_is_further_ahead() {
+        for (drift, latest) in [(0, 1), (-10, 1), (1, 2), (10, 11)] {
+            let (enrolled, state) = person(drift);
+            let state = repair(&enrolled, state, &Verify::default(), at(0));
+            let known = state.device(DeviceId(1)).unwrap();
+            assert_eq!(known.floor, Some(step(latest)), "{drift}");
+        }
+        let (enrolled, mut state) = person(10);
+        state.devices.first_mut().unwrap().floor = Some(step(30));
+        let state = repair(&enrolled, state, &Verify::default(), at(0));
+        let known = state.device(DeviceId(1)).unwrap();
+        assert_eq!(known.floor, Some(step(30)), "no floor falls");
+    }
 }

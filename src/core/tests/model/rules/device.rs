@@ -164,11 +164,13 @@ impl Device {
         self.burn(step);
     }
 
-    /// Whatever may have been used by now is; of a token nobody knows.
+    /// Whatever may have been used by now is, by a clock that is ahead too; of a token nobody knows.
     pub fn repair(&mut self, now: i64, rules: &Rules) {
         match self.kind {
             Kind::Phone { period } => {
-                self.floor = self.floor.max(Some(step_at(period, now) + rules.window));
+                let ahead = self.drift.max(0);
+                let latest = step_at(period, now) + ahead + rules.window;
+                self.floor = self.floor.max(Some(latest));
             }
             Kind::Token => self.is_uncertain = true,
         }
