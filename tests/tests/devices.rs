@@ -51,6 +51,12 @@ impl Case {
         code.code == Code::SUCCESS
     }
 
+    /// How many steps ahead the phone is known to be.
+    fn drift(&self) -> i64 {
+        let user = self.scratch.status(ACCOUNT)["users"][0].clone();
+        user["devices"][0]["drift"].as_i64().expect("a number")
+    }
+
     fn totpctl(&self, arguments: &[&str], input: &str) -> i32 {
         let output = self.scratch.totpctl(arguments, input);
         output.status.code().expect("a status")
@@ -207,8 +213,12 @@ struct Rotation {
 
 impl Rotation {
     fn of(case: &Case, device: &str) -> Self {
+        Self::with(case, device, &[])
+    }
+
+    fn with(case: &Case, device: &str, options: &[&str]) -> Self {
         let rotate = ["rotate", ACCOUNT, "--device", device, "--qr", "none"];
-        let asked = Asked::by(case, &rotate, CONFIRM_PROMPT);
+        let asked = Asked::by(case, &[&rotate, options].concat(), CONFIRM_PROMPT);
         let secret = asked.said.split("secret=").nth(1).expect("a secret");
         let secret = secret.split(['&', '\n']).next().expect("a secret");
         Self {
@@ -576,24 +586,75 @@ fn a_wrong_proof_is_logged() {
     machine.log().assert_has(&["event=disabled", "user=daemon"]);
 }
 
+/// Seconds that the clock of somebody's old phone is ahead.
+const AHEAD: i64 = 5 * 30;
+
+/// Somebody whose phone is known to be [`AHEAD`].
+fn with_a_phone_that_is_ahead() -> Case {
+    let case = Case::new();
+    let codes = case.phone.codes(now() + AHEAD, 1).join("\n") + "\n";
+    assert_eq!(case.totpctl(&["resync", ACCOUNT], &codes), 0);
+    let drift = case.drift();
+    assert!(drift == 5 || drift == 6, "{drift}");
+    case
+}
+
 #[test]
 fn a_phone_whose_clock_is_off_gets_a_new_key_and_logs_in_with_it() {
-    let case = Case::new();
-    let ahead = 5 * 30;
-    let codes = case.phone.codes(now() + ahead, 1).join("\n") + "\n";
-    assert_eq!(case.totpctl(&["resync", ACCOUNT], &codes), 0);
-    let drift = case.scratch.status(ACCOUNT)["users"][0]["devices"][0]["drift"].clone();
-    assert!(drift == 5 || drift == 6, "{drift}");
+    let case = with_a_phone_that_is_ahead();
+    let learned = case.drift();
     let rotation = Rotation::of(&case, "phone");
     let new = rotation.phone.clone();
-    let code = new.code_at(now() + ahead);
+    let code = new.code_at(now() + AHEAD);
     let said = rotation.end(&format!("{code}\n"));
     assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(case.drift(), learned);
     let used = case.scratch.login(ACCOUNT, code.as_str());
     assert_eq!(used.code, Code::AUTH_ERR);
-    let next = new.code_at(now() + ahead + 30);
+    let next = new.code_at(now() + AHEAD + 30);
     let login = case.scratch.login(ACCOUNT, next.as_str());
     assert_eq!(login.code, Code::SUCCESS);
+}
+
+#[test]
+fn a_phone_whose_clock_is_right_takes_the_place_of_one_whose_clock_was_off() {
+    for (options, period) in [(&[][..], 30), (&["--period", "60"], 60)] {
+        let case = with_a_phone_that_is_ahead();
+        let rotation = Rotation::with(&case, "phone", options);
+        let new = Phone {
+            period,
+            ..rotation.phone.clone()
+        };
+        let [before, code, next, of_the_old_clock] =
+            [-period, 0, period, 5 * period].map(|after| new.code_at(now() + after));
+        let said = rotation.end(&format!("{code}\n"));
+        assert_eq!(said.code, Some(0), "{period}: {said:?}");
+        assert_eq!(case.drift(), 0, "{period}");
+        for (code, expected) in [
+            (&before, Code::AUTH_ERR),
+            (&code, Code::AUTH_ERR),
+            (&of_the_old_clock, Code::AUTH_ERR),
+            (&next, Code::SUCCESS),
+        ] {
+            let login = case.scratch.login(ACCOUNT, code.as_str());
+            assert_eq!(login.code, expected, "{period}: {code}");
+        }
+    }
+}
+
+#[test]
+fn steps_of_another_length_say_nothing_of_a_new_phone() {
+    let case = with_a_phone_that_is_ahead();
+    let rotation = Rotation::with(&case, "phone", &["--period", "60"]);
+    let new = Phone {
+        period: 60,
+        ..rotation.phone.clone()
+    };
+    // As many steps ahead, which is twice as far.
+    let code = new.code_at(now() + 2 * AHEAD);
+    let said = rotation.end(&format!("{code}\n").repeat(3));
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("the old key still works"), "{said:?}");
 }
 
 #[test]

@@ -53,17 +53,17 @@ pub(crate) fn run(context: &Context, arguments: &Enroll) -> Result<(), Failure> 
         let is_known = arguments.no_confirm || arguments.key.is_known();
         key.show(arguments.key.qr.qr, &terminal, is_known)?;
     }
-    let used = match arguments.no_confirm {
-        true => known.floor,
-        false => Some(confirmed(
+    let known = match arguments.no_confirm {
+        true => known,
+        false => confirmed(
             context,
             &device,
-            &known,
+            &[known],
             &mut terminal,
             "nothing was enrolled",
-        )?),
+        )?,
     };
-    context.store().add_device(&account, &device, used)?;
+    context.store().add_device(&account, &device, known.floor)?;
     picture.into_iter().for_each(NewFile::keep);
     context.changed(Change::Enrolled, &account, Some(&device.name));
 

@@ -23,18 +23,18 @@ use crate::output;
 use crate::qr;
 use crate::terminal::{Terminal, read_line, standard_input};
 
-/// The step of the code that confirms a device, of which so much is `known`. `unchanged` is what holds where there is
-/// none.
+/// What is known of a device once a code has confirmed it: the first of what may be `known` that the code fits, with its
+/// step used up. `unchanged` is what holds where there is none.
 pub(crate) fn confirmed(
     context: &Context,
     device: &Device,
-    known: &DeviceState,
+    known: &[DeviceState],
     terminal: &mut Terminal,
     unchanged: &str,
-) -> Result<Step, Failure> {
+) -> Result<DeviceState, Failure> {
     let (verify, system) = (&context.config.verify, context.system());
     match confirm(device, known, verify, terminal, system) {
-        Confirmation::Confirmed(step) => Ok(step),
+        Confirmation::Confirmed(known) => Ok(known),
         Confirmation::Aborted => Err(Failure::refused(format_args!(
             "no code was typed: {unchanged}. Begin again when the app has the key"
         ))),

@@ -23,7 +23,6 @@ pub(crate) fn run(
     let account = context.account(user)?;
     let old = context.device(&account, name)?;
     let (enrollment, state) = context.records(&account)?;
-    let drift = state.device(old.id).map_or(0, |known| known.drift);
     // Nobody can put a new key into a token: what takes its place is an app, unless a key is handed in that says else.
     let default = match old.otp.factor {
         MovingFactor::Counter => Otp::default(),
@@ -48,24 +47,26 @@ pub(crate) fn run(
         ));
     }
     let mut terminal = Terminal::new(context.json);
-    let known = DeviceState {
-        drift,
-        ..DeviceState::of(&new, counter.before())
-    };
+    let known = DeviceState::of(&new, counter.before());
     let key = Key::new(context, &account, &new, &known)?;
     let picture = key.write(&arguments.qr)?;
     key.show(arguments.qr.qr, &terminal, arguments.is_known())?;
-    let used = confirmed(
+    let learned = match new.otp.period() == old.otp.period() {
+        true => state.device(old.id).map_or(0, |known| known.drift),
+        // In steps of another length.
+        false => 0,
+    };
+    let known = confirmed(
         context,
         &new,
-        &known,
+        &by_each_clock(&known, learned),
         &mut terminal,
         "the old key still works",
     )?;
     // It may have got another name meanwhile.
     let name = context
         .store()
-        .rotate_device(&account, old.id, &new, used)?;
+        .rotate_device(&account, old.id, &new, &known)?;
     picture.into_iter().for_each(NewFile::keep);
     context.changed(Change::Rotated, &account, Some(&name));
 
@@ -83,4 +84,31 @@ pub(crate) fn run(
     key.add_to(&mut document, &new);
     context.print(&text, &document);
     Ok(())
+}
+
+/// The key is in the same phone, with the clock that is known, or in a new one that is in time. The clock that is ahead
+/// comes first: a code can be typed late, but not early.
+fn by_each_clock(known: &DeviceState, learned: i16) -> [DeviceState; 2] {
+    [learned.max(0), learned.min(0)].map(|drift| DeviceState {
+        drift,
+        ..known.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use totp_core::device::DeviceId;
+    use totp_core::otp::Step;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_ahead_comes_first_and_the_counter_stays() {
+        let known = DeviceState::new(DeviceId(1), Some(Step(7)));
+        for (learned, drifts) in [(3, [3, 0]), (-3, [0, -3]), (0, [0, 0])] {
+            let clocks = by_each_clock(&known, learned);
+            assert_eq!(clocks.each_ref().map(|known| known.drift), drifts);
+            assert!(clocks.iter().all(|clock| clock.floor == known.floor));
+        }
+    }
 }

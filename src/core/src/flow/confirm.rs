@@ -11,12 +11,12 @@ use crate::record::state::DeviceState;
 use crate::time::Time;
 
 /// How a confirmation ends.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Confirmation {
     /// The person went away.
     Aborted,
-    /// The right code was typed. Its step is used up from the start.
-    Confirmed(Step),
+    /// The right code was typed: so much is known of the device. Its step is used up from the start.
+    Confirmed(DeviceState),
     /// [`TRIES`] wrong codes were typed.
     Wrong,
 }
@@ -27,10 +27,11 @@ pub const TRIES: u8 = 3;
 /// So many empty lines come from no person.
 const MOST_EMPTY: u8 = 10;
 
-/// Asks for a code of a device that nobody can log in with yet. What is `known` of it is its drift, or its counter.
+/// Asks for a code of a device that nobody can log in with yet. What may be `known` of it is its drift, or its counter:
+/// the first counts that the code fits.
 pub fn confirm(
     device: &Device,
-    known: &DeviceState,
+    known: &[DeviceState],
     verify: &Verify,
     person: &mut dyn Conversation,
     system: &dyn System,
@@ -49,8 +50,17 @@ pub fn confirm(
                 return Confirmation::Aborted;
             }
         };
-        if let Some(step) = confirming_step(device, known, &answer, verify, system.now()) {
-            return Confirmation::Confirmed(step);
+        let now = system.now();
+        let mut confirmed = known.iter().filter_map(|known| {
+            let used = confirming_step(device, known, &answer, verify, now)?;
+            let floor = Some(used);
+            Some(DeviceState {
+                floor,
+                ..known.clone()
+            })
+        });
+        if let Some(known) = confirmed.next() {
+            return Confirmation::Confirmed(known);
         }
         person.tell(&message::not_confirmed(left));
     }

@@ -7,7 +7,6 @@ use totp_core::contact::Channel;
 use totp_core::device::{Device, DeviceId, DeviceName};
 use totp_core::doors::Account;
 use totp_core::judge::{Attempt, Verdict, judge};
-use totp_core::otp::Step;
 use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, State};
 use totp_core::ssh_key::Fingerprint;
@@ -110,7 +109,8 @@ impl FileStore<'_> {
     }
 
     /// Gives a device the key of `new`: the old one's codes are dead when this returns, those of the new one are good
-    /// from then on. Its name, which is returned, and its ssh key stay. `used` is a step that is used up from the start.
+    /// from then on, as `known` has it: its drift, and what is used up from the start. Its name, which is returned, and its
+    /// ssh key stay.
     ///
     /// # Errors
     /// [`StoreError::Ended`] where the account is not enrolled, [`StoreError::Replaced`] where the old one is not
@@ -120,24 +120,20 @@ impl FileStore<'_> {
         account: &Account,
         old: DeviceId,
         new: &Device,
-        used: Step,
+        known: &DeviceState,
     ) -> Result<DeviceName, StoreError> {
         let locked = self.lock_enrolled(account)?;
         let mut devices = locked.enrolled.devices.iter();
-        let known = devices.find(|device| device.id == old);
-        let known = known.ok_or_else(|| StoreError::Replaced(new.name.clone()))?;
-        let name = known.name.clone();
+        let replaced = devices.find(|device| device.id == old);
+        let replaced = replaced.ok_or_else(|| StoreError::Replaced(new.name.clone()))?;
+        let name = replaced.name.clone();
         let rotated = Device {
             name: name.clone(),
-            ssh_key: known.ssh_key,
+            ssh_key: replaced.ssh_key,
             ..new.clone()
         };
         let changed = locked.enrolled.with(old, rotated);
-        // It is the same phone, with the same clock.
-        self.replace_devices(account, &locked, &changed, |known, _| DeviceState {
-            drift: known.drift,
-            ..DeviceState::of(new, Some(used))
-        })?;
+        self.replace_devices(account, &locked, &changed, |_, _| known.clone())?;
         Ok(name)
     }
 
