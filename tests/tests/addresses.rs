@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use end_to_end::clock::{self, EPOCH};
+use end_to_end::clock::{self, EPOCH, system as now};
 use end_to_end::crowd::Crowd;
 use end_to_end::libpam::{Code, Message, Reply};
 use end_to_end::machine::{Machine, output};
@@ -471,6 +471,22 @@ fn status_and_unlock_tell_and_forget_what_an_address_did() {
     assert_eq!(case.json(&words)["addresses"], json!([network]));
     // Its users have all their attempts there again, too.
     assert_eq!(case.guess_at(PEOPLE[0], LAIR).told(), [attempts_left(2)]);
+}
+
+#[test]
+fn what_was_spent_of_the_day_at_a_familiar_address_stays_spent_when_it_is_unlocked() {
+    let case = Case::new("[limits]\ndaily = 4\n");
+    assert!(case.lets_in(OWNER, HOME, now()));
+    clock::unset();
+    for told in [attempts_left(2), attempts_left(1), limit_reached(10)] {
+        assert_eq!(case.guess_at(OWNER, HOME).told(), [told]);
+    }
+    let unlocked = case.json(&["unlock", "--address", HOME]);
+    assert_eq!(unlocked, json!({ "address": HOME, "unlocked": true }));
+    let fourth = case.guess_at(OWNER, HOME);
+    assert_eq!(fourth.asked(), [PROMPT], "no lock holds");
+    let fifth = case.guess_at(OWNER, HOME);
+    assert!(fifth.asked()[0].starts_with(TWO_CODES), "{fifth:?}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(crate) fn address(context: &Context, address: &Address) -> Result<(), Failur
             "No lock holds for {address} any more. What its users spent of their day stays spent."
         )
     } else {
-        format!("Nothing was counted against {address}.")
+        format!("Nothing was counted against {address} that could be forgotten.")
     };
     failed.finish(
         context,

@@ -221,8 +221,8 @@ impl Tally {
         self.places.retain(|place| place.accepted.is_some());
     }
 
-    /// Forgets the wrong answers that are counted by the place of an address, be it shared; `false` where there are
-    /// none.
+    /// Forgets the wrong answers that `deny` counts by the place of an address, be it shared; `false` where there are
+    /// none. What is spent of a day stays spent.
     pub fn forgive_place(&mut self, address: &Address) -> bool {
         let own = self.place(address).is_some();
         let address = &if own {
@@ -233,8 +233,8 @@ impl Tally {
         let Some(place) = self.own_place(address) else {
             return false;
         };
-        let had_any = place.counts_any();
-        place.forgive();
+        let had_any = !place.wrong.is_empty();
+        place.wrong.clear();
         self.places.retain(|place| !place.is_empty());
         had_any
     }

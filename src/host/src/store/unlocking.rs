@@ -44,8 +44,8 @@ impl FileStore<'_> {
         Ok(Some(places))
     }
 
-    /// Forgets the wrong answers that were given from an address, whoever's they were; `false` where there were
-    /// none. `user` hears of each user whose state can't be changed.
+    /// Forgets the wrong answers that were given from an address, whoever's they were, but not what was spent of a day;
+    /// `false` where there were none. `user` hears of each user whose state can't be changed.
     ///
     /// # Errors
     /// [`StoreError`].

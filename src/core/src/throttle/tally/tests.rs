@@ -151,13 +151,14 @@ fn the_wrong_answers_of_one_place_are_forgotten_and_no_others() {
     for (wrong, daily, accepted, had_any) in [
         (2, 0, None, true),
         (2, 2, Some(NOON), true),
-        (0, 2, Some(NOON), true),
+        (0, 2, Some(NOON), false),
         (0, 0, Some(NOON), false),
     ] {
         let known = place(home(), wrong, daily, accepted);
         let mut tally = tally(&[&[known][..], &others].concat(), &[]);
         assert_eq!(tally.forgive_place(&home()), had_any, "{wrong} {daily}");
-        let left = accepted.map(|accepted| place(home(), 0, 0, Some(accepted)));
+        // What was spent of the day stays spent.
+        let left = accepted.map(|accepted| place(home(), 0, daily, Some(accepted)));
         assert_eq!(tally.places, [left.as_slice(), &others].concat());
         assert!(!tally.forgive_place(&home()), "they are forgotten");
     }
