@@ -31,6 +31,8 @@ pub enum Way {
     RightCodeAfterALetter,
     /// A code that was sent by a login before.
     SentCode,
+    /// A code of the phone, and the place is trusted when the login has succeeded.
+    Trusting,
     /// No code at all.
     WrongCode,
     /// The same from an address that no code was accepted from, as the first login after a boot.
@@ -38,13 +40,14 @@ pub enum Way {
 }
 
 /// All ways to be tried.
-pub const WAYS: [Way; 8] = [
+pub const WAYS: [Way; 9] = [
     Way::BackupCode,
     Way::EventToken,
     Way::RightCode,
     Way::RightCodeElsewhere,
     Way::RightCodeAfterALetter,
     Way::SentCode,
+    Way::Trusting,
     Way::WrongCode,
     Way::WrongCodeElsewhere,
 ];
@@ -65,6 +68,8 @@ struct Trial {
     answers: Vec<String>,
     /// How many logins were disturbed when somebody had heard their verdict.
     heard: Cell<usize>,
+    /// After how many the place was trusted.
+    trusted: Cell<usize>,
 }
 
 /// Disturbs each system call between the first prompt of such a login and its end. `contender` is the program of that
@@ -94,7 +99,11 @@ impl Trial {
             _ => PathBuf::from("/bin/true"),
         };
         let delivery = format!("[delivery.text]\ncommand = [{program:?}, \"{{address}}\"]\n");
-        let scratch = Ground::new(plan, &format!("{SETTINGS}{delivery}"));
+        let trust = match way {
+            Way::Trusting => "[policy]\ntrust = \"1h\"\n",
+            _ => "",
+        };
+        let scratch = Ground::new(plan, &format!("{SETTINGS}{delivery}{trust}"));
         let (phone, token) = (Phone::new(Phone::SECRET), Token::new(SEED));
         scratch.enroll(ACCOUNT, &phone);
         scratch.enroll(NEIGHBOUR, &phone);
@@ -111,7 +120,7 @@ impl Trial {
                 scratch.enroll_uri(ACCOUNT, "token", &token.uri(0));
                 vec![token.code(3)]
             }
-            Way::RightCode | Way::RightCodeElsewhere => vec![right],
+            Way::RightCode | Way::RightCodeElsewhere | Way::Trusting => vec![right],
             Way::RightCodeAfterALetter => {
                 enroll_telephone(&scratch);
                 vec!["t".to_owned(), right]
@@ -137,14 +146,19 @@ impl Trial {
             phone,
             answers,
             heard: Cell::new(0),
+            trusted: Cell::new(0),
         }
     }
 
     fn login(&self, contender: &Path) -> Job {
+        let verb = match self.way {
+            Way::Trusting => "whole",
+            _ => "aloud",
+        };
         let mut command = Command::new(contender);
         command
             .arg(self.scratch.path("pam.d"))
-            .args(["aloud", ACCOUNT, self.address(), &EPOCH.to_string()])
+            .args([verb, ACCOUNT, self.address(), &EPOCH.to_string()])
             .args(&self.answers);
         Job::new(command, "")
     }
@@ -153,6 +167,14 @@ impl Trial {
         match self.way {
             Way::RightCodeElsewhere | Way::WrongCodeElsewhere => ELSEWHERE,
             _ => HOME,
+        }
+    }
+
+    /// Where the next codes are typed: where one is asked for.
+    fn next_address(&self) -> &'static str {
+        match self.way {
+            Way::Trusting => ELSEWHERE,
+            _ => self.address(),
         }
     }
 
@@ -177,11 +199,14 @@ impl Trial {
             _ => {
                 assert!(!is_told_wrong, "{how}: a right code\n{out}");
                 let answer = self.answers.last().expect("an answer");
-                let again = [(); 2].map(|()| self.takes(answer, self.address(), 0));
+                let again = [(); 2].map(|()| self.takes(answer, self.next_address(), 0));
                 let times =
                     usize::from(is_accepted) + again.into_iter().filter(|took| *took).count();
                 assert!(times <= 1, "{how}: accepted {times} times\n{out}");
             }
+        }
+        if self.way == Way::Trusting {
+            self.check_trust(how, is_accepted);
         }
         let next = self.phone.code_at(EPOCH + 120);
         assert!(
@@ -198,9 +223,23 @@ impl Trial {
         assert!(began.elapsed() < PATIENCE, "{how}: somebody was waited for");
     }
 
+    /// Nobody is trusted without having got in.
+    fn check_trust(&self, how: &Ended, is_accepted: bool) {
+        clock::set(EPOCH + 60);
+        let login = answer_each(&self.scratch, ACCOUNT, HOME, || "");
+        let is_trusted = login.code == Code::SUCCESS;
+        assert_eq!(is_trusted, login.asked().is_empty(), "{how}: {login:?}");
+        let got_in = is_accepted || how.status.success();
+        assert!(got_in || !is_trusted, "{how}: trusted without a login");
+        self.trusted
+            .set(self.trusted.get() + usize::from(is_trusted));
+    }
+
     /// Or none of this would show anything.
     fn assert_heard(&self) {
         assert_ne!(self.heard.get(), 0, "{:?}: no verdict was heard", self.way);
+        let is_trusting = self.way == Way::Trusting;
+        assert_eq!(self.trusted.get() != 0, is_trusting, "{:?}", self.way);
     }
 
     fn takes(&self, answer: &str, address: &str, seconds: i64) -> bool {

@@ -86,7 +86,10 @@ fn everybody_gets_in_by_a_rule_that_comes_first() {
     for (config, words) in [
         ("issuer = \"Example\"\n[policy]\ntrust = \"1h\"\n", first),
         ("[[policy.rule]]\nsecond_factor = \"required\"\n", first),
-        ("issuer = \"Example\"\n  [policy]\n  trust = \"1h\"\n", first),
+        (
+            "issuer = \"Example\"\n  [policy]\n  trust = \"1h\"\n",
+            first,
+        ),
         ("issuer = \"Example\"\n", append),
         ("issuer = \"Example\"", append),
         ("", append),

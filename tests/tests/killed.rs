@@ -162,6 +162,11 @@ fn a_login_that_asks_for_a_code() {
 }
 
 #[test]
+fn a_login_that_ends_in_trust() {
+    disturb_login(Plan::Kills, Way::Trusting, contender());
+}
+
+#[test]
 fn a_wrong_answer() {
     disturb_login(Plan::Kills, Way::WrongCode, contender());
 }

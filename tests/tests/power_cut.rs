@@ -188,6 +188,11 @@ fn a_login_by_a_phone() {
 }
 
 #[test]
+fn a_login_that_ends_in_trust() {
+    cut_power(Way::Trusting);
+}
+
+#[test]
 fn a_wrong_answer() {
     cut_power(Way::WrongCode);
 }

@@ -4,7 +4,8 @@
 //! exits with the PAM code; `bare` instead of `once` closes its standard files first.
 //!
 //! `contender CONFDIR aloud USER ADDRESS TIME ANSWER...` gives one answer after the other, then empty ones,
-//! prints what it is told at once, each line with one system call, then `= ` and the PAM code, and ends the transaction.
+//! prints what it is told at once, each line with one system call, then `= ` and the PAM code, and ends the transaction;
+//! `whole` instead of `aloud` has `pam_setcred` follow where that is success.
 //!
 //! `contender CONFDIR enroll USER ADDRESS INVITE` types an invitation, then a code of the key that is shown, by the real
 //! clock, prints what it is told at once and exits with the PAM code.
@@ -20,7 +21,7 @@ use std::path::Path;
 use std::{env, io, process};
 
 use end_to_end::clock;
-use end_to_end::libpam::{Code, Item, Login, Message, Reply};
+use end_to_end::libpam::{Code, ESTABLISH_CRED, Item, Login, Message, Reply};
 use end_to_end::phone::Phone;
 use end_to_end::product::PROMPT;
 use nix::fcntl::{Flock, FlockArg};
@@ -86,7 +87,14 @@ fn main() {
             .run(|| ());
             process::exit(code.0);
         }
-        [confdir, "aloud", user, address, time, ref answers @ ..] => {
+        [
+            confdir,
+            verb @ ("aloud" | "whole"),
+            user,
+            address,
+            time,
+            ref answers @ ..,
+        ] => {
             clock::set(time.parse().expect("seconds"));
             let mut answers = answers.iter();
             let person = |message: &Message| {
@@ -101,6 +109,9 @@ fn main() {
             login.set(Item::Rhost, address);
             let code = login.authenticate(0);
             print_at_once(&format!("= {}", code.0));
+            if verb == "whole" && code == Code::SUCCESS {
+                login.setcred(ESTABLISH_CRED);
+            }
             // Whatever is done to it now is done after the verdict was heard.
             drop(login);
             process::exit(code.0);
