@@ -490,6 +490,28 @@ fn what_was_spent_of_the_day_at_a_familiar_address_stays_spent_when_it_is_unlock
 }
 
 #[test]
+fn unlocking_an_address_tells_nobody_elsewhere_who_is_enrolled() {
+    let case = Case::new("[limits]\ndaily = 4\n");
+    // totpctl reads the system's clock.
+    clock::unset();
+    let people = [PEOPLE[0], "no-such-person"];
+    for user in people {
+        for address in [LAIR, LAIR, HOME] {
+            case.guess_at(user, address);
+        }
+    }
+    case.totpctl(&["unlock", "--address", LAIR]);
+    for user in people {
+        let there = case.guess_at(user, LAIR);
+        assert_eq!(there.told(), [attempts_left(2)], "{user}");
+        let elsewhere = case.guess_at(user, HOME);
+        assert!(elsewhere.asked()[0].starts_with(TWO_CODES), "{user}");
+        let told = elsewhere.told();
+        assert!(told[0].contains("(Attempts left: 1)"), "{user}: {told:?}");
+    }
+}
+
+#[test]
 fn unlock_all_forgets_all_addresses_and_all_users() {
     let case = Case::new("");
     clock::unset();

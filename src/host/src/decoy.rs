@@ -2,9 +2,10 @@
 //!
 //! They are asked, counted down, locked and refused like everybody, at the same cost: by one of
 //! [`FILES`] states that are read, locked, judged and saved like a real one. A keyed hash of the name
-//! picks the file and is mixed into the addresses, so that nobody outside can tell who shares one. They have a secret
-//! file too, which is opened and read where an enrolled person's would be. Enrollment makes the files: where nobody ever enrolled there is nobody to tell strangers from, and they are asked
-//! and denied without a count.
+//! picks the file and is mixed into the addresses, so that nobody outside can tell who shares one. Half of such an
+//! address is the same for all names, so that root can forgive the address. They have a secret file too, which is opened
+//! and read where an enrolled person's would be. Enrollment makes the files: where nobody ever enrolled there is nobody
+//! to tell strangers from, and they are asked and denied without a count.
 
 use sha2::{Digest, Sha256};
 use totp_core::address::Address;
@@ -30,6 +31,9 @@ const FILES: u64 = 64;
 /// What strangers have for a secret file.
 pub(crate) const SECRET_NAME: &str = ".decoy";
 
+/// The half of a masked address that is the same for all names.
+const OF_ADDRESS: u64 = 0xffff_ffff;
+
 const KEY_NAME: &str = ".decoy-key";
 const KEY_BYTES: usize = 32;
 
@@ -37,11 +41,7 @@ const KEY_BYTES: usize = 32;
 pub(crate) fn make_all(secrets: &Folder, folder: &Folder, now: Time) -> Result<(), StoreError> {
     let secret = || Ok(enrollment().to_toml());
     put_where_needed(secrets, SECRET_NAME, secret, |_| true)?;
-    for number in 0..FILES {
-        let name = decoy_file(number);
-        let state = || new_state(folder, &name, now);
-        put_where_needed(folder, &name, state, |file| slot::read(file).is_ok())?;
-    }
+    make_states(folder, now)?;
     // Last: where there is a key, there is a state for everybody.
     let new_key = || {
         let key = SystemEntropy.random(KEY_BYTES);
@@ -64,6 +64,15 @@ pub(crate) fn check_is_kept<E: From<FileError>>(
     // Nobody waits for the states where all is in order: the unenrolled would take longer than others.
     if kept.is_err_and(|error| error.is_missing()) && key(&states()?)?.is_some() {
         return Err(secrets.error(Fault::Emptied).into());
+    }
+    Ok(())
+}
+
+/// Makes the states alone that are missing or damaged.
+pub(crate) fn make_states(folder: &Folder, now: Time) -> Result<(), StoreError> {
+    for name in files() {
+        let state = || new_state(folder, &name, now);
+        put_where_needed(folder, &name, state, |file| slot::read(file).is_ok())?;
     }
     Ok(())
 }
@@ -98,11 +107,26 @@ pub(crate) fn forgive(folder: &Folder, now: Time) -> Result<(), StoreError> {
     if key(folder)?.is_none() {
         return Ok(());
     }
-    for number in 0..FILES {
-        let name = decoy_file(number);
+    for name in files() {
         folder.replace(&name, new_state(folder, &name, now)?.as_ref())?;
     }
     Ok(())
+}
+
+/// Tells of the places in the states whether they are at an address, whoever's they are; `None` where nobody ever
+/// enrolled.
+pub(crate) fn places_at(
+    folder: &Folder,
+    address: &Address,
+) -> Result<Option<impl Fn(&Address) -> bool>, FileError> {
+    let Some(key) = key(folder)? else {
+        return Ok(None);
+    };
+    let there = hash_of_address(&key, &address.to_string());
+    Ok(Some(move |place: &Address| match place {
+        Address::Masked(hash) => hash & OF_ADDRESS == there,
+        _ => false,
+    }))
 }
 
 /// The file of a stranger, and what the stranger's answers are counted by there; `None` where nobody ever
@@ -116,13 +140,12 @@ pub(crate) fn seat_of(
         return Ok(None);
     };
     let number = hash(&key, &[name.as_bytes()]) % FILES;
-    let masked = |address: &str| {
-        let parts = [name.as_bytes(), b"\0", address.as_bytes()];
-        Address::Masked(hash(&key, &parts))
-    };
+    let hash_of = |address: &str| hash(&key, &[name.as_bytes(), b"\0", address.as_bytes()]);
+    let address = source.address.to_string();
+    let of_name = hash_of(&address) & !OF_ADDRESS;
     let source = Source {
-        address: masked(&source.address.to_string()),
-        elsewhere: masked(&source.elsewhere.to_string()),
+        address: Address::Masked(of_name | hash_of_address(&key, &address)),
+        elsewhere: Address::Masked(hash_of(&source.elsewhere.to_string())),
         ..*source
     };
     Ok(Some((decoy_file(number), source)))
@@ -151,8 +174,17 @@ fn fresh(now: Time) -> State {
     state
 }
 
+/// The names of all their states.
+pub(crate) fn files() -> impl Iterator<Item = String> {
+    (0..FILES).map(decoy_file)
+}
+
 fn decoy_file(number: u64) -> String {
     format!(".decoy-{number:02}")
+}
+
+fn hash_of_address(key: &[u8], address: &str) -> u64 {
+    hash(key, &[b"\0", address.as_bytes()]) & OF_ADDRESS
 }
 
 fn hash(key: &[u8], parts: &[&[u8]]) -> u64 {

@@ -224,17 +224,21 @@ impl Tally {
     /// Forgets the wrong answers that `deny` counts by the place of an address, be it shared; `false` where there are
     /// none. What is spent of a day stays spent.
     pub fn forgive_place(&mut self, address: &Address) -> bool {
-        let own = self.place(address).is_some();
-        let address = &if own {
-            address.clone()
-        } else {
-            address.crowd()
+        let address = match self.place(address) {
+            Some(_) => address.clone(),
+            None => address.crowd(),
         };
-        let Some(place) = self.own_place(address) else {
-            return false;
-        };
-        let had_any = !place.wrong.is_empty();
-        place.wrong.clear();
+        self.forgive_places(|known| *known == address)
+    }
+
+    /// The same of all places that are meant.
+    pub fn forgive_places(&mut self, is_meant: impl Fn(&Address) -> bool) -> bool {
+        let mut had_any = false;
+        let places = self.places.iter_mut();
+        for place in places.filter(|place| is_meant(&place.address)) {
+            had_any |= !place.wrong.is_empty();
+            place.wrong.clear();
+        }
         self.places.retain(|place| !place.is_empty());
         had_any
     }

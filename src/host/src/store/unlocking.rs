@@ -62,8 +62,7 @@ impl FileStore<'_> {
         };
         let names = self.enrolled_names()?;
         if !names.is_empty() {
-            // Whose addresses these are is not to be told, and nothing can be guessed of them.
-            decoy::forgive(&self.states()?, self.system.now())?;
+            had_any |= self.unlock_address_of_strangers(address)?;
         }
         for name in names {
             let changed = self.change_tally(&name, |state| state.tally.forgive_place(address));
@@ -71,6 +70,21 @@ impl FileStore<'_> {
                 Ok(changed) => had_any |= changed,
                 Err(error) => user(&name, error),
             }
+        }
+        Ok(had_any)
+    }
+
+    /// The same of those who are not enrolled. Were more forgotten, whoever has been wrong elsewhere could tell who they are.
+    fn unlock_address_of_strangers(&self, address: &Address) -> Result<bool, StoreError> {
+        let states = self.states()?;
+        let Some(is_there) = decoy::places_at(&states, address)? else {
+            return Ok(false);
+        };
+        decoy::make_states(&states, self.system.now())?;
+        let mut had_any = false;
+        for name in decoy::files() {
+            let forgive = |state: &mut State| state.tally.forgive_places(&is_there);
+            had_any |= self.change_counts(&states, &name, forgive)?;
         }
         Ok(had_any)
     }
@@ -134,9 +148,17 @@ impl FileStore<'_> {
         account: &str,
         change: impl FnOnce(&mut State) -> bool,
     ) -> Result<bool, StoreError> {
-        let name = state_name(account)?;
-        let states = self.states()?;
-        let file = self.lock(&states, &name, open_state(&states, &name, true)?)?;
+        self.change_counts(&self.states()?, &state_name(account)?, change)
+    }
+
+    /// The same in any state.
+    fn change_counts(
+        &self,
+        states: &Folder,
+        name: &str,
+        change: impl FnOnce(&mut State) -> bool,
+    ) -> Result<bool, StoreError> {
+        let file = self.lock(states, name, open_state(states, name, true)?)?;
         let (record, mut state) = file.read()?;
         let changed = change(&mut state);
         if changed {
