@@ -34,6 +34,14 @@ impl Example {
             .collect()
     }
 
+    /// The service that its first line says it is for, whatever the file is called.
+    pub fn service(&self) -> &str {
+        let first = self.stack.strip_prefix("# /etc/pam.d/");
+        let first = first.expect("the path of a stack");
+        let end = first.find([':', ' ']).expect("what it does");
+        &first[..end]
+    }
+
     /// The indented lines of its comment that follow the paragraph starting with `heading`.
     pub fn lines_below(&self, heading: &str) -> String {
         let opening = format!("# {heading}");

@@ -245,11 +245,8 @@ fn the_shipped_examples_are_no_danger() {
         let machine = Machine::new()
             .user("alice", PASSWORD)
             .password("root", PASSWORD);
-        let service = match name.as_str() {
-            "sshd-publickey" | "optional-until-enrolled" => "sshd",
-            name => name,
-        };
         let example = Example::named(&name);
+        let service = example.service();
         let machine = machine.pam(service, &example);
         machine.run("cp /usr/share/openssh/sshd_config /etc/ssh/sshd_config");
         machine.make_key("/etc/ssh/machine_key", "ed25519");

@@ -23,6 +23,8 @@ pub(crate) struct Service {
     /// The configuration of its line, where that can be read.
     pub(crate) config: Option<Config>,
     pub(crate) nullok: bool,
+    /// Password and code are one answer: our line that is reached first takes them so.
+    pub(crate) is_one_field: bool,
     pub(crate) reach: Reach,
 }
 
@@ -166,16 +168,22 @@ fn service(
         name: name.to_owned(),
         config: config.cloned(),
         nullok: false,
+        is_one_field: false,
         reach: Reach::default(),
     };
     let mut is_missing = false;
+    let mut of_one_field = BTreeSet::new();
     for (index, line) in &ours {
         is_missing |= !line.is_misnamed() && module_file(tree, name, line, findings);
         match Arguments::parse(line.arguments().iter().map(String::as_str)) {
             Ok(arguments) => {
                 service.nullok |= arguments.options.nullok;
-                let mut before = stack.lines.iter().take(*index);
-                if arguments.options.first_pass == FirstPass::Only && !before.any(may_ask) {
+                let is_asked_before = stack.lines.iter().take(*index).any(may_ask);
+                let takes_it_alone = arguments.options.first_pass == FirstPass::Only;
+                if arguments.options.forward_pass || (takes_it_alone && is_asked_before) {
+                    of_one_field.insert(*index);
+                }
+                if takes_it_alone && !is_asked_before {
                     findings.add(
                         Finding::new(
                             "nothing-before",
@@ -212,6 +220,8 @@ fn service(
     if !stack.is_refused {
         service.reach = follow(stack, is_missing);
         let reach = &service.reach;
+        let reached_first = reach.reached.first();
+        service.is_one_field = reached_first.is_some_and(|first| of_one_field.contains(first));
         ways::tell(tree, stack, name, first, reach, is_missing, findings);
     }
     Some(service)

@@ -300,6 +300,23 @@ impl Settings {
         }
     }
 
+    /// The line that leaves no way in but those that ask by the stack.
+    fn asking(&self, service: &Service) -> String {
+        const PROMPTS: &str = "keyboard-interactive:pam";
+        let methods = match service.is_one_field {
+            // It is for clients that know no prompts.
+            true if !self.has_prompts() => vec!["password"],
+            true if self.is_on("passwordauthentication") => vec!["password", PROMPTS],
+            _ => vec![PROMPTS],
+        };
+        let before = match service.reach.has_proofs {
+            true => "",
+            false => "publickey,",
+        };
+        let ways = methods.iter().map(|method| format!(" {before}{method}"));
+        format!("AuthenticationMethods{}", ways.collect::<String>())
+    }
+
     fn look(
         &self,
         tree: &Tree<'_>,
@@ -339,10 +356,7 @@ impl Settings {
             .filter(|way| !asks(way))
             .map(|way| way.iter().cloned().collect::<Vec<_>>().join(","))
             .collect();
-        let mend = match service.reach.has_proofs {
-            true => "AuthenticationMethods keyboard-interactive:pam",
-            false => "AuthenticationMethods publickey,keyboard-interactive:pam",
-        };
+        let mend = self.asking(service);
         if !around.is_empty() {
             let around: Vec<String> = around.into_iter().collect();
             let methods = match self.value("authenticationmethods") {
@@ -358,7 +372,7 @@ impl Settings {
                         around.join(" or ")
                     )),
                     "sshd checks keys by itself and asks PAM for nothing then: whoever has the key gets in without a code.",
-                    mend,
+                    &mend,
                 ),
             );
         }
@@ -373,24 +387,32 @@ impl Settings {
                         "code-alone",
                         fact("The stack asks for a code and no password, and sshd for no key beside it.".to_owned()),
                         "Whoever holds somebody's phone is that person.",
-                        mend,
+                        &mend,
                     ),
                 );
             }
         }
-        if !self.has_prompts() {
+        let by_password =
+            self.is_on("passwordauthentication") && ways.iter().any(|way| way.contains("password"));
+        if !self.has_prompts() && !(service.is_one_field && by_password) {
+            let (other, mend) = match service.is_one_field {
+                true => (
+                    ", nor is the method `password` offered",
+                    format!("PasswordAuthentication yes\n{mend}"),
+                ),
+                false => ("", "KbdInteractiveAuthentication yes".to_owned()),
+            };
             add(
                 "KbdInteractiveAuthentication",
                 Finding::new(
                     "sshd-no-prompt",
-                    fact("KbdInteractiveAuthentication is no.".to_owned()),
+                    fact(format!("KbdInteractiveAuthentication is no{other}.")),
                     "A code can be asked for in no other way: nobody gets in who needs one.",
-                    "KbdInteractiveAuthentication yes",
+                    mend,
                 ),
             );
         }
-        let by_password = ways.iter().any(|way| way.contains("password"));
-        if by_password && self.is_on("passwordauthentication") {
+        if by_password && !service.is_one_field {
             add(
                 "PasswordAuthentication",
                 Finding::new(
