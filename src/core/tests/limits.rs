@@ -583,6 +583,8 @@ fn root_sets_a_phone_right_whatever_strangers_did_and_gives_no_place_more_time()
     });
     person.now -= 5 * MINUTE;
     let codes = [330, 360].map(|ahead| person.code(ahead));
+    // Who can't get in has tried it before.
+    assert_eq!(person.answer(&home(), &codes[0]), Wrong);
     let state = person.resync(&codes).unwrap();
     assert_eq!(state.devices[0].drift, 11);
     let read = State::decode(&state.encode()).unwrap();
