@@ -575,16 +575,11 @@ fn the_record_can_be_read_after_many_usual_places_ended_at_once() {
 fn root_sets_a_phone_right_whatever_strangers_did_and_gives_no_place_more_time() {
     let mut person = Person::new("");
     assert_eq!(person.login(&home()), Accepted);
-    person.state.tally.pools.push(Pool {
-        address: Address::Elsewhere,
-        daily: Vec::new(),
-        total: 0,
-        marks: Tally::MAX_STRANGE_MARKS,
-    });
     person.now -= 5 * MINUTE;
     let codes = [330, 360].map(|ahead| person.code(ahead));
     // Who can't get in has tried it before.
     assert_eq!(person.answer(&home(), &codes[0]), Wrong);
+    person.state.tally.pools[0].marks = Tally::MAX_STRANGE_MARKS;
     let state = person.resync(&codes).unwrap();
     assert_eq!(state.devices[0].drift, 11);
     let read = State::decode(&state.encode()).unwrap();
