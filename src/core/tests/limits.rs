@@ -19,7 +19,7 @@ use totp_core::record::state::DeviceState;
 use totp_core::record::{Enrollment, State};
 use totp_core::repair::{OutOfStep, resync};
 use totp_core::secret::Secret;
-use totp_core::throttle::{Codes, Limits, Place, Pool, Source, Standing, Tally};
+use totp_core::throttle::{Codes, Limits, Place, Source, Standing, Tally};
 use totp_core::time::Time;
 
 const NOON: i64 = 1_800_000_015;
