@@ -28,7 +28,7 @@ impl fmt::Display for Severity {
 }
 
 /// Every id, in the order of danger: first who gets in, then who doesn't.
-const IDS: [(&str, Severity); 71] = {
+const IDS: [(&str, Severity); 72] = {
     use Severity::{Danger, Note, Warning};
     [
         ("skipped", Danger),
@@ -77,6 +77,7 @@ const IDS: [(&str, Severity); 71] = {
         ("not-root", Warning),
         ("totp-enroll-loop", Warning),
         ("totp-enroll-missing", Warning),
+        ("sshd-root-key", Warning),
         ("sshd-unchecked", Warning),
         ("sshd-password", Warning),
         ("sshd-grace", Warning),

@@ -6,8 +6,10 @@ mod clock;
 mod covered;
 mod delivery;
 mod doors;
+mod entry;
 mod files;
 mod finding;
+mod keys;
 pub(crate) mod people;
 mod reach;
 mod rules;
@@ -212,7 +214,9 @@ pub(crate) fn foresee(
     );
     let findings = findings.about(service);
     if service == "sshd" && !findings.iter().any(Finding::forbids) {
-        refuse_unasked_by_sshd(&tree, person, root_by_ssh, asks_password)?;
+        if let Some(person) = people.iter().find(|one| one.account == *person) {
+            refuse_unasked_by_sshd(&tree, person, root_by_ssh, asks_password)?;
+        }
     }
     Ok(findings)
 }
@@ -224,12 +228,12 @@ fn is_su(service: &str) -> bool {
 /// Whose codes sshd would not take, or who has not what it asks for before them.
 fn refuse_unasked_by_sshd(
     tree: &Tree<'_>,
-    person: &Account,
+    person: &Person,
     root_by_ssh: RootBySsh,
     asks_password: bool,
 ) -> Result<(), Failure> {
-    let name = &person.name;
-    if person.uid == 0 && root_by_ssh != RootBySsh::Asked {
+    let name = &person.account.name;
+    if person.is_root() && root_by_ssh != RootBySsh::Asked {
         return Err(Failure::refused(
             "root gets in by no code over ssh (PermitRootLogin): name somebody else by --user, or have sshd say \
              PermitRootLogin yes",

@@ -126,6 +126,8 @@ pub(crate) struct Person {
     pub(crate) account: Account,
     /// There is a password to type.
     pub(super) has_password: bool,
+    /// Where that can be told.
+    pub(super) home: Option<PathBuf>,
     is_admin: bool,
 }
 
@@ -133,6 +135,7 @@ impl Person {
     /// Somebody of whom this machine has no line.
     pub(super) fn of_a_directory(account: Account) -> Self {
         Self {
+            home: totp_host::account::home(&account).ok().flatten(),
             account,
             has_password: true,
             is_admin: true,
@@ -198,6 +201,7 @@ pub(crate) fn people(accounts: &Accounts<'_>) -> Result<Vec<Person>, Failure> {
         let is_in = |group: &&str| accounts.is_member(&account, group).unwrap_or(false);
         people.push(Person {
             is_admin: groups.iter().any(is_in),
+            home: fields.get(5).map(PathBuf::from),
             has_password,
             account,
         });
@@ -347,6 +351,7 @@ fn locker(
             uid: 1000,
         },
         has_password: true,
+        home: None,
         is_admin: false,
     };
     let mut people: Vec<&Person> = people.iter().filter(|person| !person.is_root()).collect();

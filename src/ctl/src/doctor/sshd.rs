@@ -6,11 +6,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use totp_core::doors::Account;
 use totp_core::policy::Unenrolled;
 
 use super::Tree;
+use super::entry::{By, Entry};
 use super::finding::{Finding, Findings};
+use super::keys::Keys;
 use super::people::{Person, RootBySsh};
 use super::services::{Service, Services};
 
@@ -21,8 +22,6 @@ pub(crate) fn look(
     people: &[Person],
     findings: &mut Findings,
 ) -> RootBySsh {
-    // Each takes a few milliseconds.
-    const MOST_PEOPLE: usize = 32;
     let Some(service) = services.named("sshd") else {
         return RootBySsh::Key;
     };
@@ -36,21 +35,42 @@ pub(crate) fn look(
             return RootBySsh::No;
         }
     };
-    let mut root = None;
     general.look(tree, service, None, findings);
-    for person in people.iter().take(MOST_PEOPLE) {
-        let name = &person.account.name;
-        let Ok(own) = settings(tree, &program, Some(name)) else {
-            continue;
-        };
-        if person.account.uid == 0 {
-            root = Some(own.root());
-        }
+    let mut root = None;
+    for (person, own) in people.iter().zip(of_each(tree, &program, &general, people)) {
         if own != general {
-            own.look(tree, service, Some(name), findings);
+            own.look(tree, service, Some(&person.account.name), findings);
+        }
+        if person.is_root() {
+            root = Some((person, own));
         }
     }
-    root.unwrap_or_else(|| general.root())
+    let place = match &root {
+        Some((_, own)) => place(tree, "PermitRootLogin", *own != general),
+        None => place(tree, "PermitRootLogin", false),
+    };
+    let (root, own) = root.map_or((None, general), |(root, own)| (Some(root), own));
+    if let Some(finding) = own.look_at_root(tree, service, root) {
+        findings.add(at(tree, place, finding));
+    }
+    own.root()
+}
+
+/// The settings for each of some people; the general ones where there are too many to ask for.
+fn of_each(
+    tree: &Tree<'_>,
+    program: &Path,
+    general: &Settings,
+    people: &[Person],
+) -> Vec<Settings> {
+    // Each takes a few milliseconds.
+    const MOST_PEOPLE: usize = 32;
+    let own = |(number, person): (usize, &Person)| {
+        let own =
+            (number < MOST_PEOPLE).then(|| settings(tree, program, Some(&person.account.name)));
+        own.and_then(Result::ok).unwrap_or_else(|| general.clone())
+    };
+    people.iter().enumerate().map(own).collect()
 }
 
 /// Whether this machine's sshd lets a user in who has no password; by default it does not.
@@ -66,52 +86,12 @@ pub(crate) fn permits_empty_passwords(user: &str) -> bool {
 }
 
 /// The files in which sshd looks for somebody's keys, where none of them has one; `None` also where that can't be told.
-pub(super) fn places_without_key(tree: &Tree<'_>, person: &Account) -> Option<String> {
-    let settings = settings(tree, &program()?, Some(&person.name)).ok()?;
-    // Whoever else may know keys, or vouch for them.
-    let is_none = |key| ["", "none"].contains(&settings.value(key));
-    if !is_none("authorizedkeyscommand") || !is_none("trustedusercakeys") {
-        return None;
+pub(super) fn places_without_key(tree: &Tree<'_>, person: &Person) -> Option<String> {
+    let settings = settings(tree, &program()?, Some(&person.account.name)).ok()?;
+    match Keys::of(&settings, tree, person) {
+        Keys::None(places) => Some(places),
+        Keys::In(_) | Keys::Untold => None,
     }
-    let home = totp_host::account::home(person).ok()??;
-    let mut places = Vec::new();
-    for pattern in settings.value("authorizedkeysfile").split_whitespace() {
-        let place = key_file(pattern, person, &home)?;
-        match fs::read(tree.path(&place)) {
-            Ok(text) if has_key(&text) => return None,
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return None,
-            _ => places.push(place.display().to_string()),
-        }
-    }
-    Some(places.join(", "))
-}
-
-/// What sshd_config(5) makes of a pattern of AuthorizedKeysFile, of those tokens that it had for ever.
-fn key_file(pattern: &str, person: &Account, home: &Path) -> Option<PathBuf> {
-    let mut path = String::new();
-    let mut pieces = pattern.split('%');
-    path.push_str(pieces.next()?);
-    while let Some(piece) = pieces.next() {
-        let Some(token) = piece.chars().next() else {
-            // `%%`
-            path.push('%');
-            path.push_str(pieces.next()?);
-            continue;
-        };
-        match token {
-            'h' => path.push_str(home.to_str()?),
-            'u' => path.push_str(&person.name),
-            'U' => path.push_str(&person.uid.to_string()),
-            _ => return None,
-        }
-        path.push_str(piece.strip_prefix(token)?);
-    }
-    Some(home.join(path))
-}
-
-fn has_key(text: &[u8]) -> bool {
-    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    lines.any(|line| !line.is_empty() && !line.starts_with(b"#"))
 }
 
 fn program() -> Option<PathBuf> {
@@ -225,8 +205,8 @@ fn whole(tree: &Tree<'_>, file: &Path, depth: usize, in_block: bool, text: &mut 
 const DEEPEST: usize = 4;
 
 /// What sshd tells, by the small-lettered keyword.
-#[derive(Debug, Eq, PartialEq)]
-struct Settings(BTreeMap<String, String>);
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Settings(BTreeMap<String, String>);
 
 impl Settings {
     fn parse(text: &str) -> Self {
@@ -242,12 +222,20 @@ impl Settings {
         Self(settings)
     }
 
-    fn value(&self, key: &str) -> &str {
+    pub(super) fn value(&self, key: &str) -> &str {
         self.0.get(key).map(String::as_str).unwrap_or_default()
     }
 
     fn is_on(&self, key: &str) -> bool {
         self.value(key).eq_ignore_ascii_case("yes")
+    }
+
+    /// What root may do, by the name that the manual has: sshd tells it by that of before OpenSSH 7.0.
+    fn permit_root(&self) -> &str {
+        match self.value("permitrootlogin") {
+            "without-password" => "prohibit-password",
+            permit => permit,
+        }
     }
 
     fn has_prompts(&self) -> bool {
@@ -283,11 +271,30 @@ impl Settings {
         ways
     }
 
+    /// The ways in that somebody may take: of each, all that it takes.
+    fn open_to(&self, person: &Person) -> Vec<BTreeSet<By>> {
+        let by = |method: &String| match method.as_str() {
+            "publickey" => By::Key,
+            "keyboard-interactive" | "password" => By::Answers,
+            _ => By::Other,
+        };
+        let ways = self.ways().into_iter();
+        let mut ways: Vec<BTreeSet<By>> = ways.map(|way| way.iter().map(by).collect()).collect();
+        match self.permit_root() {
+            _ if !person.is_root() => {}
+            "yes" => {}
+            "no" => ways.clear(),
+            // sshd replaces what root types.
+            _ => ways.retain(|way| !way.contains(&By::Answers)),
+        }
+        ways
+    }
+
     fn root(&self) -> RootBySsh {
-        match self.value("permitrootlogin") {
+        match self.permit_root() {
             "yes" => RootBySsh::Asked,
             // sshd has root's answers refused then.
-            "without-password" | "prohibit-password" => {
+            "prohibit-password" => {
                 let mut ways = self.ways().into_iter();
                 match ways
                     .any(|way| !way.contains("keyboard-interactive") && !way.contains("password"))
@@ -326,12 +333,7 @@ impl Settings {
     ) {
         let whose = user.map_or(String::new(), |user| format!(" For {user}:"));
         let mut add = |key: &str, finding: Finding| {
-            let place = place(tree, key, user.is_some());
-            let finding = match place {
-                Some((file, line)) => finding.at(file, Some(line)),
-                None => finding.at(tree.path(CONFIG), None),
-            };
-            findings.add(finding.of("sshd"));
+            findings.add(at(tree, place(tree, key, user.is_some()), finding));
         };
         let fact = |text: String| format!("{whose} {text}").trim_start().to_owned();
         if !self.is_on("usepam") {
@@ -394,7 +396,8 @@ impl Settings {
         }
         let by_password =
             self.is_on("passwordauthentication") && ways.iter().any(|way| way.contains("password"));
-        if !self.has_prompts() && !(service.is_one_field && by_password) {
+        let asks = self.has_prompts() || (service.is_one_field && by_password);
+        if !asks {
             let (other, mend) = match service.is_one_field {
                 true => (
                     ", nor is the method `password` offered",
@@ -446,19 +449,74 @@ impl Settings {
                 ),
             );
         }
-        let root = self.value("permitrootlogin");
-        if matches!(root, "without-password" | "prohibit-password") {
-            add(
-                "PermitRootLogin",
-                Finding::new(
-                    "sshd-root",
-                    format!("PermitRootLogin is {root}."),
-                    "sshd replaces what root types, so that root's right code is refused by ssh.",
-                    "PermitRootLogin yes        # where root is to log in by ssh with a code",
-                ),
-            );
-        }
     }
+
+    /// Whether root, whose settings these are, is refused with a key that sshd knows, or with a code.
+    fn look_at_root(
+        &self,
+        tree: &Tree<'_>,
+        service: &Service,
+        root: Option<&Person>,
+    ) -> Option<Finding> {
+        if !self.is_on("usepam") {
+            return None;
+        }
+        let permit = self.permit_root();
+        let key = root.and_then(|root| match Keys::of(self, tree, root) {
+            Keys::In(file) => Some((root, file.display().to_string())),
+            Keys::None(_) | Keys::Untold => None,
+        });
+        if let Some((root, file)) = key.filter(|_| permit != "no") {
+            let entry = Entry {
+                ways: self.open_to(root),
+                has_key: Some(true),
+            };
+            let has_all = root.has_password || !service.reach.has_proofs;
+            let lacks = match entry.takes_answers() {
+                _ if entry.opens(has_all, true) => None,
+                false => Some((
+                    format!("PermitRootLogin is {permit}"),
+                    "sshd replaces what root types to it",
+                    "PermitRootLogin yes",
+                )),
+                true => Some((
+                    "no password".to_owned(),
+                    "the stack asks for a password too",
+                    "passwd root",
+                )),
+            };
+            if let Some((fact, meaning, mend)) = lacks {
+                return Some(Finding::new(
+                    "sshd-root-key",
+                    format!("root has a key ({file}), and {fact}."),
+                    format!(
+                        "The key alone gets in no more, and {meaning}: root is refused by ssh."
+                    ),
+                    format!(
+                        "{mend}        # then root gets in with a code: totpctl enroll root\n\
+                         PermitRootLogin no         # where root is not to log in by ssh"
+                    ),
+                ));
+            }
+        }
+        (permit == "prohibit-password").then(|| {
+            Finding::new(
+                "sshd-root",
+                format!("PermitRootLogin is {permit}."),
+                "sshd replaces what root types, so that root's right code is refused by ssh.",
+                "PermitRootLogin yes        # where root is to log in by ssh with a code",
+            )
+        })
+    }
+}
+
+/// A finding about sshd, where its keyword stands, or the keywords that it has not.
+fn at(tree: &Tree<'_>, place: Option<(PathBuf, usize)>, finding: Finding) -> Finding {
+    let finding = match place {
+        Some((file, line)) => finding.at(file, Some(line)),
+        None => finding.at(tree.path(CONFIG), None),
+    };
+    finding.of("sshd")
 }
 
 /// Where a keyword stands: its first line, which is the one that counts; the last one where a Match block is meant.
@@ -549,26 +607,6 @@ mod tests {
             )),
             ["keyboard-interactive,publickey", "publickey"]
         );
-    }
-
-    #[test]
-    fn keys_are_looked_for_where_sshd_looks() {
-        let person = Account {
-            name: "al".to_owned(),
-            uid: 7,
-        };
-        for (pattern, expected) in [
-            (".ssh/authorized_keys", Some("/h/.ssh/authorized_keys")),
-            ("/k/%u-%U", Some("/k/al-7")),
-            ("%h/100%%/%%u", Some("/h/100%/%u")),
-            ("/k/%C", None),
-            ("/k/%", None),
-        ] {
-            let found = key_file(pattern, &person, Path::new("/h"));
-            assert_eq!(found.as_deref(), expected.map(Path::new), "{pattern}");
-        }
-        assert!(has_key(b"# one\n\n ssh-ed25519 AAAA\n"));
-        assert!(!has_key(b"# ssh-ed25519 AAAA\n\n"));
     }
 
     #[test]
