@@ -597,6 +597,10 @@ fn who_would_be_locked_out_is_told_before_anything_changes() {
             "No device, and a code is required: root",
         ),
         (
+            "login --user alice --yes",
+            "No device, and a code is required: root",
+        ),
+        (
             "vsftpd --user alice --yes",
             "no login by vsftpd can confirm it",
         ),
@@ -632,6 +636,112 @@ fn who_would_be_locked_out_is_told_before_anything_changes() {
     }
     machine.run("rm /etc/pam.d/greeter");
     assert_eq!(files(&machine), before);
+}
+
+#[test]
+fn whom_it_refuses_is_told_before_the_question() {
+    let (machine, _) = machine();
+    // alice has a device and a key, root and bob a key, erin a device, the others neither; dave and frank have no password.
+    let mut machine = machine.authorized_key("alice").authorized_key("root");
+    for user in ["bob", "carol", "dave", "erin"] {
+        machine = machine.user(user, PASSWORD);
+    }
+    let machine = machine.authorized_key("bob");
+    machine.run("passwd --quiet --lock dave; useradd --shell /bin/sh frank");
+    let before = files(&machine);
+    machine.enroll("erin");
+    let refused = |words: &str| {
+        let told = machine.run(&format!(
+            "echo no | (! totpctl rollout {words} --user alice 2>&1)"
+        ));
+        let (told, _) = told
+            .split_once("Make these changes?")
+            .expect("the question");
+        let found = told.split_once(" refuses from then on:\n");
+        let lines = found.map_or("", |(_, rest)| rest).lines();
+        let lines = lines.map_while(|line| line.strip_prefix("  "));
+        let facts = lines.filter(|line| !line.starts_with("  "));
+        facts.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let has = |lines: &[String], what: &str, names: &[&str], others: &[&str]| {
+        let facts = lines.iter().filter_map(|line| line.split_once(": "));
+        let found = facts
+            .filter(|(_, fact)| fact.starts_with(what))
+            .map(|(names, _)| names);
+        let found: Vec<&str> = found.flat_map(|names| names.split(", ")).collect();
+        for name in names {
+            assert!(found.contains(name), "no {name} of {what}: {lines:?}");
+        }
+        for name in others {
+            assert!(!found.contains(name), "{name} of {what}: {lines:?}");
+        }
+    };
+    let lines = refused("sshd");
+    // dave's password was locked: he got in by nothing before.
+    let others = ["alice", "dave", "erin", "frank"];
+    has(&lines, "no device", &["bob", "carol"], &others);
+    let others = ["carol", "dave", "erin", "frank"];
+    has(&lines, "a key alone", &["root", "bob", "alice"], &others);
+    has(&lines, "sshd takes no code", &["root"], &["bob"]);
+    // Where a key is asked for, who had only a password is out, with a device or without.
+    let lines = refused("sshd --after-key");
+    has(&lines, "no key", &["carol", "erin"], &["bob", "alice"]);
+    has(&lines, "no device", &["bob", "carol"], &["erin", "alice"]);
+    // Whose keys a program tells may have one.
+    machine.run(
+        "printf 'AuthorizedKeysCommand /usr/bin/true\nAuthorizedKeysCommandUser nobody\n' >/etc/ssh/sshd_config.d/keys.conf",
+    );
+    let lines = refused("sshd --after-key");
+    has(&lines, "no key", &[], &["carol", "erin"]);
+    let others = ["whoever else sshd may know a key of"];
+    has(&lines, "a key alone does no more", &others, &[]);
+    machine.run("rm /etc/ssh/sshd_config.d/keys.conf");
+    assert_eq!(files(&machine), before);
+    // Of a key nobody is asked at a console, where dave and root have no password either.
+    let lines = refused("login");
+    has(&lines, "no device", &["bob", "carol"], &["root", "dave"]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+
+    let told =
+        machine.run("totpctl rollout sshd --user alice --yes --json --within 10m 2>/tmp/told");
+    let document: Value = serde_json::from_str(&told).expect("a document");
+    let told = machine.run("cat /tmp/told");
+    assert!(told.contains("a key alone got them in until now"), "{told}");
+    let why = |user: &str| {
+        let mut people = document["refused"].as_array().expect("a list").iter();
+        people
+            .find(|one| one["user"] == user)
+            .map(|one| &one["why"])
+    };
+    for (user, expected) in [
+        ("alice", Some(serde_json::json!(["key-alone"]))),
+        ("bob", Some(serde_json::json!(["no-device", "key-alone"]))),
+        ("carol", Some(serde_json::json!(["no-device"]))),
+        (
+            "root",
+            Some(serde_json::json!(["root-by-ssh", "key-alone"])),
+        ),
+        ("dave", None),
+        ("erin", None),
+    ] {
+        assert_eq!(why(user), expected.as_ref(), "{user}: {document}");
+    }
+    // So it is: bob's key is asked for more now, and root's is refused.
+    wait_for_sshd(&machine);
+    for user in ["bob", "root"] {
+        machine.ssh(user, &["id", "-un"]).see(PASSWORD_PROMPT);
+    }
+    machine.run("totpctl rollout --revert");
+}
+
+#[test]
+fn root_that_gets_in_by_other_services_is_not_said_to_get_in_nowhere() {
+    let machine = prepared(Machine::new().user("alice", PASSWORD)).password("root", PASSWORD);
+    machine.run("echo 'alice ALL = (ALL) ALL' >/etc/sudoers");
+    machine.enroll("alice");
+    let told = machine.run("echo no | (! totpctl rollout sudo --user alice 2>&1)");
+    assert!(!told.contains("root gets in nowhere"), "{told}");
+    assert!(told.contains("nothing was changed"), "{told}");
 }
 
 #[test]

@@ -18,6 +18,11 @@ fn main() {
         "echo {secret} | totpctl enroll alice --secret-file - --no-confirm"
     ));
     let mut phone = Enrolled::with(Phone::new(&secret));
+    // Else the rollout would take root's console.
+    machine.run(&format!(
+        "echo {} | totpctl enroll root --secret-file - --no-confirm",
+        secret::fresh()
+    ));
     machine.run("totpctl rollout login --user alice --within 1m --yes");
     machine.run("grep pam_totp /etc/pam.d/login");
     machine.cut();
@@ -25,7 +30,7 @@ fn main() {
     println!("after the next start the old stack comes back by itself");
     let mut machine = disk.boot();
     machine.wait_for(&["event=rollout-reverted"]);
-    // Who has no device gets in as before.
+    // By the password alone, as before.
     log_in(&mut machine, "root");
     machine.console.see("# ");
     machine.run("! grep pam_totp /etc/pam.d/login");

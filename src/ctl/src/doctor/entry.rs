@@ -21,6 +21,14 @@ pub(super) enum By {
 }
 
 impl Entry {
+    /// That of services whose stack is all.
+    pub(super) fn by_stack() -> Self {
+        Self {
+            ways: vec![BTreeSet::from([By::Answers])],
+            has_key: Some(false),
+        }
+    }
+
     /// Whether a way is open to who has the right answers, or has not. `if_untold` is whether there is a key where that
     /// can't be told.
     pub(super) fn opens(&self, has_answers: bool, if_untold: bool) -> bool {
@@ -30,6 +38,11 @@ impl Entry {
             By::Other => false,
         };
         self.ways.iter().any(|way| way.iter().all(has))
+    }
+
+    /// Whether a key alone gets in, for who has one.
+    pub(super) fn takes_key_alone(&self) -> bool {
+        self.ways.contains(&BTreeSet::from([By::Key]))
     }
 
     /// Whether right answers count for anything.

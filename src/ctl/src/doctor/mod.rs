@@ -12,6 +12,7 @@ mod finding;
 mod keys;
 pub(crate) mod people;
 mod reach;
+mod refused;
 mod rules;
 mod services;
 mod settings;
@@ -30,6 +31,7 @@ use totp_core::doors::Account;
 pub(crate) use self::finding::Finding;
 use self::finding::Findings;
 use self::people::{Accounts, Person, RootBySsh};
+pub(crate) use self::refused::Refused;
 pub(crate) use self::sshd::permits_empty_passwords;
 use self::stack::Folders;
 use crate::cli::Doctor;
@@ -169,7 +171,8 @@ pub(crate) fn dangers(context: &Context, service: &str) -> Result<Vec<Finding>, 
     Ok(findings.about(service).forbidding())
 }
 
-/// What is to be said of one service, and of somebody's logins by it, once some files of this machine hold what is given.
+/// What is to be said of one service, and of somebody's logins by it, once some files of this machine hold what is given; and
+/// whom it refuses then.
 ///
 /// # Errors
 /// Where it can't be told, or the person lacks what is asked for before the code, or sshd takes no code of theirs.
@@ -178,51 +181,56 @@ pub(crate) fn foresee(
     service: &str,
     person: &Account,
     changed: BTreeMap<PathBuf, String>,
-) -> Result<Findings, Failure> {
+) -> Result<(Findings, Refused), Failure> {
     let tree = Tree {
         root: Path::new("/"),
         changed,
     };
     let accounts = Accounts::of(&tree, context.system());
     let mut findings = Findings::default();
-    let mut services = services::look(&tree, Some(&context.config), &mut findings)?;
-    services.asking.retain(|one| one.name == service);
-    let mut listed = people::people(&accounts)?;
-    // By su people become root, if not the person who shows that it works.
-    let is_met = |one: &Person| one.account == *person || (is_su(service) && one.is_root());
-    listed.retain(is_met);
-    if !listed.iter().any(|one| one.account == *person) {
-        listed.push(Person::of_a_directory(person.clone()));
-    }
-    let people = listed;
-    let asks_password = services.asking.iter().any(|one| one.reach.has_proofs);
-    let has_none = |one: &Person| one.account == *person && !one.has_password;
-    let name = &person.name;
-    if asks_password && people.iter().any(has_none) {
+    let services = services::look(&tree, Some(&context.config), &mut findings)?;
+    let listed = people::people(&accounts)?;
+    let named = listed.iter().find(|one| one.account == *person).cloned();
+    let person = named.unwrap_or_else(|| Person::of_a_directory(person.clone()));
+    let one = services.named(service);
+    let asks_password = one.is_some_and(|one| one.reach.has_proofs);
+    let name = &person.account.name;
+    if asks_password && !person.has_password {
         return Err(Failure::refused(format_args!(
             "{name} has no password, and {service} asks for one: passwd {name}, or name somebody else by --user"
         )));
     }
-    let root_by_ssh = sshd::look(&tree, &services, &people, &mut findings);
-    people::look(
+    // The console is root's last way in, and by su people become root: that has to go on beside what the person shows.
+    let is_met = |one: &&Person| one.is_root() && is_way_to_root(service) && **one != person;
+    let mut met: Vec<Person> = listed.iter().filter(is_met).cloned().collect();
+    met.push(person.clone());
+    let root_by_ssh = sshd::look(&tree, &services, &met, &mut findings);
+    if let Some(one) = one {
+        people::look_at(&tree, &accounts, &met, one, root_by_ssh, &mut findings);
+    }
+    people::look_at_root(
         &tree,
         &accounts,
-        &people,
+        &listed,
         &services,
         root_by_ssh,
         &mut findings,
     );
     let findings = findings.about(service);
     if service == "sshd" && !findings.iter().any(Finding::forbids) {
-        if let Some(person) = people.iter().find(|one| one.account == *person) {
-            refuse_unasked_by_sshd(&tree, person, root_by_ssh, asks_password)?;
-        }
+        refuse_unasked_by_sshd(&tree, &person, root_by_ssh, asks_password)?;
     }
-    Ok(findings)
+    let now = Tree {
+        root: tree.root,
+        changed: BTreeMap::new(),
+    };
+    let refused = one.map(|one| Refused::between((&now, &tree), &accounts, &listed, one));
+    Ok((findings, refused.unwrap_or_default()))
 }
 
-fn is_su(service: &str) -> bool {
-    matches!(service, "su" | "su-l")
+/// Whether root gets in by a service, or others become root.
+fn is_way_to_root(service: &str) -> bool {
+    matches!(service, "login" | "su" | "su-l")
 }
 
 /// Whose codes sshd would not take, or who has not what it asks for before them.

@@ -122,6 +122,7 @@ impl Entropy for Accounts<'_> {
 }
 
 /// Somebody of this machine who can have a shell.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Person {
     pub(crate) account: Account,
     /// There is a password to type.
@@ -144,6 +145,14 @@ impl Person {
 
     pub(super) fn is_root(&self) -> bool {
         self.account.uid == 0
+    }
+
+    /// Whether a service is for somebody like that.
+    pub(super) fn is_served_by(&self, service: &str) -> bool {
+        match service {
+            "sudo" | "sudo-i" => self.is_admin && !self.is_root(),
+            _ => true,
+        }
     }
 }
 
@@ -228,56 +237,84 @@ pub(crate) fn look(
     root_by_ssh: RootBySsh,
     findings: &mut Findings,
 ) {
-    for service in services.asking.iter().filter(|service| service.asks()) {
-        if LOCKERS.contains(&service.name.as_str()) {
-            locker(tree, accounts, people, service, findings);
+    for service in &services.asking {
+        look_at(tree, accounts, people, service, root_by_ssh, findings);
+    }
+    look_at_root(tree, accounts, people, services, root_by_ssh, findings);
+}
+
+/// Looks which of these people one service asks for what they don't have.
+pub(super) fn look_at(
+    tree: &Tree<'_>,
+    accounts: &Accounts<'_>,
+    people: &[Person],
+    service: &Service,
+    root_by_ssh: RootBySsh,
+    findings: &mut Findings,
+) {
+    if !service.asks() {
+        return;
+    }
+    if LOCKERS.contains(&service.name.as_str()) {
+        locker(tree, accounts, people, service, findings);
+        return;
+    }
+    let mut groups: BTreeMap<Lack, Vec<&str>> = BTreeMap::new();
+    for person in people {
+        let can_come = match service.name.as_str() {
+            "sshd" => !person.is_root() || root_by_ssh == RootBySsh::Asked,
+            name => person.is_served_by(name),
+        };
+        if !can_come || (service.reach.has_proofs && !person.has_password) {
             continue;
         }
-        let mut groups: BTreeMap<&'static str, Vec<&str>> = BTreeMap::new();
-        for person in people {
-            let can_come = match service.name.as_str() {
-                "sudo" | "sudo-i" => person.is_admin && !person.is_root(),
-                "sshd" => !person.is_root() || root_by_ssh == RootBySsh::Asked,
-                _ => true,
-            };
-            if !can_come || (service.reach.has_proofs && !person.has_password) {
-                continue;
-            }
-            let id = match next(accounts, person, service) {
-                Some(Next::Deny) => "not-enrolled",
-                Some(Next::Enroll { by_password: false })
-                    if !is_invited(accounts, person, service) =>
-                {
-                    "not-invited"
-                }
-                _ => continue,
-            };
-            groups.entry(id).or_default().push(&person.account.name);
-        }
-        for (id, names) in groups {
-            let all = names.join(", ");
-            let (fact, mend) = match id {
-                "not-enrolled" => (
-                    format!("No device, and a code is required: {all}."),
-                    each("totpctl enroll", &names),
-                ),
-                _ => (
-                    format!("No device and no invite, and one of both is required: {all}."),
-                    each("totpctl invite", &names),
-                ),
-            };
-            findings.add(
-                Finding::new(
-                    id,
-                    fact,
-                    "They are asked for a code like everybody, and denied: they are locked out now.",
-                    format!("{mend}\nor, until all are enrolled, in the configuration: unenrolled = \"skip\""),
-                )
-                .of(&service.name),
-            );
+        if let Some(lack) = lack(accounts, person, service) {
+            groups.entry(lack).or_default().push(&person.account.name);
         }
     }
-    root(tree, accounts, people, services, root_by_ssh, findings);
+    for (lack, names) in groups {
+        let all = names.join(", ");
+        let (id, fact, mend) = match lack {
+            Lack::Device => (
+                "not-enrolled",
+                format!("No device, and a code is required: {all}."),
+                each("totpctl enroll", &names),
+            ),
+            Lack::Invite => (
+                "not-invited",
+                format!("No device and no invite, and one of both is required: {all}."),
+                each("totpctl invite", &names),
+            ),
+        };
+        findings.add(
+            Finding::new(
+                id,
+                fact,
+                "They are asked for a code like everybody, and denied: they are locked out now.",
+                format!("{mend}\nor, until all are enrolled, in the configuration: unenrolled = \"skip\""),
+            )
+            .of(&service.name),
+        );
+    }
+}
+
+/// What somebody has not, who is denied for that.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Lack {
+    Device,
+    /// To enroll by.
+    Invite,
+}
+
+/// What somebody lacks for a code that a service requires.
+pub(super) fn lack(accounts: &Accounts<'_>, person: &Person, service: &Service) -> Option<Lack> {
+    match next(accounts, person, service)? {
+        Next::Deny => Some(Lack::Device),
+        Next::Enroll { by_password: false } if !is_invited(accounts, person, service) => {
+            Some(Lack::Invite)
+        }
+        Next::Ask | Next::Enroll { .. } | Next::Pass(_) => None,
+    }
 }
 
 fn each(command: &str, names: &[&str]) -> String {
@@ -381,7 +418,7 @@ fn locker(
 }
 
 /// Whether root, or somebody who becomes root, gets in anywhere.
-fn root(
+pub(super) fn look_at_root(
     tree: &Tree<'_>,
     accounts: &Accounts<'_>,
     people: &[Person],

@@ -73,6 +73,27 @@ fn of_each(
     people.iter().enumerate().map(own).collect()
 }
 
+/// How each of some people gets in by sshd; by the stack, where sshd doesn't tell.
+pub(super) fn entries(tree: &Tree<'_>, people: &[Person]) -> Vec<Entry> {
+    let general = program().and_then(|program| {
+        let settings = settings(tree, &program, None).ok();
+        settings.map(|settings| (program, settings))
+    });
+    let Some((program, general)) = general else {
+        return people.iter().map(|_| Entry::by_stack()).collect();
+    };
+    let own = of_each(tree, &program, &general, people);
+    let entry = |(person, own): (&Person, Settings)| Entry {
+        ways: own.open_to(person),
+        has_key: match Keys::of(&own, tree, person) {
+            Keys::In(_) => Some(true),
+            Keys::None(_) => Some(false),
+            Keys::Untold => None,
+        },
+    };
+    people.iter().zip(own).map(entry).collect()
+}
+
 /// Whether this machine's sshd lets a user in who has no password; by default it does not.
 pub(crate) fn permits_empty_passwords(user: &str) -> bool {
     let tree = Tree {

@@ -30,7 +30,7 @@ use self::journal::{Journal, Stage};
 use self::proof::{Missing, can_be_told, has_code, new_login, used_backup_codes};
 use crate::cli::{Rollout, RolloutStep, Which};
 use crate::context::Context;
-use crate::doctor::{self, Finding, people};
+use crate::doctor::{self, Finding, Refused, people};
 use crate::example;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
@@ -79,7 +79,10 @@ fn begin(
     for change in &changes {
         terminal.tell(&shown(change));
     }
-    refuse_danger(context, &person, service, &changes, &mut terminal)?;
+    let refused = refuse_danger(context, &person, service, &changes, &mut terminal)?;
+    if !refused.is_empty() {
+        terminal.tell(&format!("{refused}\n"));
+    }
     let span = arguments.within;
     if !arguments.yes && !agreed(&mut terminal)? {
         return Err(Failure::refused("nothing was changed"));
@@ -126,6 +129,7 @@ fn begin(
         "user": person.name,
         "reverts": journal.ends.to_string(),
         "files": journal.changes.iter().map(|change| &change.path).collect::<Vec<_>>(),
+        "refused": refused.document(),
     });
     context.print(&text, &document);
     Ok(())
@@ -233,18 +237,18 @@ fn refuse_lockout(
     }
 }
 
-/// What doctor would say of the new files; told where it is no reason to leave them alone.
+/// What doctor would say of the new files; told where it is no reason to leave them alone. Returns whom they refuse.
 fn refuse_danger(
     context: &Context,
     person: &Account,
     service: &str,
     changes: &[Change],
     terminal: &mut Terminal,
-) -> Result<(), Failure> {
+) -> Result<Refused, Failure> {
     let changed = changes
         .iter()
         .map(|change| (change.path.clone(), change.new.clone()));
-    let findings = doctor::foresee(context, service, person, changed.collect())?;
+    let (findings, refused) = doctor::foresee(context, service, person, changed.collect())?;
     for finding in findings.iter() {
         if finding.forbids() {
             return Err(Failure::refused(format_args!(
@@ -255,7 +259,7 @@ fn refuse_danger(
         }
         terminal.tell(&format!("{finding}\n"));
     }
-    Ok(())
+    Ok(refused)
 }
 
 /// The files as they are and as they will be.
