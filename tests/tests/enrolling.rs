@@ -994,6 +994,136 @@ fn a_right_password_is_no_guess_even_where_no_device_comes_of_it() {
     assert_eq!(wrong.count(), 2, "{lines:?}");
 }
 
+/// Where alice logs in by her key, and the module itself asks for the password.
+fn machine_by_key() -> Machine {
+    machine_before_sshd(BY_PASSWORD)
+        .pam("totp-enroll", &Example::named("totp-enroll"))
+        .sshd(&Example::named("sshd-publickey"), "")
+        .authorized_key("alice")
+}
+
+/// alice, who has typed this at the module's own prompt.
+fn typed_behind_key(machine: &Machine, password: &str) -> Terminal {
+    let mut ssh = machine.ssh("alice", &["id", "-un"]);
+    ssh.answer("Password: ", password);
+    ssh
+}
+
+#[test]
+fn a_right_password_that_has_to_be_changed_leads_to_a_device_and_then_to_the_change() {
+    const CHANGE: &str = "You are required to change your password immediately";
+    for door in [&SSHD, &LOGIN, &SU] {
+        let machine = machine_by_password("");
+        machine.run("chage -d 0 alice");
+        let mut terminal = door.open(&machine);
+        let phone = shown_key(&machine, &mut terminal);
+        let code = Enrolled::with(phone).code();
+        terminal.enter(&code).see(KEPT_PROMPT);
+        terminal.enter("");
+        terminal.see(CHANGE);
+        assert_eq!(device_names(&machine), ["phone"]);
+    }
+    let machine = machine_by_key();
+    machine.run("chage -d 0 alice");
+    for _ in 0..2 {
+        let mut ssh = typed_behind_key(&machine, PASSWORD);
+        shown_key(&machine, &mut ssh);
+        drop(ssh);
+        machine.assert_quiet();
+    }
+    typed_behind_key(&machine, "wrong staple").see(&attempts_left(2));
+}
+
+#[test]
+fn who_may_not_log_in_enrolls_no_device_and_learns_of_no_password_whether_it_is_right() {
+    for (spoil, reason) in [
+        ("chage -E 0 alice", "User account has expired"),
+        (
+            "sed -i 's/^account.*/account required pam_access.so/' $stack; echo '-:alice:ALL' >/etc/security/access.conf",
+            "Permission denied",
+        ),
+    ] {
+        let machine = machine_by_key();
+        machine.run(&format!("stack={TOTP_ENROLL}; {spoil}"));
+        let seen_after = |password| {
+            let mut ssh = typed_behind_key(&machine, password);
+            ssh.see(&attempts_left(2));
+            ssh.see(PROMPT);
+            ssh.seen().to_owned()
+        };
+        let right = [seen_after(PASSWORD), seen_after(PASSWORD)];
+        let wrong = seen_after("wrong staple");
+        assert!(right.iter().all(|seen| *seen == wrong), "{right:?} {wrong}");
+        machine
+            .log()
+            .assert_has(&["event=no-enrollment user=alice", reason]);
+        let lines = machine.log().lines();
+        let counted = lines.iter().filter(|line| line.contains("event=wrong"));
+        assert_eq!(counted.count(), 1, "{lines:?}");
+        assert_eq!(device_names(&machine), Vec::<Value>::new());
+    }
+}
+
+#[test]
+fn a_password_that_nothing_asked_for_is_no_guess_and_keeps_no_invitation_out() {
+    for (spoil, is_asked, reason) in [
+        ("rm $stack", false, "install the example of that name"),
+        (
+            "sed -i 's/pam_unix/pam_nothing/' $stack",
+            true,
+            "Module is unknown",
+        ),
+    ] {
+        let machine = machine_by_key();
+        machine.run(&format!("stack={TOTP_ENROLL}; {spoil}"));
+        let at_prompt = || {
+            let mut ssh = match is_asked {
+                true => typed_behind_key(&machine, PASSWORD),
+                false => machine.ssh("alice", &["id", "-un"]),
+            };
+            ssh.see(PROMPT);
+            let seen = ssh.seen();
+            assert!(!seen.contains("Attempts"), "{spoil}: {seen}");
+            assert_eq!(seen.contains("Password: "), is_asked, "{spoil}: {seen}");
+            ssh
+        };
+        for _ in 0..3 {
+            drop(at_prompt());
+            machine.assert_quiet();
+        }
+        machine
+            .log()
+            .assert_has(&["event=no-enrollment user=alice", reason]);
+        let lines = machine.log().lines();
+        assert!(!lines.iter().any(|line| line.contains("event=wrong")));
+        let invite = invite(&machine, "alice");
+        let mut ssh = at_prompt();
+        ssh.enter(&invite);
+        shown_key(&machine, &mut ssh);
+    }
+}
+
+#[test]
+fn a_password_that_was_asked_for_and_cannot_be_judged_counts() {
+    const TWO: &str = "auth sufficient pam_unix.so nodelay\n\
+                       auth required pam_debug.so auth=authinfo_unavail\n\
+                       account required pam_unix.so\n";
+    let machine = machine_by_key().file(TOTP_ENROLL, "644", TWO);
+    for _ in 0..2 {
+        let mut ssh = typed_behind_key(&machine, PASSWORD);
+        shown_key(&machine, &mut ssh);
+        drop(ssh);
+        machine.assert_quiet();
+    }
+    for left in [2, 1] {
+        typed_behind_key(&machine, "wrong staple").see(&attempts_left(left));
+    }
+    typed_behind_key(&machine, "wrong staple").see("Please try again later");
+    machine
+        .log()
+        .assert_has(&["event=no-enrollment user=alice", "cannot retrieve"]);
+}
+
 #[test]
 fn after_the_last_day_and_from_elsewhere_an_invitation_is_needed() {
     for limit in [

@@ -65,7 +65,8 @@ pub trait Conversation {
         charge: &mut dyn FnMut() -> bool,
     ) -> PasswordCheck {
         let _ = (account, charge);
-        PasswordCheck::Impossible("passwords are checked at logins only".to_owned())
+        let reason = "passwords are checked at logins only";
+        PasswordCheck::Useless(Useless::Unjudged, reason.to_owned())
     }
 }
 
@@ -75,14 +76,22 @@ pub enum PasswordCheck {
     /// It is the right one.
     Right,
     /// It is not.
-    Wrong {
-        /// Whether it was asked for by this module.
-        is_ours: bool,
-    },
+    Wrong,
     /// None was typed.
     NoAnswer,
-    /// It can't be checked, and why: for the log.
-    Impossible(String),
+    /// No device comes of it, and why: for the log.
+    Useless(Useless, String),
+}
+
+/// Why no device comes of a password that is not known to be wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Useless {
+    /// It is right, but the account may not log in.
+    Refused,
+    /// What was said of it leaves open whether it is right, and may hang on it all the same.
+    Unclear,
+    /// Nothing has judged it, whatever it is.
+    Unjudged,
 }
 
 /// Whether what is typed shows on the screen.

@@ -3,11 +3,13 @@
 //! A stack that has us behind a `required` password module runs us after a wrong password as well. Before a password
 //! entitles anybody to enroll it is therefore checked again, by the stack of the service [`SERVICE`].
 
+use std::cell::Cell;
+
 use pam::items::{AuthTok, RHost, Tty};
 use pam::module::PamHandle;
 use subtle::ConstantTimeEq;
 use totp_core::answer::Answer;
-use totp_core::doors::Account;
+use totp_core::doors::{Account, PasswordCheck, Useless};
 use totp_host::enroll_stack::{self, SERVICE};
 use totp_host::pam::{Code, Item, Message, NO_EMPTY_PASSWORD, Reply, SILENT, Transaction};
 use zeroize::Zeroizing;
@@ -45,15 +47,20 @@ pub(crate) fn typed_before(pamh: &PamHandle) -> Option<Password> {
 /// the service says is dropped, and any other question ends the attempt.
 ///
 /// # Errors
-/// A sentence for the log, where that can't be told.
-pub(crate) fn is_right(
+/// A sentence for the log, where nothing has judged it: what was said then would have been said of any password.
+pub(crate) fn check(
     pamh: &PamHandle,
     account: &Account,
     password: &Password,
-) -> Result<bool, String> {
+) -> Result<PasswordCheck, String> {
+    // Here too: while it was typed the file may have gone.
     enroll_stack::check()?;
+    let was_asked = Cell::new(false);
     let mut answer = |message: Message<'_>| match message {
-        Message::AskHidden(_) => Some(password.0.clone()),
+        Message::AskHidden(_) => {
+            was_asked.set(true);
+            Some(password.0.clone())
+        }
         Message::Error(_) | Message::Info(_) => Some(Reply::default()),
         Message::Ask(_) => None,
     };
@@ -68,9 +75,22 @@ pub(crate) fn is_right(
     }
     let flags = SILENT | NO_EMPTY_PASSWORD;
     match transaction.authenticate(flags) {
-        // An account that is over or locked gets no device either.
-        Code::SUCCESS => Ok(transaction.account(flags) == Code::SUCCESS),
-        Code::AUTH_ERR | Code::MAX_TRIES | Code::USER_UNKNOWN => Ok(false),
-        code => Err(format!("service {SERVICE}: {code}")),
+        Code::SUCCESS => {}
+        Code::AUTH_ERR | Code::MAX_TRIES | Code::USER_UNKNOWN => return Ok(PasswordCheck::Wrong),
+        // Of several modules one may have judged it, which the code doesn't tell.
+        code if was_asked.get() => {
+            return Ok(PasswordCheck::Useless(Useless::Unclear, said("auth", code)));
+        }
+        code => return Err(said("auth", code)),
     }
+    Ok(match transaction.account(flags) {
+        // A new one is asked for by the application, when the login asks for the account.
+        Code::SUCCESS | Code::NEW_PASSWORD => PasswordCheck::Right,
+        // An account that is over or locked gets no device either.
+        code => PasswordCheck::Useless(Useless::Refused, said("account", code)),
+    })
+}
+
+fn said(phase: &str, code: Code) -> String {
+    format!("service {SERVICE}, {phase}: {code}")
 }

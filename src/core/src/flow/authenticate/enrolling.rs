@@ -2,12 +2,12 @@
 
 use super::{Login, Outcome, fault};
 use crate::answer::Answer;
-use crate::doors::{Account, Echo, Enrolling, PasswordCheck, Store, Subject};
+use crate::doors::{Account, Echo, Enrolling, PasswordCheck, Store, Subject, Useless};
 use crate::event::{Change, Event, Severity};
 use crate::flow::enroll::{Ending, enroll};
 use crate::flow::first_pass::FirstPass;
 use crate::flow::plan::Reason;
-use crate::judge::{Entitled, Verdict, WrongReason};
+use crate::judge::{Entitled, Verdict, Wrong, WrongReason};
 use crate::message;
 use crate::policy::{Decision, Unenrolled};
 use crate::throttle::Codes;
@@ -75,24 +75,42 @@ impl<S: Store> Login<'_, S> {
             matches!(&charged, Some(Ok(Verdict::Wrong(wrong))) if wrong.codes == Codes::One)
         };
         let check = self.person.check_password(account, &mut charge);
-        let charged = charged.transpose().map_err(fault)?;
-        match (check, charged) {
-            (PasswordCheck::Right, charged) => {
-                if let Some(Verdict::Wrong(wrong)) = charged {
-                    let taken_back = store.take_back(subject, caller, wrong.at);
-                    taken_back.map_err(fault)?;
-                }
-                return Ok(true);
-            }
-            (PasswordCheck::Wrong { is_ours: true }, Some(Verdict::Wrong(mut wrong))) => {
+        let charged = match charged.transpose().map_err(fault)? {
+            Some(Verdict::Wrong(wrong)) => Some(wrong),
+            _ => None,
+        };
+        self.settle_password(subject, check, charged)
+    }
+
+    /// Ends the charge of a password by what is known of it, and tells whether it entitles. No guess is free: what is
+    /// taken back was right, or nothing has looked at it.
+    fn settle_password(
+        &mut self,
+        subject: Subject<'_>,
+        check: PasswordCheck,
+        charged: Option<Wrong>,
+    ) -> Result<bool, String> {
+        let is_no_guess = matches!(
+            check,
+            PasswordCheck::Right | PasswordCheck::Useless(Useless::Refused | Useless::Unjudged, _)
+        );
+        if let (true, Some(wrong)) = (is_no_guess, &charged) {
+            let taken_back = (self.store).take_back(subject, &self.request.caller, wrong.at);
+            taken_back.map_err(fault)?;
+        }
+        if let PasswordCheck::Useless(_, reason) = &check {
+            let event = self.event(Severity::Error, "no-enrollment");
+            self.log(event.because(reason.as_str()));
+        }
+        match (&check, charged) {
+            (PasswordCheck::Right, _) => return Ok(true),
+            // The prompt does not tell that it was right.
+            (PasswordCheck::Useless(Useless::Refused, _), Some(wrong)) => self.tell_wrong(&wrong),
+            (_, Some(mut wrong)) if !is_no_guess => {
                 wrong.reason = WrongReason::Password;
                 self.report_wrong(subject, &wrong);
             }
-            (PasswordCheck::Impossible(reason), _) => {
-                let event = self.event(Severity::Error, "no-enrollment");
-                self.log(event.because(reason));
-            }
-            (PasswordCheck::Wrong { .. } | PasswordCheck::NoAnswer, _) => {}
+            _ => {}
         }
         Ok(false)
     }

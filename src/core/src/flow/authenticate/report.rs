@@ -123,6 +123,12 @@ impl<S: Store> Login<'_, S> {
                 account.name
             )));
         }
+        self.tell_wrong(wrong);
+        self.report_long_limit(subject, wrong);
+    }
+
+    /// What the person hears of a wrong answer.
+    pub(super) fn tell_wrong(&mut self, wrong: &Wrong) {
         let sentence = message::wrong(wrong.codes, wrong.standing, self.system.now());
         match wrong.standing {
             Standing::Open { .. } => {
@@ -131,7 +137,6 @@ impl<S: Store> Login<'_, S> {
             }
             Standing::Refused(_) => self.tell_even_if_hidden(&sentence),
         }
-        self.report_long_limit(subject, wrong);
     }
 
     /// Where one code is no longer believed, its owner should know why.

@@ -67,8 +67,9 @@ impl Count {
         let mut last = self.last_denying(origin.place, rules);
         let mark = self.mark_of(origin.place, now);
         if let Some(mark) = mark.filter(|_| lock_end(&last, rules).is_some_and(|end| now < end)) {
-            // The first of two codes counts, but doesn't keep the second out.
-            last.retain(|wrong| wrong.id != mark.wrong);
+            // The first of two codes counts, but doesn't keep the second out. Of two answers in one second either is meant.
+            let first = last.iter().position(|wrong| wrong.at == mark.at);
+            first.map(|first| last.remove(first));
         }
         let counting = match lock_end(&last, rules) {
             Some(until) if now < until => return Standing::Refused { until },
