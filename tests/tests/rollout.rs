@@ -639,6 +639,55 @@ fn who_would_be_locked_out_is_told_before_anything_changes() {
 }
 
 #[test]
+fn explain_advises_no_rollout_that_is_always_refused() {
+    let (machine, _) = machine();
+    let machine = machine
+        .file("/etc/pam.d/vsftpd", "644", "auth required pam_unix.so\n")
+        .file(
+            "/etc/pam.d/odd",
+            "644",
+            "session required pam_loginuid.so\n",
+        );
+    let explain =
+        |service: &str| machine.run(&format!("totpctl explain --user alice --service {service}"));
+    for (service, parts) in [
+        (
+            "vsftpd",
+            &[
+                "is not in the stack of vsftpd here",
+                "no login by vsftpd can confirm it",
+                "by hand, after ",
+            ][..],
+        ),
+        ("chsh", &["no login by chsh can confirm it"]),
+        ("odd", &["no line of it asks for the password"]),
+        ("common-auth", &["no service with a stack of its own"]),
+        (
+            "nosuch",
+            &[
+                "BUT there is no stack of nosuch here (/etc/pam.d/nosuch)",
+                "that of other",
+            ],
+        ),
+    ] {
+        let told = explain(service);
+        for part in parts {
+            assert!(told.contains(part), "{service}: {part}: {told}");
+        }
+        let command = format!("totpctl rollout {service}");
+        assert!(!told.contains(&command), "{service}: {told}");
+    }
+    for service in ["sshd", "SSHD", "su"] {
+        let told = explain(service);
+        let command = format!(
+            "asks for no code: totpctl rollout {}\n",
+            service.to_lowercase()
+        );
+        assert!(told.ends_with(&command), "{service}: {told}");
+    }
+}
+
+#[test]
 fn whom_it_refuses_is_told_before_the_question() {
     let (machine, _) = machine();
     // alice has a device and a key, root and bob a key, erin a device, the others neither; dave and frank have no password.

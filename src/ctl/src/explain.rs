@@ -14,6 +14,7 @@ use crate::cli::Explain;
 use crate::context::Context;
 use crate::doctor;
 use crate::failure::Failure;
+use crate::rollout;
 
 pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure> {
     let (store, system) = (context.store(), context.system());
@@ -67,6 +68,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
     };
     let invited = invited.filter(|invite| system.now() < invite.expires);
     let no_password = why_no_password(plan.next, standing);
+    let stack = arguments.service.to_ascii_lowercase();
     let explained = Explained {
         context,
         account: account.as_ref(),
@@ -76,8 +78,8 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> Result<(), Failure>
         offers: offers.unwrap_or_default(),
         no_password,
         invited_until: invited.map(|invite| invite.expires),
-        // As libpam has it.
-        place: doctor::place_in(&arguments.service.to_ascii_lowercase()),
+        place: doctor::place_in(&stack),
+        stack,
     };
     let mut text = vec![
         format!(
@@ -129,7 +131,9 @@ struct Explained<'a> {
     offers: Offers,
     no_password: Option<String>,
     invited_until: Option<Time>,
-    /// Where the module is in the stack of this machine's service.
+    /// The name of the service's stack, as libpam has it.
+    stack: String,
+    /// Where the module is in that stack of this machine.
     place: Option<String>,
 }
 
@@ -224,13 +228,23 @@ impl Explained<'_> {
 
     /// Why nothing of that happens on this machine.
     fn unasked(&self) -> Option<String> {
-        let is_told = self.place.is_none() && !matches!(self.plan.next, Next::Pass(_));
-        let service = &self.request.caller.service;
-        is_told.then(|| {
-            format!(
-                "  BUT pam_totp.so is not in the stack of {service} here, which asks for no code: totpctl rollout {service}"
-            )
-        })
+        if self.place.is_some() || matches!(self.plan.next, Next::Pass(_)) {
+            return None;
+        }
+        let service = &self.stack;
+        if let Some(file) = doctor::missing_stack(service) {
+            return Some(format!(
+                "  BUT there is no stack of {service} here ({}): libpam goes by that of other, which asks for no code",
+                file.display()
+            ));
+        }
+        let advice = match rollout::takes(service) {
+            Ok(()) => format!(": totpctl rollout {service}"),
+            Err(failure) => format!("; it can't be rolled out: {}", failure.message()),
+        };
+        Some(format!(
+            "  BUT pam_totp.so is not in the stack of {service} here, which asks for no code{advice}"
+        ))
     }
 
     /// Where codes are sent, a line each.

@@ -148,6 +148,12 @@ pub(crate) fn place_in(service: &str) -> Option<String> {
     Some(format!("{}, line {}", line.file.display(), line.number))
 }
 
+/// The file that libpam looks for first, where a service has none and goes by `other`.
+pub(crate) fn missing_stack(service: &str) -> Option<PathBuf> {
+    let file = Folders::below(Path::new("/")).file(service);
+    (!file.is_file()).then_some(file)
+}
+
 /// Whether the audit system counts the logins by a service.
 pub(crate) fn is_audited(service: &str) -> bool {
     let stack = Folders::below(Path::new("/")).stack(service, "session");

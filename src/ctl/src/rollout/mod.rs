@@ -57,6 +57,16 @@ pub(crate) fn journal_of(service: &str) -> PathBuf {
     journal::path(Path::new(journal::FOLDER), service)
 }
 
+/// Whether a service is one that can be rolled out.
+///
+/// # Errors
+/// Why it is none.
+pub(crate) fn takes(service: &str) -> Result<(), Failure> {
+    refuse_strange(service, false)?;
+    change_of_stack(service, false)?;
+    refuse_unconfirmable(service)
+}
+
 fn begin(
     context: &Context,
     arguments: &Rollout,
@@ -264,26 +274,28 @@ fn refuse_danger(
 
 /// The files as they are and as they will be.
 fn changes(arguments: &Rollout, service: &str) -> Result<Vec<Change>, Failure> {
-    let etc = Path::new("/etc");
-    let stack = etc.join("pam.d").join(service);
     let mut changes = Vec::new();
     if service == "sshd" {
-        let drop_in = etc.join("ssh/sshd_config.d/10-pam_totp.conf");
+        let drop_in = PathBuf::from("/etc/ssh/sshd_config.d/10-pam_totp.conf");
         changes.push(Change::of(drop_in, |_| {
             Ok(sshd::drop_in(arguments.after_key))
         })?);
     }
-    changes.push(Change::of(stack.clone(), |text| {
+    changes.push(change_of_stack(service, arguments.after_key)?);
+    Ok(changes)
+}
+
+fn change_of_stack(service: &str, after_key: bool) -> Result<Change, Failure> {
+    let stack = Path::new("/etc/pam.d").join(service);
+    Change::of(stack.clone(), |text| {
         let text = text.ok_or_else(|| {
             Failure::refused(format_args!(
                 "{}: there is no such stack: name a service that has one",
                 stack.display()
             ))
         })?;
-        edit::with_module(text, service, arguments.after_key)
-            .map_err(|reason| by_hand(&stack, &reason))
-    })?);
-    Ok(changes)
+        edit::with_module(text, service, after_key).map_err(|reason| by_hand(&stack, &reason))
+    })
 }
 
 fn by_hand(stack: &Path, reason: &str) -> Failure {
