@@ -639,6 +639,34 @@ fn who_would_be_locked_out_is_told_before_anything_changes() {
 }
 
 #[test]
+fn doctor_tells_of_one_that_waits() {
+    let (machine, mut phone) = machine();
+    let doctor = || machine.run("totpctl doctor || true");
+    assert!(!doctor().contains("rollout-pending"));
+    let told = begin(&machine, "sshd --user alice");
+    let (_, until) = told.split_once("come back at ").expect("a time");
+    let until: String = until.chars().take_while(|c| *c != '.').collect();
+    let told = doctor();
+    for part in [
+        "NOTE rollout-pending (sshd)  /var/lib/pam_totp/rollout/sshd.json\n",
+        &format!(" at {until}.\n"),
+        "\n    sudo totpctl rollout --confirm        # In a NEW terminal, log in by sshd as alice with a code, and",
+        "\n    totpctl rollout --revert ",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    // Of a disk that is mounted for repair it is of interest as well.
+    let told = machine
+        .run("mkdir /srv/all; mount --bind / /srv/all; totpctl doctor --root /srv/all || true");
+    assert!(
+        told.contains("NOTE rollout-pending (sshd)  /srv/all/var/"),
+        "{told}"
+    );
+    ssh_with_code(&machine, &phone.code(), &CONFIRM).assert_ends_well(CONFIRMED);
+    assert!(!doctor().contains("rollout-pending"));
+}
+
+#[test]
 fn explain_advises_no_rollout_that_is_always_refused() {
     let (machine, _) = machine();
     let machine = machine

@@ -28,7 +28,7 @@ impl fmt::Display for Severity {
 }
 
 /// Every id, in the order of danger: first who gets in, then who doesn't.
-const IDS: [(&str, Severity); 72] = {
+const IDS: [(&str, Severity); 73] = {
     use Severity::{Danger, Note, Warning};
     [
         ("skipped", Danger),
@@ -92,6 +92,7 @@ const IDS: [(&str, Severity); 72] = {
         ("only-other-types", Warning),
         ("sudo-timestamp-never-ends", Warning),
         ("account-unknown", Warning),
+        ("rollout-pending", Note),
         ("secrets-on-network", Note),
         ("without-module", Note),
         ("rule-names-nothing", Note),

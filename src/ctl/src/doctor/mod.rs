@@ -10,6 +10,7 @@ mod entry;
 mod files;
 mod finding;
 mod keys;
+mod pending;
 pub(crate) mod people;
 mod reach;
 mod refused;
@@ -123,6 +124,7 @@ pub(crate) fn run(named: Option<&Path>, json: bool, arguments: &Doctor) -> Resul
         root_by_ssh,
         &mut findings,
     );
+    pending::look(&tree, &accounts, &mut findings);
     if tree.is_this_machine() {
         clock::look(&mut findings);
     }

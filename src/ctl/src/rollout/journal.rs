@@ -40,7 +40,7 @@ pub(super) enum Stage {
 
 /// Where the journals lie: beside the usual place of the records, which survive a reboot. The configuration has no say in
 /// it: whoever takes a rollout back may have to do without.
-pub(super) const FOLDER: &str = "/var/lib/pam_totp/rollout";
+pub(crate) const FOLDER: &str = "/var/lib/pam_totp/rollout";
 
 /// How the name of a journal ends, behind that of its service.
 const EXTENSION: &str = "json";

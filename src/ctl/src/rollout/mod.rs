@@ -18,14 +18,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use similar::TextDiff;
-use totp_core::doors::{Account, Conversation, Echo, Store, Subject};
+use totp_core::doors::{Account, Conversation, Echo, Store, Subject, System};
 use totp_core::event::{Event, Severity};
 use totp_core::flow::plan::{Next, plan};
 use totp_core::throttle::Standing;
+use totp_core::time::Time;
 use totp_host::account::{account_of_uid, login_uid, real_uid};
 use totp_host::process::Moment;
 
 use self::file::Change;
+pub(crate) use self::journal::FOLDER;
 use self::journal::{Journal, Stage};
 use self::proof::{Missing, can_be_told, has_code, new_login, used_backup_codes};
 use crate::cli::{Rollout, RolloutStep, Which};
@@ -55,6 +57,31 @@ pub(crate) fn run(context: &Context, arguments: &Rollout) -> Result<(), Failure>
 /// Where the old files of a service are kept that was rolled out.
 pub(crate) fn journal_of(service: &str) -> PathBuf {
     journal::path(Path::new(journal::FOLDER), service)
+}
+
+/// A rollout that nobody has confirmed yet.
+pub(crate) struct Pending {
+    pub(crate) service: String,
+    /// When the old files come back.
+    pub(crate) ends: Time,
+    pub(crate) journal: PathBuf,
+    /// What somebody has to do first who confirms it.
+    pub(crate) login: String,
+    pub(crate) command: &'static str,
+}
+
+/// The one whose journal is in a folder, where it can be read.
+pub(crate) fn pending(folder: &Path, system: &dyn System) -> Option<Pending> {
+    let journal = journal::under_way(folder).ok()??;
+    let service = journal.service;
+    let account = system.account(&journal.person).ok()??;
+    Some(Pending {
+        ends: journal.ends,
+        journal: journal::path(folder, &service),
+        login: instruction::login(&service, &account).replace('\n', " "),
+        command: instruction::command(&service, &account),
+        service,
+    })
 }
 
 /// Whether a service is one that can be rolled out.
