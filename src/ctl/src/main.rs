@@ -17,6 +17,7 @@ mod failure;
 mod import;
 mod invite;
 mod key;
+mod mount;
 mod new_file;
 mod output;
 mod proof;

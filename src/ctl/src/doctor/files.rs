@@ -18,6 +18,7 @@ use super::delivery::{self, Recipients};
 use super::finding::{Finding, Findings};
 use super::people::Accounts;
 use crate::failure::Failure;
+use crate::mount;
 
 /// Looks at all that a configuration names. `is_used` is whether any login depends on it.
 ///
@@ -111,8 +112,10 @@ fn volume(path: &Path, is_states: bool, findings: &mut Findings) {
             "state-folder",
             format!("{folder} is on a file system that is mounted read-only."),
             "No answer can be counted, so every login that needs a code is denied.",
-            "mount -o remount,rw …        # after a look at dmesg: an error may have made it so"
-                .to_owned(),
+            format!(
+                "{}        # after a look at dmesg: an error may have made it so",
+                mount::remount(path)
+            ),
         );
     }
     match (volume.kind, is_states) {
