@@ -330,10 +330,62 @@ fn a_disk_that_takes_no_changes_keeps_nobody_locked_out() {
     machine.run(&format!(
         "cd /var/lib/pam_totp; mount --bind . .; mount -o remount,bind,ro /var/lib/pam_totp
          ! totpctl rollout --revert 2>/tmp/told
-         grep 'the old files of sshd are back, but .*Read-only' /tmp/told
+         grep 'the old files of sshd are back, but .*Read-only.*: mount -o remount,rw /var/lib/pam_totp, then run totpctl rollout --revert sshd$' /tmp/told
          ! grep pam_totp.so /etc/pam.d/sshd; ! test -e {DROP_IN}
          umount /var/lib/pam_totp; totpctl rollout --revert"
     ));
+    assert_eq!(files(&machine), before);
+}
+
+#[test]
+fn of_a_disk_that_takes_no_changes_is_said_what_to_run() {
+    let (machine, mut phone) = machine();
+    let before = files(&machine);
+    // What is said is run as it stands.
+    let mended = |words: &str, place: &str, file: &str, then: &str| {
+        machine.run(&format!(
+            "mount --bind {place} {place}; mount -o remount,bind,ro {place}"
+        ));
+        let told = refused(&machine, words);
+        let mend = format!("mount -o remount,rw {place}");
+        let end = format!(": {mend}, then run {then}\n");
+        assert!(told.contains(&format!("cannot write {file}: ")), "{told}");
+        assert!(told.ends_with(&end), "{told}");
+        assert!(!told.contains("-new-"), "{told}");
+        machine.run(&format!(
+            "{mend}; touch {place}/written; rm {place}/written; umount {place}"
+        ));
+    };
+    let begin = "sshd --user alice --yes";
+    for (place, file) in [
+        (
+            "/var/lib/pam_totp/rollout",
+            "/var/lib/pam_totp/rollout/sshd.json",
+        ),
+        ("/etc/cron.d", "/etc/cron.d/pam-totp-rollout"),
+        ("/etc/pam.d", "/etc/pam.d/sshd"),
+    ] {
+        mended(begin, place, file, "this again");
+        assert_eq!(files(&machine), before, "{place}");
+    }
+    machine.run("mv /var/lib/pam_totp/rollout /tmp");
+    mended(
+        begin,
+        "/var/lib/pam_totp",
+        "/var/lib/pam_totp/rollout",
+        "this again",
+    );
+    machine.run("mv /tmp/rollout /var/lib/pam_totp");
+    self::begin(&machine, "sshd --user alice");
+    ssh_with_code(&machine, &phone.code(), &CONFIRM).assert_ends_well(CONFIRMED);
+    self::begin(&machine, "sudo --user alice");
+    mended(
+        "--revert sshd",
+        "/etc/pam.d",
+        "/etc/pam.d/sshd",
+        "totpctl rollout --revert sshd",
+    );
+    machine.run("totpctl rollout --revert sudo; totpctl rollout --revert sshd");
     assert_eq!(files(&machine), before);
 }
 

@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 
 use super::edit;
 use crate::failure::Failure;
+use crate::mount;
 
 /// A file that is changed.
 #[derive(Clone)]
@@ -80,10 +81,15 @@ impl Change {
     /// Puts the new content in place. The old file keeps a second name beside it, so that it comes back on a full disk
     /// too.
     pub(super) fn put_new(&self) -> Result<(), Failure> {
+        self.try_put_new()
+            .map_err(|error| unwritable(&self.path, &error, "this again"))
+    }
+
+    fn try_put_new(&self) -> io::Result<()> {
         if self.old.is_some() {
             let saved = self.beside("old");
             let _ = fs::remove_file(&saved);
-            fs::hard_link(&self.path, &saved).map_err(|error| self.failed(error))?;
+            fs::hard_link(&self.path, &saved)?;
         }
         self.put(&self.new)
     }
@@ -136,12 +142,17 @@ impl Change {
         }
     }
 
-    /// Puts something of before in place; where what somebody has edited is kept, if it is.
-    pub(super) fn put_back(&self, back: &Back) -> Result<Option<PathBuf>, Failure> {
+    /// Puts something of before in place for a service; where what somebody has edited is kept, if it is.
+    pub(super) fn put_back(&self, back: &Back, service: &str) -> Result<Option<PathBuf>, Failure> {
+        self.try_put_back(back)
+            .map_err(|error| unwritable(&self.path, &error, &reverting(service)))
+    }
+
+    fn try_put_back(&self, back: &Back) -> io::Result<Option<PathBuf>> {
         let kept = match back {
             Back::AsItIs => None,
             Back::Without(text) if text.trim().is_empty() && self.old.is_none() => {
-                fs::remove_file(&self.path).map_err(|error| self.failed(error))?;
+                fs::remove_file(&self.path)?;
                 None
             }
             Back::Without(text) => {
@@ -156,13 +167,13 @@ impl Change {
         };
         let _ = fs::remove_file(self.beside("old"));
         // Before the journal goes: what a power cut undoes has to be done again.
-        sync(&self.path).map_err(|error| self.failed(error))?;
+        sync(&self.path)?;
         Ok(kept)
     }
 
-    fn put_old(&self) -> Result<(), Failure> {
+    fn put_old(&self) -> io::Result<()> {
         let saved = self.beside("old");
-        let put = match &self.old {
+        match &self.old {
             None => match fs::remove_file(&self.path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
@@ -171,9 +182,8 @@ impl Change {
             Some(old) if fs::read(&saved).is_ok_and(|kept| kept == old.as_bytes()) => {
                 fs::rename(&saved, &self.path)
             }
-            Some(old) => return self.put(old),
-        };
-        put.map_err(|error| self.failed(error))
+            Some(old) => self.put(old),
+        }
     }
 
     /// Keeps what somebody has made of the new file, by a further name, which takes no room. A disk on which not even
@@ -201,8 +211,8 @@ impl Change {
         self.path.with_file_name(format!("{BESIDE}{what}-{name}"))
     }
 
-    fn put(&self, text: &str) -> Result<(), Failure> {
-        let put = replace(&self.path, text, |file| {
+    fn put(&self, text: &str) -> io::Result<()> {
+        replace(&self.path, text, |file| {
             match File::open(&self.path) {
                 Ok(present) => copy_attributes(&present, file)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -210,15 +220,31 @@ impl Change {
             }
             fchown(file, Some(self.owner.0), Some(self.owner.1))?;
             file.set_permissions(fs::Permissions::from_mode(self.mode))
-        });
-        put.map_err(|error| self.failed(error))
+        })
     }
+}
 
-    fn failed(&self, error: io::Error) -> Failure {
-        Failure::unreachable(format_args!(
-            "{}: {error}: make room or mend that, then run totpctl rollout --revert",
-            self.path.display()
-        ))
+/// The command that takes back the rollout of a service, where others were rolled out too.
+pub(super) fn reverting(service: &str) -> String {
+    format!("totpctl rollout --revert {service}")
+}
+
+/// That a file can't be written, and what mends it before something is run.
+pub(super) fn unwritable(path: &Path, error: &io::Error, then: &str) -> Failure {
+    Failure::unreachable(format_args!(
+        "cannot write {}: {error}: {}, then run {then}",
+        path.display(),
+        mend(path, error)
+    ))
+}
+
+/// What mends that a file can't be changed.
+pub(super) fn mend(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        // A file that is not there yet is on no disk.
+        io::ErrorKind::ReadOnlyFilesystem => mount::remount(path.parent().unwrap_or(path)),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there".to_owned(),
+        _ => "mend that".to_owned(),
     }
 }
 
@@ -231,14 +257,20 @@ pub(super) fn replace(
     text: &str,
     dress: impl FnOnce(&File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = NamedTempFile::with_prefix_in(format!("{BESIDE}new-"), folder)?;
-    file.write_all(text.as_bytes())?;
-    let (file, name) = file.into_parts();
+    let draft = draft(path, text).map_err(|error| io::Error::from(error.kind()))?;
+    let (file, name) = draft.into_parts();
     dress(&file)?;
     file.sync_all()?;
     name.persist(path)?;
     sync(path)
+}
+
+/// A file with that text, yet to be put in place. Its errors name it, which tells nobody anything.
+fn draft(path: &Path, text: &str) -> io::Result<NamedTempFile> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = NamedTempFile::with_prefix_in(format!("{BESIDE}new-"), folder)?;
+    file.write_all(text.as_bytes())?;
+    Ok(file)
 }
 
 /// Makes it durable which file has that path, if any.

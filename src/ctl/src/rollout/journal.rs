@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use totp_core::time::Time;
 use totp_host::process::Moment;
 
-use super::file::{Change, remove_drafts, replace, sync};
+use super::file::{Change, mend, remove_drafts, replace, reverting, sync, unwritable};
 use crate::failure::Failure;
 
 /// A rollout that was begun.
@@ -59,7 +59,8 @@ pub(super) fn hold(folder: &Path) -> Result<impl Drop + use<>, Failure> {
     if !folder.exists() {
         let mut builder = fs::DirBuilder::new();
         let made = builder.mode(0o700).recursive(true).create(folder);
-        made.and_then(|()| sync(folder)).map_err(failed)?;
+        let made = made.and_then(|()| sync(folder));
+        made.map_err(|error| unwritable(folder, &error, "this again"))?;
     }
     let found = fs::symlink_metadata(folder).map_err(failed)?;
     if !found.is_dir() || found.uid() != 0 || found.mode() & 0o022 != 0 {
@@ -147,12 +148,8 @@ impl Journal {
     /// Saves it whole, and durably.
     pub(super) fn save(&self, folder: &Path) -> Result<(), Failure> {
         let text = format!("{:#}\n", self.to_json());
-        replace(&path(folder, &self.service), &text, |_| Ok(())).map_err(|error| {
-            Failure::unreachable(format_args!(
-                "{}: {error}: nothing is changed before that is saved",
-                folder.display()
-            ))
-        })
+        let path = path(folder, &self.service);
+        replace(&path, &text, |_| Ok(())).map_err(|error| unwritable(&path, &error, "this again"))
     }
 
     /// Whether its time is over, by the clock or, where that was set back meanwhile, by the time since the boot.
@@ -181,9 +178,11 @@ impl Journal {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Failure::unreachable(format_args!(
-                    "the old files of {} are back, but {}: {error}: mend that, then run totpctl rollout --revert",
+                    "the old files of {} are back, but cannot remove {}: {error}: {}, then run {}",
                     self.service,
-                    path.display()
+                    path.display(),
+                    mend(&path, &error),
+                    reverting(&self.service)
                 )))
             }
             _ => Ok(()),

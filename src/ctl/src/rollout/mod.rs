@@ -381,7 +381,7 @@ fn undo(folder: &Path, journal: &Journal) -> Result<Vec<String>, Failure> {
     let backs: Vec<_> = journal.changes.iter().map(back).collect::<Result<_, _>>()?;
     let mut remarks = Vec::new();
     for (change, back) in journal.changes.iter().zip(&backs).rev() {
-        if let Some(kept) = change.put_back(back)? {
+        if let Some(kept) = change.put_back(back, &journal.service)? {
             let (path, kept) = (change.path.display(), kept.display());
             remarks.push(format!(
                 "{path} was edited meanwhile: what was in it is in {kept}"

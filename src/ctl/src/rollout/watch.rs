@@ -1,5 +1,6 @@
 //! What brings the old files back when nobody confirms: a process beside the rollout, and for after a reboot a timer.
 
+use std::fmt::Display;
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +13,7 @@ use serde_json::json;
 use totp_host::process::is_running;
 
 use super::command::{is_systemd, systemctl};
-use super::file::{remove_drafts, replace, sync};
+use super::file::{remove_drafts, replace, sync, unwritable};
 use super::{journal, log, undo};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -30,13 +31,13 @@ const CRONS: [&str; 2] = ["cron", "crond"];
 /// Where one of them can't be: without them nothing may be changed.
 pub(super) fn start() -> Result<(), Failure> {
     let program = std::env::current_exe();
-    let program = program.map_err(|error| failed(&error))?;
+    let program = program.map_err(failed)?;
     let words = [&text(&program)?, "rollout", "--expire"].map(str::to_owned);
     install_timer(&words)?;
-    start_watcher(&words).map_err(|error| failed(&error))
+    start_watcher(&words).map_err(failed)
 }
 
-fn failed(error: &io::Error) -> Failure {
+fn failed(error: impl Display) -> Failure {
     Failure::unreachable(format_args!(
         "nothing would bring the old files back, so nothing was changed: {error}"
     ))
@@ -86,7 +87,7 @@ fn install_timer(words: &[String]) -> Result<(), Failure> {
     let put = |path: &Path, text: &str| {
         let mode = Permissions::from_mode(0o644);
         replace(path, text, |file| file.set_permissions(mode))
-            .map_err(|error| failed(&io::Error::other(format!("{}: {error}", path.display()))))
+            .map_err(|error| failed(unwritable(path, &error, "this again").message()))
     };
     if is_systemd() {
         let command: Vec<String> = words.iter().map(|word| word_of_systemd(word)).collect();
@@ -108,7 +109,7 @@ fn install_timer(words: &[String]) -> Result<(), Failure> {
         // systemd does not: a power cut would leave a timer that nothing starts.
         let wanted = Path::new(UNITS).join("timers.target.wants").join(TIMER);
         if wanted.exists() {
-            sync(&wanted).map_err(|error| failed(&error))?;
+            sync(&wanted).map_err(failed)?;
         }
         return systemctl(&["is-active", "--quiet", TIMER]);
     }
@@ -128,7 +129,7 @@ fn is_cron() -> bool {
 
 fn no_timer() -> Failure {
     let what = "a timer that survives a reboot needs systemd or a running cron";
-    failed(&io::Error::other(what))
+    failed(what)
 }
 
 /// Where nothing can start a timer, which nobody has to answer a question to hear.
