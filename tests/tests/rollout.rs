@@ -237,7 +237,11 @@ fn a_login_at_a_console_confirms_though_its_getty_is_older() {
     let mut phone = machine.enroll("alice");
     // getty: it becomes login when somebody types a name.
     let mut console = machine.terminal(&["sh", "-c", "read go; exec login alice"]);
-    begin(&machine, "login --user alice");
+    let told = begin(&machine, "login --user alice");
+    assert!(
+        told.contains("At a console, log in anew as alice with a\ncode, and run there within"),
+        "{told}"
+    );
     console.enter("go");
     console
         .answer(PASSWORD_PROMPT, PASSWORD)
@@ -1112,6 +1116,33 @@ fn sudo_is_confirmed_by_sudo() {
     machine.run("totpctl rollout --revert; echo Defaults use_pty >>/etc/sudoers");
     begin(&machine, "sudo --user alice");
     confirm_by_sudo(&machine, &phone.code());
+}
+
+#[test]
+fn a_sudo_that_asks_for_nothing_yet_is_named() {
+    let machine = prepared(Machine::new().user("alice", PASSWORD));
+    machine.run("echo 'alice ALL = (ALL) ALL' >/etc/sudoers");
+    let mut phone = machine.enroll("alice");
+    let confirm = "sudo /usr/local/sbin/totpctl rollout --confirm";
+    let mut shell = machine.terminal_as("alice", &["sh"]);
+    shell.see("$ ");
+    shell.enter("sudo true");
+    shell.answer("password for alice: ", PASSWORD).see("$ ");
+    begin(&machine, "sudo --user alice");
+    shell.enter(confirm);
+    let seen = shell.see("The old files come back at");
+    assert!(
+        seen.contains("no code of alice was accepted by sudo since"),
+        "{seen}"
+    );
+    assert!(seen.contains("run sudo -k first"), "{seen}");
+    shell.see("$ ");
+    shell.enter(&format!("sudo -k; {confirm}; exit"));
+    shell
+        .answer("password for alice: ", PASSWORD)
+        .answer(PROMPT, &phone.code())
+        .see("sudo asks for a code from now on");
+    shell.end();
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub(super) fn login(service: &str, person: &Account) -> String {
         "su" | "su-l" => format!(
             "In a NEW terminal, as somebody else than root, type\n`su - {name}` and {name}'s code"
         ),
+        "login" => format!("At a console, log in anew as {name} with a\ncode"),
         _ => format!("In a NEW terminal, log in by {service} as {name} with a\ncode"),
     }
 }

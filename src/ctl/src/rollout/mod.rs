@@ -428,12 +428,15 @@ fn confirm(context: &Context, folder: &Path) -> Result<(), Failure> {
     let (_, state) = context.records(&account)?;
     let since = context.system().now().before(age);
     if !has_code(&state, service, since, journal.backup_codes) {
-        let roots_own = match service.as_str() {
+        let unasked = match service.as_str() {
             "su" | "su-l" => "root's own su asks for nothing (pam_rootok). ",
+            "sudo" | "sudo-i" => {
+                "For some minutes after an answer sudo asks for nothing in the same terminal: run sudo -k first. "
+            }
             _ => "",
         };
         return Err(Failure::refused(format_args!(
-            "no code of {person} was accepted by {service} since this login began. {roots_own}{login}, and run there: \
+            "no code of {person} was accepted by {service} since this login began. {unasked}{login}, and run there: \
              {command}. Where no code is asked for, the place is trusted (totpctl trust clear {person}) or something leads \
              around the module (totpctl doctor). The old files come back at {ends}"
         )));
