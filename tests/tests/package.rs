@@ -408,7 +408,7 @@ fn the_copyright_file_has_the_licence_of_each_library() {
     const BOTH: &str = "Expat or Apache-2.0";
     let manifest = workspace().join("Cargo.toml");
     let manifest = manifest.to_str().expect("text");
-    let metadata = ["metadata", "--locked", "--offline", "--format-version=1"];
+    let metadata = ["metadata", "--locked", "--format-version=1"];
     let metadata = text(
         env!("CARGO"),
         &[&metadata[..], &["--manifest-path", manifest]].concat(),

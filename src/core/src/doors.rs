@@ -65,8 +65,10 @@ pub trait Conversation {
         charge: &mut dyn FnMut() -> bool,
     ) -> PasswordCheck {
         let _ = (account, charge);
-        let reason = "passwords are checked at logins only";
-        PasswordCheck::Useless(Useless::Unjudged, reason.to_owned())
+        PasswordCheck::Impossible {
+            reason: "passwords are checked at logins only".to_owned(),
+            was_asked: false,
+        }
     }
 }
 
@@ -79,19 +81,13 @@ pub enum PasswordCheck {
     Wrong,
     /// None was typed.
     NoAnswer,
-    /// No device comes of it, and why: for the log.
-    Useless(Useless, String),
-}
-
-/// Why no device comes of a password that is not known to be wrong.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Useless {
-    /// It is right, but the account may not log in.
-    Refused,
-    /// What was said of it leaves open whether it is right, and may hang on it all the same.
-    Unclear,
-    /// Nothing has judged it, whatever it is.
-    Unjudged,
+    /// Whether it is right can't be told.
+    Impossible {
+        /// For the log.
+        reason: String,
+        /// Whether that may hang on it all the same.
+        was_asked: bool,
+    },
 }
 
 /// Whether what is typed shows on the screen.

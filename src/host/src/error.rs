@@ -141,7 +141,7 @@ impl fmt::Display for StoreError {
             Self::File(error) => error.fmt(f),
             Self::Guessed => f.write_str(
                 "too many wrong codes have been typed for this account, so none is judged here for a while: \
-                 totpctl unlock with the account's name forgets them, and --force asks for none",
+                 totpctl unlock USER forgets them, and --force asks for none",
             ),
             Self::Lock(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Name => f.write_str("the account's name is too long for a file name"),

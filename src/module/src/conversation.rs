@@ -4,9 +4,8 @@ use libc::c_int;
 use pam::constants::{PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PAM_TEXT_INFO};
 use pam::module::PamHandle;
 use totp_core::answer::Answer;
-use totp_core::doors::{Account, Echo, NoAnswer, PasswordCheck, Useless};
+use totp_core::doors::{Account, Echo, NoAnswer, PasswordCheck};
 use totp_core::message;
-use totp_host::enroll_stack;
 use totp_host::process::Room;
 
 use crate::ffi;
@@ -86,10 +85,6 @@ impl totp_core::doors::Conversation for Conversation<'_> {
         account: &Account,
         charge: &mut dyn FnMut() -> bool,
     ) -> PasswordCheck {
-        // What nothing can judge is neither asked for nor charged.
-        if let Err(reason) = enroll_stack::check() {
-            return PasswordCheck::Useless(Useless::Unjudged, reason);
-        }
         let before = password::typed_before(self.pamh);
         let is_ours = before.is_none();
         let typed = before.or_else(|| {
@@ -102,7 +97,10 @@ impl totp_core::doors::Conversation for Conversation<'_> {
         if is_ours && !charge() {
             return PasswordCheck::Wrong;
         }
-        password::check(self.pamh, account, &typed)
-            .unwrap_or_else(|reason| PasswordCheck::Useless(Useless::Unjudged, reason))
+        let check = password::check(self.pamh, account, &typed);
+        check.unwrap_or_else(|reason| PasswordCheck::Impossible {
+            reason,
+            was_asked: false,
+        })
     }
 }

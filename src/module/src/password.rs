@@ -9,7 +9,7 @@ use pam::items::{AuthTok, RHost, Tty};
 use pam::module::PamHandle;
 use subtle::ConstantTimeEq;
 use totp_core::answer::Answer;
-use totp_core::doors::{Account, PasswordCheck, Useless};
+use totp_core::doors::{Account, PasswordCheck};
 use totp_host::enroll_stack::{self, SERVICE};
 use totp_host::pam::{Code, Item, Message, NO_EMPTY_PASSWORD, Reply, SILENT, Transaction};
 use zeroize::Zeroizing;
@@ -53,7 +53,6 @@ pub(crate) fn check(
     account: &Account,
     password: &Password,
 ) -> Result<PasswordCheck, String> {
-    // Here too: while it was typed the file may have gone.
     enroll_stack::check()?;
     let was_asked = Cell::new(false);
     let mut answer = |message: Message<'_>| match message {
@@ -78,19 +77,17 @@ pub(crate) fn check(
         Code::SUCCESS => {}
         Code::AUTH_ERR | Code::MAX_TRIES | Code::USER_UNKNOWN => return Ok(PasswordCheck::Wrong),
         // Of several modules one may have judged it, which the code doesn't tell.
-        code if was_asked.get() => {
-            return Ok(PasswordCheck::Useless(Useless::Unclear, said("auth", code)));
+        code => {
+            return Ok(PasswordCheck::Impossible {
+                reason: format!("service {SERVICE}: {code}"),
+                was_asked: was_asked.get(),
+            });
         }
-        code => return Err(said("auth", code)),
     }
     Ok(match transaction.account(flags) {
         // A new one is asked for by the application, when the login asks for the account.
         Code::SUCCESS | Code::NEW_PASSWORD => PasswordCheck::Right,
-        // An account that is over or locked gets no device either.
-        code => PasswordCheck::Useless(Useless::Refused, said("account", code)),
+        // An account that is over or locked gets no device either, and has nobody to be kept out.
+        _ => PasswordCheck::Wrong,
     })
-}
-
-fn said(phase: &str, code: Code) -> String {
-    format!("service {SERVICE}, {phase}: {code}")
 }

@@ -8,7 +8,7 @@ use crate::contact::Contact;
 use crate::device::{Device, DeviceId};
 use crate::otp::{Digits, Period, Step};
 use crate::record::State;
-use crate::throttle::{Codes, Mark};
+use crate::throttle::{Codes, Firsts, Mark};
 use crate::time::Time;
 
 /// How long the first of two codes that are sent waits for the second, in seconds: each of them has to arrive.
@@ -30,8 +30,10 @@ struct Found<'e> {
     scratch: Option<(u8, Digits)>,
     /// What is left by the first of two codes in a row, where it is one.
     first: Option<Mark>,
-    /// The devices that it is the first of two of, and was not before.
-    firsts: Vec<(DeviceId, Step)>,
+    /// Whether it is the first that waits already, and no longer for having come again.
+    waits: bool,
+    /// All that have been the first of two, this one too where it is one.
+    firsts: Firsts,
     /// Why it is none, where it is nothing of all that.
     reason: WrongReason,
 }
@@ -91,6 +93,7 @@ impl<'a> Case<'a> {
         let State {
             devices, firsts, ..
         } = state;
+        found.firsts = *firsts;
         for (device, memory) in known_devices(self.enrollment, devices) {
             let code = code.of(device.otp.digits);
             let mark = mark.filter(|mark| mark.device == device.id);
@@ -101,11 +104,11 @@ impl<'a> Case<'a> {
             match fit {
                 Fit::Fresh(step) => found.devices.push((device, step)),
                 Fit::First(step) => match mark.filter(|mark| mark.step == step) {
-                    Some(waiting) => found.first = Some(waiting.clone()),
+                    Some(_) => found.waits = true,
                     None if firsts.has(device.id, step) => found.reason = WrongReason::Replayed,
                     None => {
                         found.first = Some(self.mark(device.id, step, mark_lasts(device)));
-                        found.firsts.push((device.id, step));
+                        found.firsts.add(device.id, step);
                     }
                 },
                 Fit::Bound => found.reason = WrongReason::Bound,
@@ -196,11 +199,10 @@ impl<'a> Case<'a> {
     fn not_accepted(&self, found: Found<'a>, state: &mut State) -> Verdict {
         let (source, now) = (self.attempt.source, self.attempt.now);
         let reason = match found.first {
+            _ if found.waits => WrongReason::First,
             Some(mark) => match state.tally.mark(mark, source, self.limits, now) {
                 true => {
-                    for (device, step) in found.firsts {
-                        state.firsts.add(device, step);
-                    }
+                    state.firsts = found.firsts;
                     WrongReason::First
                 }
                 false => WrongReason::Unmarked,
@@ -224,7 +226,8 @@ impl Found<'_> {
             sent: None,
             scratch: None,
             first: None,
-            firsts: Vec::new(),
+            waits: false,
+            firsts: Firsts::NONE,
             reason,
         }
     }

@@ -5,22 +5,24 @@ use crate::otp::Step;
 
 /// The last codes that were good as the first of two, so that each is worth one try at the second.
 ///
-/// Of each there is a number made of its device and step. Two have the same once in four thousand million: such a
-/// code is refused, and the next one is not.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Firsts(Vec<u32>);
+/// Of each there is a number made of its device and step, and 0 where there is none. Two have the same once in four
+/// thousand million: such a code is refused, and the next one is not.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Firsts([u32; Self::MAX]);
 
 impl Firsts {
     /// Kept at most. Of more the oldest is forgotten: who has found so many others has one more try by it.
     pub const MAX: usize = 32;
+    /// There were none.
+    pub const NONE: Self = Self([0; Self::MAX]);
 
     /// Those of a record.
-    pub(crate) fn new(numbers: Vec<u32>) -> Self {
+    pub(crate) const fn new(numbers: [u32; Self::MAX]) -> Self {
         Self(numbers)
     }
 
     /// For a record, the oldest first.
-    pub(crate) fn numbers(&self) -> &[u32] {
+    pub(crate) const fn numbers(&self) -> &[u32; Self::MAX] {
         &self.0
     }
 
@@ -32,9 +34,9 @@ impl Firsts {
 
     /// Takes it down.
     pub fn add(&mut self, device: DeviceId, step: Step) {
-        self.0.push(number(device, step));
-        let excess = self.0.len().saturating_sub(Self::MAX);
-        self.0.drain(..excess);
+        self.0.copy_within(1.., 0);
+        let [.., last] = &mut self.0;
+        *last = number(device, step);
     }
 }
 

@@ -53,8 +53,9 @@ impl Place {
 
     /// Whether it is one that nobody has come from, by itself.
     pub(super) fn is_strange(&self) -> bool {
-        let address = &self.address;
-        self.accepted.is_none() && !address.is_console() && address.crowd() != *address
+        use Address::{ConsoleCrowd, Crowd, LocalCrowd, Tty};
+        let is_other = matches!(self.address, Tty(_) | Crowd | LocalCrowd | ConsoleCrowd);
+        self.accepted.is_none() && !is_other
     }
 
     pub(super) fn forgive(&mut self) {

@@ -135,13 +135,10 @@ impl Tally {
         }
     }
 
-    /// Leaves a mark for the first of two codes; one that waits already waits no longer for it. `false` where strangers have
-    /// had all that they get, which are no more than are worth nothing.
+    /// Leaves a mark for the first of two codes. `false` where strangers have had all that they get, which are no more than
+    /// are worth nothing.
     #[must_use]
     pub fn mark(&mut self, mark: Mark, source: &Source, limits: &Limits, now: Time) -> bool {
-        if self.marks.contains(&mark) {
-            return true;
-        }
         self.unmark(&mark.address);
         if !self.is_familiar(source, limits, now) {
             let pool = self.pool_or_new(&source.elsewhere);
@@ -419,15 +416,15 @@ impl Tally {
     fn fit(&mut self, limits: &Limits) {
         self.trim(limits);
         let is_bounded = limits.daily.get() != 0;
-        let strange = self
-            .places
-            .iter()
-            .filter(|place| place.is_strange())
-            .count();
-        for _ in Self::MAX_STRANGE..strange {
-            if is_bounded {
-                self.forget_oldest_strange();
-            }
+        let strange = |tally: &Self| {
+            tally
+                .places
+                .iter()
+                .filter(|place| place.is_strange())
+                .count()
+        };
+        while is_bounded && strange(self) > Self::MAX_STRANGE {
+            self.forget_oldest_strange();
         }
         while self.bytes() > Self::MAX_BYTES || self.pools.len() > Self::MAX_POOLS {
             let folded = self.forget_oldest_masked()
@@ -462,14 +459,11 @@ impl Tally {
 
     /// An unfamiliar place less. Where `daily` holds for all of them together, none of them is worth a guess more.
     fn forget_oldest_strange(&mut self) -> bool {
-        let places = self.places.iter().enumerate();
-        let strange = places.filter(|(_, place)| place.is_strange());
-        let oldest = strange.min_by_key(|(_, place)| place.last());
-        match oldest.map(|(index, _)| index) {
-            Some(index) => self.places.remove(index),
-            None => return false,
-        };
-        true
+        let oldest = self.places.iter().position(Place::is_strange);
+        if let Some(index) = oldest {
+            self.places.remove(index);
+        }
+        oldest.is_some()
     }
 
     /// Nothing can be guessed of people who are not enrolled, and a crowd would tell that they are some.

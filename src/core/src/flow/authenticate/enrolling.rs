@@ -2,7 +2,7 @@
 
 use super::{Login, Outcome, fault};
 use crate::answer::Answer;
-use crate::doors::{Account, Echo, Enrolling, PasswordCheck, Store, Subject, Useless};
+use crate::doors::{Account, Echo, Enrolling, PasswordCheck, Store, Subject};
 use crate::event::{Change, Event, Severity};
 use crate::flow::enroll::{Ending, enroll};
 use crate::flow::first_pass::FirstPass;
@@ -92,25 +92,27 @@ impl<S: Store> Login<'_, S> {
     ) -> Result<bool, String> {
         let is_no_guess = matches!(
             check,
-            PasswordCheck::Right | PasswordCheck::Useless(Useless::Refused | Useless::Unjudged, _)
+            PasswordCheck::Right
+                | PasswordCheck::Impossible {
+                    was_asked: false,
+                    ..
+                }
         );
         if let (true, Some(wrong)) = (is_no_guess, &charged) {
             let taken_back = (self.store).take_back(subject, &self.request.caller, wrong.at);
             taken_back.map_err(fault)?;
         }
-        if let PasswordCheck::Useless(_, reason) = &check {
-            let event = self.event(Severity::Error, "no-enrollment");
-            self.log(event.because(reason.as_str()));
-        }
-        match (&check, charged) {
-            (PasswordCheck::Right, _) => return Ok(true),
-            // The prompt does not tell that it was right.
-            (PasswordCheck::Useless(Useless::Refused, _), Some(wrong)) => self.tell_wrong(&wrong),
-            (_, Some(mut wrong)) if !is_no_guess => {
-                wrong.reason = WrongReason::Password;
-                self.report_wrong(subject, &wrong);
+        match check {
+            PasswordCheck::Right => return Ok(true),
+            PasswordCheck::Impossible { reason, .. } => {
+                let event = self.event(Severity::Error, "no-enrollment");
+                self.log(event.because(reason));
             }
-            _ => {}
+            PasswordCheck::NoAnswer | PasswordCheck::Wrong => {}
+        }
+        if let (false, Some(mut wrong)) = (is_no_guess, charged) {
+            wrong.reason = WrongReason::Password;
+            self.report_wrong(subject, &wrong);
         }
         Ok(false)
     }

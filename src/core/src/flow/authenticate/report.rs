@@ -123,12 +123,6 @@ impl<S: Store> Login<'_, S> {
                 account.name
             )));
         }
-        self.tell_wrong(wrong);
-        self.report_long_limit(subject, wrong);
-    }
-
-    /// What the person hears of a wrong answer.
-    pub(super) fn tell_wrong(&mut self, wrong: &Wrong) {
         let sentence = message::wrong(wrong.codes, wrong.standing, self.system.now());
         match wrong.standing {
             Standing::Open { .. } => {
@@ -137,6 +131,7 @@ impl<S: Store> Login<'_, S> {
             }
             Standing::Refused(_) => self.tell_even_if_hidden(&sentence),
         }
+        self.report_long_limit(subject, wrong);
     }
 
     /// Where one code is no longer believed, its owner should know why.
@@ -240,7 +235,7 @@ fn reason(subject: Subject<'_>, reason: WrongReason, account: &Option<String>) -
         }
         (Subject::Enrolled(_), WrongReason::Replayed) => "replayed",
         (Subject::Enrolled(_), WrongReason::Unmarked) => {
-            "first of two codes, and new places have had all that they get: run totpctl unlock"
+            "first of two codes, of which new places have had all: run totpctl unlock"
         }
     }
 }

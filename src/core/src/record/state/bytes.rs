@@ -29,8 +29,7 @@
 //!   step                    u64
 //!   given                   u32   age
 //!   lasts                   u8    seconds
-//! count of firsts           u8    of two codes
-//!   number                  u32
+//! firsts of two codes       u32 each, 32 of them
 //! count of sets             u8    of backup codes
 //!   id                      u64
 //!   used                    u16   one bit a code
@@ -111,9 +110,7 @@ impl State {
             record.time(mark.at);
             record.put([mark.lasts]);
         }
-        let firsts = self.firsts.numbers();
-        record.count(firsts.len());
-        for first in firsts {
+        for first in self.firsts.numbers() {
             record.put(first.to_le_bytes());
         }
         record.count(self.sets.len());
@@ -169,8 +166,10 @@ impl State {
             pools: record.list(Tally::MAX_POOLS, Reader::pool)?,
             marks: record.list(Mark::MAX, Reader::mark)?,
         };
-        let firsts = record.list(Firsts::MAX, |record| record.take().map(u32::from_le_bytes))?;
-        let firsts = Firsts::new(firsts);
+        let mut firsts = [0; Firsts::MAX];
+        for first in &mut firsts {
+            *first = u32::from_le_bytes(record.take()?);
+        }
         let sets = record.list(Self::MAX_SETS, Reader::used_codes)?;
         let trusts = Trusts::new(record.list(Trusts::MAX, Reader::trust)?);
         let challenges = Challenges {
@@ -185,7 +184,7 @@ impl State {
             saved: record.saved,
             devices,
             tally,
-            firsts,
+            firsts: Firsts::new(firsts),
             sets,
             trusts,
             challenges,

@@ -42,6 +42,8 @@ struct Found {
     first: Option<First>,
     /// The devices and steps that it is the first of two of, and was not before.
     firsts: Vec<(u64, i64)>,
+    /// The first that waits, where it is that one.
+    waiting: Option<First>,
     /// Why it is nothing.
     why: Option<Why>,
 }
@@ -236,10 +238,14 @@ impl Person {
         let Found {
             of,
             second_of,
-            first,
-            firsts,
+            mut first,
+            mut firsts,
+            waiting,
             why,
         } = found;
+        if waiting.is_some() {
+            (first, firsts) = (waiting, Vec::new());
+        }
         if of.is_empty() && backup_left.is_none() {
             let nobody = self.devices.is_empty() && self.sent.contacts.is_empty();
             let why = match (first, why) {
@@ -296,14 +302,13 @@ impl Person {
                 }
                 Fit::First(step) => {
                     let (of, patience) = (id, device.patience());
-                    let waits = mark.is_some_and(|mark| mark.first.step == step);
-                    let was_one = self.firsts.contains(&(id, step));
-                    if !waits && was_one {
+                    let first = First { of, step, patience };
+                    if mark.is_some_and(|mark| mark.first.step == step) {
+                        found.waiting = Some(first);
+                    } else if self.firsts.contains(&(id, step)) {
                         found.why = Some(Why::Replayed);
-                        continue;
-                    }
-                    found.first = Some(First { of, step, patience });
-                    if !waits {
+                    } else {
+                        found.first = Some(first);
                         found.firsts.push((id, step));
                     }
                 }
