@@ -61,7 +61,8 @@ pub fn meter(bytes: &[u8]) {
     let Some(([how, events], rest)) = bytes.split_first_chunk() else {
         return;
     };
-    let events = events % 64;
+    // One at least: a minute that the file says is yet to come is ended by it.
+    let events = (events % 64).max(1);
     let place = Place::new();
     let file = match (how % 2, rest.first_chunk::<8>()) {
         (1, Some(word)) => [&HEAD[..], &word.repeat(BYTES / 8 - HEAD.len() / 8)].concat(),
