@@ -210,6 +210,16 @@ fn assert_refused(what: &str, file: fn(&Scratch) -> PathBuf, expected: Code, rep
     assert_eq!(tree(&case.scratch.path("")), before, "{what}");
 }
 
+fn assert_each_folder_refused(what: &str, replace: Replace) {
+    let folders: [fn(&Scratch) -> PathBuf; 2] = [
+        |scratch| scratch.path("secrets"),
+        |scratch| scratch.path("state"),
+    ];
+    for folder in folders {
+        assert_refused(what, folder, Code::AUTH_ERR, replace);
+    }
+}
+
 #[test]
 fn t29_what_lies_in_the_place_of_a_file_is_refused_and_left_alone() {
     type Target = (&'static str, fn(&Scratch) -> PathBuf, Code);
@@ -332,18 +342,7 @@ fn t31_a_folder_that_others_may_change_or_rename_is_refused() {
         }),
     ];
     for (name, replace) in changeable {
-        assert_refused(
-            name,
-            |scratch| scratch.path("secrets"),
-            Code::AUTH_ERR,
-            replace,
-        );
-        assert_refused(
-            name,
-            |scratch| scratch.path("state"),
-            Code::AUTH_ERR,
-            replace,
-        );
+        assert_each_folder_refused(name, replace);
         let name = format!("a folder above that is {name}");
         assert_refused(&name, |scratch| scratch.path(""), Code::AUTH_ERR, replace);
     }
@@ -387,18 +386,7 @@ fn what_lies_in_the_place_of_a_folder_is_refused_and_left_alone() {
         }),
     ];
     for (name, replace) in replacements {
-        assert_refused(
-            name,
-            |scratch| scratch.path("secrets"),
-            Code::AUTH_ERR,
-            replace,
-        );
-        assert_refused(
-            name,
-            |scratch| scratch.path("state"),
-            Code::AUTH_ERR,
-            replace,
-        );
+        assert_each_folder_refused(name, replace);
     }
 }
 
